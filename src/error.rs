@@ -1,0 +1,53 @@
+//! What can go wrong with a request, and whether trying again may help.
+//!
+//! Rooms return these; only `proxy/answer.rs` turns one into an HTTP answer.
+
+use std::fmt;
+
+#[derive(Debug)]
+pub struct Error {
+    pub kind: Kind,
+    /// Nothing reached the server, or the request is safe to repeat.
+    pub retryable: bool,
+    /// For the log; never shown to a client.
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// No server of the upstream could be picked.
+    NoServer,
+    /// No connection to the server.
+    Connect,
+    /// The server did not answer in time.
+    Timeout,
+    /// The server answered something that is not HTTP, or broke off.
+    BadAnswer,
+    /// The answer ended before its framing said so. RFC 9112 §8.
+    Truncated,
+}
+
+impl Error {
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Error {
+        Error { kind, retryable: false, detail: detail.into() }
+    }
+
+    pub fn retryable(self) -> Error {
+        Error { retryable: true, ..self }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            Kind::NoServer => "no server is usable",
+            Kind::Connect => "no connection to the server",
+            Kind::Timeout => "the server did not answer in time",
+            Kind::BadAnswer => "the server's answer is not valid",
+            Kind::Truncated => "the server's answer broke off",
+        };
+        write!(f, "{what}: {}", self.detail)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,20 @@
+//! Lakh: an edge that balances, protects, caches, and resizes images, from one YAML file.
+//!
+//! Modules in reading order: from the process down to the parts that know nothing of each other.
+//! ARCHITECTURE.md has the map; `tests/layers.rs` keeps imports pointing down.
+
+pub mod admin;
+pub mod cache;
+pub mod cli;
+pub mod config;
+pub mod error;
+pub mod guard;
+pub mod image;
+pub mod lifecycle;
+pub mod listen;
+pub mod observe;
+pub mod proxy;
+pub mod route;
+pub mod runtime;
+pub mod server;
+pub mod upstream;

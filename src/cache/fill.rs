@@ -1,0 +1,523 @@
+//! One fetch for all who wait for the same object.
+//!
+//! The first request for a key leads: a task of its own fetches, so that the fill outlives the
+//! client that caused it. Everybody, the leader's client too, follows: reads the head when it has
+//! come, then chunks as they arrive. A fill ends in exactly one way, for all its followers.
+//!
+//! Chunks are kept from the first one on, so that a late follower gets the whole. A body that
+//! outgrows the zone's bound can't be stored: then nobody new may join, chunks go once all have
+//! read them, and the fetch waits for the slowest follower.
+
+use super::key::Key;
+use super::policy::Freshness;
+use super::store::Object;
+use crate::error;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, StatusCode};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::Notify;
+
+/// Bytes that a body too large to store may be ahead of its slowest reader.
+const WINDOW: u64 = 1 << 20;
+
+/// The fills of a zone that run now.
+pub struct Fills<H> {
+    running: Arc<Running<H>>,
+}
+
+type Running<H> = Mutex<HashMap<Key, Arc<Fill<H>>>>;
+
+pub struct Fill<H> {
+    state: Mutex<State<H>>,
+    /// A follower waits here for the head or for a chunk.
+    news: Notify,
+    /// The fetch waits here for its slowest follower.
+    room: Notify,
+}
+
+struct State<H> {
+    phase: Phase<H>,
+    chunks: VecDeque<Bytes>,
+    /// Number of the first chunk kept.
+    first: usize,
+    /// How many followers read next the chunk `first + i`; one longer than `chunks`.
+    readers: VecDeque<usize>,
+    /// Bytes kept in `chunks`, and bytes that ever came.
+    held: u64,
+    total: u64,
+    /// Too large to store.
+    overflow: bool,
+    end: Option<Result<(), error::Kind>>,
+}
+
+enum Phase<H> {
+    Waiting,
+    Open(Arc<Head>),
+    Ready(Arc<Object>),
+    /// Not for sharing: only the leader's own client may have it.
+    Private(Option<H>),
+    Failed(error::Kind),
+}
+
+/// The head of an answer that is being stored while it is streamed.
+#[derive(Debug)]
+pub struct Head {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub freshness: Freshness,
+    /// Where it will be stored: with Vary, another key than the one asked for.
+    pub key: Key,
+    pub vary: Vec<HeaderName>,
+}
+
+/// How a fill begins, as each follower sees it.
+pub enum Opened<H> {
+    /// Read on with `chunk`.
+    Head(Arc<Head>),
+    /// Stored already: revalidated, or stored by another in the meantime.
+    Object(Arc<Object>),
+    /// The live answer, which nobody else may see.
+    Mine(H),
+    /// It was for the leader alone: ask the origin yourself.
+    NotShared,
+    Failed(error::Kind),
+}
+
+/// What a leader's task reports first.
+pub enum Opening<H> {
+    Head(Head),
+    Object(Arc<Object>),
+    /// With the live answer, for the leader's client.
+    Private(Option<H>),
+    Failed(error::Kind),
+}
+
+/// How a body ended.
+pub enum Outcome {
+    /// Whole, and small enough to store.
+    Body(Bytes),
+    /// Whole, but it went past the bound.
+    TooLarge,
+}
+
+pub enum Joined<H> {
+    /// Spawn the fetch with this, and follow.
+    Leads(Filling<H>, Follower<H>),
+    Follows(Follower<H>),
+}
+
+impl<H> Fills<H> {
+    pub fn new() -> Fills<H> {
+        Fills { running: Arc::new(Mutex::new(HashMap::new())) }
+    }
+
+    pub fn join(&self, key: &Key) -> Joined<H> {
+        let mut running = lock(&self.running);
+        if let Some(fill) = running.get(key) {
+            return Joined::Follows(Follower::new(fill.clone(), false));
+        }
+        let fill = Arc::new(Fill::new());
+        running.insert(key.clone(), fill.clone());
+        let filling =
+            Filling { fill: fill.clone(), running: self.running.clone(), key: key.clone() };
+        Joined::Leads(filling, Follower::new(fill, true))
+    }
+
+    /// Leads, or None when the object is being filled already: for refreshing behind an answer.
+    pub fn lead(&self, key: &Key) -> Option<Filling<H>> {
+        match self.join(key) {
+            Joined::Leads(filling, _) => Some(filling),
+            Joined::Follows(_) => None,
+        }
+    }
+}
+
+impl<H> Default for Fills<H> {
+    fn default() -> Fills<H> {
+        Fills::new()
+    }
+}
+
+impl<H> Fill<H> {
+    fn new() -> Fill<H> {
+        let state = State {
+            phase: Phase::Waiting,
+            chunks: VecDeque::new(),
+            first: 0,
+            readers: VecDeque::from([0]),
+            held: 0,
+            total: 0,
+            overflow: false,
+            end: None,
+        };
+        Fill { state: Mutex::new(state), news: Notify::new(), room: Notify::new() }
+    }
+}
+
+/// The fetching side. Dropped before its end (a panic, a shutdown), it fails the fill, so that
+/// nobody waits for ever.
+pub struct Filling<H> {
+    fill: Arc<Fill<H>>,
+    running: Arc<Running<H>>,
+    key: Key,
+}
+
+impl<H> Filling<H> {
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    pub fn open(&self, opening: Opening<H>) {
+        let mut state = lock(&self.fill.state);
+        state.phase = match opening {
+            Opening::Head(head) => Phase::Open(Arc::new(head)),
+            Opening::Object(object) => Phase::Ready(object),
+            Opening::Private(answer) => Phase::Private(answer),
+            Opening::Failed(kind) => Phase::Failed(kind),
+        };
+        drop(state);
+        self.fill.news.notify_waiters();
+    }
+
+    /// Adds a chunk; false when nobody needs the rest: too large to store, and all have left.
+    pub async fn push(&self, chunk: Bytes, max_object: u64) -> bool {
+        {
+            let mut state = lock(&self.fill.state);
+            state.push(chunk);
+            if !state.overflow && state.total > max_object {
+                state.overflow = true;
+                state.trim();
+                drop(state);
+                self.leave();
+            }
+        }
+        self.fill.news.notify_waiters();
+        self.wait_for_room().await
+    }
+
+    async fn wait_for_room(&self) -> bool {
+        loop {
+            let room = self.fill.room.notified();
+            {
+                let state = lock(&self.fill.state);
+                if !state.overflow {
+                    return true;
+                }
+                if state.followers() == 0 {
+                    return false;
+                }
+                if state.held <= WINDOW {
+                    return true;
+                }
+            }
+            room.await;
+        }
+    }
+
+    /// The body is whole. What can be stored is stored by `store` before anybody new can lead.
+    pub fn finish(self, store: impl FnOnce(Outcome)) {
+        let mut state = lock(&self.fill.state);
+        let outcome =
+            if state.overflow { Outcome::TooLarge } else { Outcome::Body(state.body()) };
+        state.end = Some(Ok(()));
+        drop(state);
+        store(outcome);
+        self.fill.news.notify_waiters();
+    }
+
+    /// Broken off: every follower's transfer breaks too.
+    pub fn fail(self, kind: error::Kind) {
+        lock(&self.fill.state).end = Some(Err(kind));
+    }
+
+    /// Nobody joins from here on.
+    fn leave(&self) {
+        let mut running = lock(&self.running);
+        if running.get(&self.key).is_some_and(|f| Arc::ptr_eq(f, &self.fill)) {
+            running.remove(&self.key);
+        }
+    }
+}
+
+impl<H> Drop for Filling<H> {
+    fn drop(&mut self) {
+        self.leave();
+        let mut state = lock(&self.fill.state);
+        if matches!(state.phase, Phase::Waiting) {
+            state.phase = Phase::Failed(error::Kind::Truncated);
+        }
+        state.end.get_or_insert(Err(error::Kind::Truncated));
+        drop(state);
+        self.fill.news.notify_waiters();
+    }
+}
+
+impl<H> State<H> {
+    fn push(&mut self, chunk: Bytes) {
+        self.held += chunk.len() as u64;
+        self.total += chunk.len() as u64;
+        self.chunks.push_back(chunk);
+        self.readers.push_back(0);
+    }
+
+    /// Drops what all have read; only once the body can't be stored.
+    fn trim(&mut self) {
+        while self.readers.len() > 1 && self.readers[0] == 0 {
+            self.readers.pop_front();
+            let chunk = self.chunks.pop_front().expect("readers is one longer than chunks");
+            self.held -= chunk.len() as u64;
+            self.first += 1;
+        }
+    }
+
+    fn followers(&self) -> usize {
+        self.readers.iter().sum()
+    }
+
+    fn body(&self) -> Bytes {
+        if self.chunks.len() == 1 {
+            return self.chunks[0].clone();
+        }
+        let mut body = BytesMut::with_capacity(self.held as usize);
+        self.chunks.iter().for_each(|chunk| body.extend_from_slice(chunk));
+        body.freeze()
+    }
+}
+
+/// The reading side.
+pub struct Follower<H> {
+    fill: Arc<Fill<H>>,
+    leads: bool,
+    /// Number of the chunk to read next.
+    next: usize,
+}
+
+impl<H> Follower<H> {
+    fn new(fill: Arc<Fill<H>>, leads: bool) -> Follower<H> {
+        let mut state = lock(&fill.state);
+        let next = state.first;
+        state.readers[0] += 1;
+        drop(state);
+        Follower { fill, leads, next }
+    }
+
+    /// Whether this is the client that caused the fill.
+    pub fn leads(&self) -> bool {
+        self.leads
+    }
+
+    /// Waits for the fill's beginning.
+    pub async fn opened(&mut self) -> Opened<H> {
+        loop {
+            let fill = self.fill.clone();
+            let mut news = std::pin::pin!(fill.news.notified());
+            // Registered before looking, so that no news is missed between the two.
+            news.as_mut().enable();
+            if let Some(opened) = self.look() {
+                return opened;
+            }
+            news.await;
+        }
+    }
+
+    fn look(&mut self) -> Option<Opened<H>> {
+        match &mut lock(&self.fill.state).phase {
+            Phase::Waiting => None,
+            Phase::Open(head) => Some(Opened::Head(head.clone())),
+            Phase::Ready(object) => Some(Opened::Object(object.clone())),
+            Phase::Private(answer) if self.leads => {
+                Some(answer.take().map_or(Opened::NotShared, Opened::Mine))
+            }
+            Phase::Private(_) => Some(Opened::NotShared),
+            Phase::Failed(kind) => Some(Opened::Failed(*kind)),
+        }
+    }
+
+    /// The next chunk; None at the end of a whole body.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, error::Kind> {
+        loop {
+            let fill = self.fill.clone();
+            let mut news = std::pin::pin!(fill.news.notified());
+            news.as_mut().enable();
+            if let Some(chunk) = self.take_chunk() {
+                return Ok(Some(chunk));
+            }
+            let end = lock(&self.fill.state).end;
+            if let Some(end) = end {
+                // A chunk may have come between the two looks.
+                return match self.take_chunk() {
+                    Some(chunk) => Ok(Some(chunk)),
+                    None => end.map(|()| None),
+                };
+            }
+            news.await;
+        }
+    }
+
+    fn take_chunk(&mut self) -> Option<Bytes> {
+        let mut state = lock(&self.fill.state);
+        let at = self.next - state.first;
+        let chunk = state.chunks.get(at)?.clone();
+        state.readers[at] -= 1;
+        state.readers[at + 1] += 1;
+        self.next += 1;
+        self.after_move(state);
+        Some(chunk)
+    }
+
+    fn after_move(&self, mut state: MutexGuard<'_, State<H>>) {
+        if state.overflow {
+            state.trim();
+            drop(state);
+            self.fill.room.notify_one();
+        }
+    }
+}
+
+impl<H> Drop for Follower<H> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.fill.state);
+        let at = self.next - state.first;
+        state.readers[at] -= 1;
+        self.after_move(state);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no code panics while it holds this lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::key::KeyRules;
+
+    fn key() -> Key {
+        KeyRules::default().key("app", "h", b"/", None, &HeaderMap::new())
+    }
+
+    fn head() -> Head {
+        Head {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            freshness: Freshness {
+                stored_at: 0,
+                initial_age: 0,
+                lifetime: 1,
+                stale_while_revalidate: 0,
+                stale_if_error: 0,
+                always_revalidate: false,
+            },
+            key: key(),
+            vary: vec![],
+        }
+    }
+
+    fn lead(fills: &Fills<u32>) -> (Filling<u32>, Follower<u32>) {
+        match fills.join(&key()) {
+            Joined::Leads(filling, follower) => (filling, follower),
+            Joined::Follows(_) => panic!("somebody leads already"),
+        }
+    }
+
+    fn follow(fills: &Fills<u32>) -> Follower<u32> {
+        match fills.join(&key()) {
+            Joined::Follows(follower) => follower,
+            Joined::Leads(..) => panic!("nobody leads"),
+        }
+    }
+
+    async fn read(follower: &mut Follower<u32>) -> Result<Vec<u8>, error::Kind> {
+        let mut body = Vec::new();
+        while let Some(chunk) = follower.chunk().await? {
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    #[tokio::test]
+    async fn all_read_the_same_whenever_they_come() {
+        let fills = Fills::new();
+        let (filling, mut first) = lead(&fills);
+        filling.open(Opening::Head(head()));
+        assert!(matches!(first.opened().await, Opened::Head(_)));
+        assert!(filling.push("one ".into(), 100).await);
+        assert_eq!(first.chunk().await, Ok(Some("one ".into())), "before the end has come");
+        let mut late = follow(&fills);
+        assert!(filling.push("two".into(), 100).await);
+        let mut stored = None;
+        filling.finish(|outcome| {
+            if let Outcome::Body(body) = outcome {
+                stored = Some(body);
+            }
+        });
+        assert_eq!(stored.as_deref(), Some(&b"one two"[..]));
+        assert_eq!(read(&mut first).await, Ok(b"two".to_vec()));
+        assert_eq!(read(&mut late).await, Ok(b"one two".to_vec()));
+        lead(&fills);
+    }
+
+    #[tokio::test]
+    async fn a_broken_fill_breaks_all_and_frees_the_key() {
+        let fills = Fills::new();
+        let (filling, mut first) = lead(&fills);
+        let mut second = follow(&fills);
+        filling.open(Opening::Head(head()));
+        filling.push("half".into(), 100).await;
+        filling.fail(error::Kind::Truncated);
+        assert_eq!(read(&mut first).await, Err(error::Kind::Truncated));
+        assert_eq!(read(&mut second).await, Err(error::Kind::Truncated));
+        lead(&fills);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_dies_fails_its_followers() {
+        let fills = Fills::new();
+        let (filling, mut first) = lead(&fills);
+        drop(filling);
+        assert!(matches!(first.opened().await, Opened::Failed(error::Kind::Truncated)));
+    }
+
+    #[tokio::test]
+    async fn a_private_answer_is_the_leaders_alone() {
+        let fills = Fills::new();
+        let (filling, mut first) = lead(&fills);
+        let mut other = follow(&fills);
+        filling.open(Opening::Private(Some(7)));
+        drop(filling);
+        assert!(matches!(other.opened().await, Opened::NotShared));
+        assert!(matches!(first.opened().await, Opened::Mine(7)));
+    }
+
+    #[tokio::test]
+    async fn too_large_a_body_streams_within_a_window() {
+        let fills = Fills::new();
+        let (filling, mut first) = lead(&fills);
+        let chunk = Bytes::from(vec![1; 1 << 19]);
+        filling.open(Opening::Head(head()));
+        let feed = async {
+            for _ in 0..40 {
+                assert!(filling.push(chunk.clone(), 1 << 20).await);
+                assert!(lock(&filling.fill.state).held <= WINDOW + (1 << 19));
+            }
+            let mut too_large = false;
+            filling.finish(|outcome| too_large = matches!(outcome, Outcome::TooLarge));
+            too_large
+        };
+        let (too_large, body) = tokio::join!(feed, read(&mut first));
+        assert!(too_large);
+        assert_eq!(body.map(|b| b.len()), Ok(40 << 19));
+    }
+
+    #[tokio::test]
+    async fn nobody_joins_a_body_that_lost_its_beginning_and_nobody_left_ends_it() {
+        let fills = Fills::new();
+        let (filling, first) = lead(&fills);
+        filling.open(Opening::Head(head()));
+        assert!(filling.push("too large".into(), 1).await);
+        let (_, _other) = lead(&fills);
+        drop(first);
+        assert!(!filling.push("x".into(), 1).await);
+    }
+}

@@ -1,0 +1,20 @@
+//! The HTTP cache: RFC 9111 for a shared cache.
+//!
+//! `policy` decides and knows no socket and no clock; `key` says which requests ask for the same
+//! object; `store` keeps objects within a bound of bytes; `fill` makes one fetch serve all who
+//! wait for it. A partial body is never stored and never passed off as whole.
+
+mod fill;
+mod key;
+mod policy;
+mod settings;
+mod store;
+
+pub use fill::{Filling, Fills, Follower, Head, Joined, Opened, Opening, Outcome};
+pub use key::{Key, KeyRules};
+pub use policy::{
+    Asked, CacheControl, Freshness, Refused, RouteTtl, Use, invalidates, may_look_up,
+    not_modified, storable, usable, vary_names,
+};
+pub use settings::{CacheSettings, RouteCacheSettings};
+pub use store::{Found, Object, Zone, Zones};

@@ -1,0 +1,263 @@
+//! Where objects are kept: zones of bounded bytes, on `moka` (TinyLFU).
+
+use super::fill::Fills;
+use super::key::Key;
+use super::policy::Freshness;
+use super::settings::CacheSettings;
+use crate::observe::CacheMetrics;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, StatusCode};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// What an entry costs beside its bytes: moka's node, the key twice, the header map's slots.
+const ENTRY_OVERHEAD: usize = 400;
+/// A header field's cost in a `HeaderMap` beside its name and value.
+const FIELD_OVERHEAD: usize = 64;
+
+/// A stored answer. Whole, and never changed: an update is another object.
+pub struct Object {
+    pub status: StatusCode,
+    /// End-to-end fields, without Age.
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub freshness: Freshness,
+}
+
+/// One `caches:` entry. `H` is what a fill hands over when its answer can't be stored.
+pub struct Zone<H> {
+    settings: CacheSettings,
+    slots: moka::sync::Cache<Key, Slot>,
+    generations: AtomicU64,
+    pub fills: Fills<H>,
+    pub metrics: CacheMetrics,
+}
+
+#[derive(Clone)]
+enum Slot {
+    Object(Arc<Object>),
+    /// The object has variants, each under a key of its own.
+    Varies { generation: u64, names: Arc<[HeaderName]> },
+    /// What is here can't be stored: until then, don't make anybody wait for it.
+    Pass { until: u64 },
+}
+
+pub enum Found {
+    Object { key: Key, object: Arc<Object> },
+    Pass,
+    /// Nothing; a fill would be for this key.
+    Nothing { key: Key },
+}
+
+impl<H> Zone<H> {
+    pub fn new(settings: CacheSettings, metrics: CacheMetrics) -> Zone<H> {
+        let slots = moka::sync::Cache::builder()
+            .max_capacity(settings.memory)
+            .weigher(|key: &Key, slot: &Slot| {
+                u32::try_from(weight(key, slot)).unwrap_or(u32::MAX)
+            })
+            .build();
+        Zone { settings, slots, generations: AtomicU64::new(1), fills: Fills::new(), metrics }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// Bytes of one body.
+    pub fn max_object(&self) -> u64 {
+        self.settings.max_object
+    }
+
+    pub fn find(&self, key: Key, request: &HeaderMap, now: u64) -> Found {
+        let (slot, key) = match self.slots.get(&key) {
+            Some(Slot::Varies { generation, names }) => {
+                let key = key.variant(generation, &names, request);
+                (self.slots.get(&key), key)
+            }
+            slot => (slot, key),
+        };
+        match slot {
+            Some(Slot::Object(object)) => Found::Object { key, object },
+            Some(Slot::Pass { until }) if now < until => Found::Pass,
+            _ => Found::Nothing { key },
+        }
+    }
+
+    /// The key under which an answer that varies by `names` goes, for an object asked by `key`.
+    /// Makes the object one with variants.
+    pub fn place(&self, key: &Key, names: &[HeaderName], request: &HeaderMap) -> Key {
+        if names.is_empty() {
+            return key.clone();
+        }
+        let generation = match self.slots.get(key) {
+            Some(Slot::Varies { generation, names: known }) if *known == *names => generation,
+            _ => {
+                let generation = self.generations.fetch_add(1, Ordering::Relaxed);
+                self.slots.insert(key.clone(), Slot::Varies { generation, names: names.into() });
+                generation
+            }
+        };
+        key.variant(generation, names, request)
+    }
+
+    pub fn store(&self, key: Key, object: Arc<Object>) {
+        self.metrics.fills_stored.inc();
+        self.slots.insert(key, Slot::Object(object));
+    }
+
+    /// Remembers that what this key names can't be stored.
+    pub fn pass(&self, key: Key, until: u64) {
+        self.slots.insert(key, Slot::Pass { until });
+    }
+
+    /// Forgets the object and, their generation being gone, all its variants.
+    pub fn invalidate(&self, key: &Key) {
+        self.slots.invalidate(key);
+    }
+
+    /// Brings the gauges up to date; called when metrics are read.
+    pub fn report(&self) {
+        self.slots.run_pending_tasks();
+        self.metrics.bytes.set(self.slots.weighted_size() as i64);
+        self.metrics.objects.set(self.slots.entry_count() as i64);
+    }
+
+    /// A zone of another size holds what this one held, as far as it fits.
+    fn resized(&self, settings: CacheSettings) -> Zone<H> {
+        let zone = Zone::new(settings, self.metrics.clone());
+        zone.generations.store(self.generations.load(Ordering::Relaxed), Ordering::Relaxed);
+        for (key, slot) in &self.slots {
+            zone.slots.insert((*key).clone(), slot);
+        }
+        zone
+    }
+}
+
+fn weight(key: &Key, slot: &Slot) -> usize {
+    let slot = match slot {
+        Slot::Object(object) => {
+            let fields = object.headers.iter().map(|(name, value)| {
+                name.as_str().len() + value.len() + FIELD_OVERHEAD
+            });
+            object.body.len() + fields.sum::<usize>()
+        }
+        Slot::Varies { names, .. } => names.len() * FIELD_OVERHEAD,
+        Slot::Pass { .. } => 0,
+    };
+    key.as_bytes().len() + slot + ENTRY_OVERHEAD
+}
+
+/// All zones of a process, by name; what they hold survives a reload.
+pub struct Zones<H> {
+    by_name: Mutex<HashMap<String, Arc<Zone<H>>>>,
+}
+
+impl<H> Default for Zones<H> {
+    fn default() -> Zones<H> {
+        Zones { by_name: Mutex::new(HashMap::new()) }
+    }
+}
+
+impl<H> Zones<H> {
+    /// The zones for `settings`, in order. Nothing is forgotten until `commit`.
+    pub fn build(
+        &self,
+        settings: &[CacheSettings],
+        metrics: impl Fn(&str) -> CacheMetrics,
+    ) -> Vec<Arc<Zone<H>>> {
+        let known = self.by_name.lock().expect("no code panics while it holds this lock");
+        let build = |s: &CacheSettings| match known.get(&s.name) {
+            Some(zone) if zone.settings == *s => zone.clone(),
+            Some(zone) => Arc::new(zone.resized(s.clone())),
+            None => Arc::new(Zone::new(s.clone(), metrics(&s.name))),
+        };
+        settings.iter().map(build).collect()
+    }
+
+    pub fn commit(&self, zones: &[Arc<Zone<H>>]) {
+        *self.by_name.lock().expect("no code panics while it holds this lock") =
+            zones.iter().map(|z| (z.settings.name.clone(), z.clone())).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::key::KeyRules;
+    use crate::observe::Metrics;
+
+    fn zone(memory: u64) -> Zone<()> {
+        let settings = CacheSettings { name: "z".into(), memory, max_object: 1 << 20 };
+        Zone::new(settings, Metrics::new().cache("z"))
+    }
+
+    fn key(path: &str) -> Key {
+        KeyRules::default().key("app", "h", path.as_bytes(), None, &HeaderMap::new())
+    }
+
+    fn object(body: &'static [u8]) -> Arc<Object> {
+        Arc::new(Object {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(body),
+            freshness: Freshness {
+                stored_at: 0,
+                initial_age: 0,
+                lifetime: 10,
+                stale_while_revalidate: 0,
+                stale_if_error: 0,
+                always_revalidate: false,
+            },
+        })
+    }
+
+    fn body(zone: &Zone<()>, path: &str, request: &HeaderMap) -> Option<Bytes> {
+        match zone.find(key(path), request, 5) {
+            Found::Object { object, .. } => Some(object.body.clone()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn variants_are_found_by_what_the_request_says_and_go_together() {
+        let zone = zone(1 << 20);
+        let names = [http::header::ACCEPT_LANGUAGE];
+        let lang = |l: &'static str| {
+            HeaderMap::from_iter([(names[0].clone(), http::HeaderValue::from_static(l))])
+        };
+        for (language, text) in [("de", &b"hallo"[..]), ("en", b"hello")] {
+            let place = zone.place(&key("/x"), &names, &lang(language));
+            zone.store(place, object(text));
+        }
+        assert_eq!(body(&zone, "/x", &lang("de")).as_deref(), Some(&b"hallo"[..]));
+        assert_eq!(body(&zone, "/x", &lang("en")).as_deref(), Some(&b"hello"[..]));
+        assert_eq!(body(&zone, "/x", &lang("fr")), None);
+        zone.invalidate(&key("/x"));
+        zone.place(&key("/x"), &names, &lang("fr"));
+        assert_eq!(body(&zone, "/x", &lang("de")), None);
+    }
+
+    #[test]
+    fn bytes_are_bounded_and_a_resized_zone_keeps_what_fits() {
+        let big = zone(1 << 20);
+        for n in 0..1000 {
+            big.store(key(&format!("/{n}")), object(&[0; 4096]));
+        }
+        big.report();
+        assert!(big.metrics.bytes.get() <= 1 << 20, "{}", big.metrics.bytes.get());
+        assert!(big.metrics.objects.get() > 100);
+        let other = big.resized(CacheSettings { memory: 2 << 20, ..big.settings.clone() });
+        other.report();
+        assert_eq!(other.slots.entry_count(), big.slots.entry_count());
+    }
+
+    #[test]
+    fn a_pass_ends() {
+        let zone = zone(1 << 20);
+        zone.pass(key("/x"), 10);
+        assert!(matches!(zone.find(key("/x"), &HeaderMap::new(), 9), Found::Pass));
+        assert!(matches!(zone.find(key("/x"), &HeaderMap::new(), 10), Found::Nothing { .. }));
+    }
+}

@@ -1,0 +1,117 @@
+//! Formats through the `image` crate: PNG, GIF (its first frame), WebP, BMP and TIFF in; PNG out.
+
+use super::Format;
+use crate::image::raster::{Layout, Picture, Raster};
+use crate::image::size::Size;
+use crate::image::transform::{Limits, TransformError};
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::metadata::Orientation;
+use image::{
+    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageFormat,
+    ImageReader,
+};
+use std::io::Cursor;
+
+/// What a decoder may allocate beside the pixels: windows, palettes, metadata.
+const DECODER_MEMORY: u64 = 16 * 1024 * 1024;
+
+/// Bytes of the widest pixel there is memory for: four channels of 16 bits. A TIFF of floats has
+/// wider ones, and so may have half the pixels.
+const WIDEST_PIXEL: u64 = 8;
+
+pub struct Source<'s> {
+    decoder: Box<dyn ImageDecoder + 's>,
+    format: ImageFormat,
+    size: Size,
+    orientation: Orientation,
+}
+
+impl<'s> Source<'s> {
+    pub fn open(
+        bytes: &'s [u8],
+        format: ImageFormat,
+        limits: &Limits,
+    ) -> Result<Self, TransformError> {
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+        let mut bounds = image::Limits::no_limits();
+        bounds.max_alloc = Some(limits.max_pixels.saturating_mul(WIDEST_PIXEL) + DECODER_MEMORY);
+        reader.limits(bounds);
+        let mut decoder: Box<dyn ImageDecoder + 's> =
+            Box::new(reader.into_decoder().map_err(from_image)?);
+        let (width, height) = decoder.dimensions();
+        let size = Size::new(width, height);
+        limits.check_size(size)?;
+        // Metadata that can't be read is no reason to refuse a picture that can.
+        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+        Ok(Self {
+            decoder,
+            format,
+            size,
+            orientation,
+        })
+    }
+
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    pub fn orientation(&self) -> Orientation {
+        self.orientation
+    }
+
+    pub fn format(&self) -> Option<Format> {
+        match self.format {
+            ImageFormat::Png => Some(Format::Png),
+            ImageFormat::WebP => Some(Format::Webp),
+            _ => None,
+        }
+    }
+
+    pub fn colour_profile(&mut self) -> Option<Vec<u8>> {
+        self.decoder.icc_profile().ok().flatten()
+    }
+
+    pub fn decode(self) -> Result<Picture, TransformError> {
+        let decoded = DynamicImage::from_decoder(self.decoder).map_err(from_image)?;
+        let color = decoded.color();
+        let (layout, samples) = match (color.has_color(), color.has_alpha()) {
+            (_, true) => (Layout::Rgba, decoded.into_rgba8().into_raw()),
+            (true, false) => (Layout::Rgb, decoded.into_rgb8().into_raw()),
+            (false, false) => (Layout::Grey, decoded.into_luma8().into_raw()),
+        };
+        Ok(Picture::Packed(Raster::whole(self.size, layout, samples)))
+    }
+}
+
+/// Lossless. Written once and sent many times, so bytes count for more than time here: the fast
+/// compression is three times as quick on photographs, and far larger on what is drawn.
+pub fn encode_png(raster: &Raster, profile: Option<Vec<u8>>) -> Result<Vec<u8>, TransformError> {
+    let color = match raster.layout {
+        Layout::Grey => ExtendedColorType::L8,
+        Layout::Rgb => ExtendedColorType::Rgb8,
+        Layout::Rgba => ExtendedColorType::Rgba8,
+    };
+    let Size { width, height } = raster.size;
+    let mut bytes = Vec::new();
+    let mut encoder =
+        PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive);
+    if let Some(profile) = profile {
+        encoder
+            .set_icc_profile(profile)
+            .map_err(|error| TransformError::Encode(error.to_string()))?;
+    }
+    encoder
+        .write_image(&raster.samples, width, height, color)
+        .map_err(|error| TransformError::Encode(error.to_string()))?;
+    Ok(bytes)
+}
+
+fn from_image(error: ImageError) -> TransformError {
+    match error {
+        ImageError::Limits(limit) => TransformError::TooLarge {
+            what: limit.to_string(),
+        },
+        ImageError::Unsupported(what) => TransformError::Unsupported(what.to_string()),
+        other => TransformError::Corrupt(other.to_string()),
+    }
+}

@@ -1,0 +1,32 @@
+//! Images in the size, quality and format a reader can use.
+//!
+//! For: turning one source image into a variant. A request becomes a [`Plan`] (pure, bounded,
+//! with a cache key), a plan and a source become a [`Rendition`] (pure), and the [`Pool`] keeps
+//! that work off the threads that serve requests.
+//!
+//! Called by the request path, which fetches the source, asks the pool to run [`transform`] and
+//! stores what comes back.
+//!
+//! Must never happen here: a look at an HTTP session, a wait on the network, a buffer of pixels
+//! before the picture's dimensions are checked, or a damaged source answered as a whole picture.
+
+mod settings;
+
+// From a request to its rendition.
+mod codec;
+mod orient;
+mod plan;
+mod raster;
+mod resize;
+mod size;
+mod transform;
+
+mod pool;
+
+#[cfg(test)]
+mod fixtures;
+
+pub use plan::{Plan, PlanError};
+pub use pool::{Pool, PoolError};
+pub use settings::{ImageSettings, Preset};
+pub use transform::{Limits, Rendition, TransformError, transform};

@@ -1,0 +1,283 @@
+//! Threads for work that would hold up a server's: a few, with a bounded queue before them.
+//!
+//! Called by async code, which waits for its answer without blocking. A job whose caller has gone
+//! before it starts is never run; one that has started runs to its end. A job that panics costs
+//! its caller an error, and nobody else anything.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+
+/// Dropping it lets the threads finish what they are at, then end; it doesn't wait for them.
+pub struct Pool {
+    shared: Arc<Shared>,
+    /// Jobs running and waiting, at most.
+    capacity: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PoolError {
+    /// As much waits as may wait: try again later.
+    #[error("the image queue is full")]
+    Full,
+    #[error("the job panicked")]
+    Panicked,
+    /// The pool went away before the job ran.
+    #[error("the image pool was shut down")]
+    Cancelled,
+}
+
+impl Pool {
+    /// At least one thread is started. Panics when the system won't give a thread: at start-up,
+    /// where that is the right answer.
+    pub fn new(workers: usize, queue: usize) -> Self {
+        let workers = workers.max(1);
+        let shared = Arc::new(Shared::default());
+        for number in 0..workers {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new()
+                .name(format!("lakh-image-{number}"))
+                .spawn(move || shared.work())
+                .expect("the system starts a handful of threads");
+        }
+        Self {
+            shared,
+            capacity: workers.saturating_add(queue),
+        }
+    }
+
+    /// Runs `job` on one of the threads. Dropping the future before then takes it off the queue.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PoolError> {
+        let (caller, answer) = oneshot::channel();
+        self.enqueue(Box::new(Ticket { job, caller }))?;
+        answer.await.unwrap_or(Err(PoolError::Cancelled))
+    }
+
+    /// Jobs that wait for a thread.
+    pub fn waiting(&self) -> usize {
+        self.shared.lock().queue.len()
+    }
+
+    /// Jobs on a thread.
+    pub fn running(&self) -> usize {
+        self.shared.lock().running
+    }
+
+    fn enqueue(&self, job: Box<dyn Job>) -> Result<(), PoolError> {
+        let mut state = self.shared.lock();
+        if state.jobs() >= self.capacity {
+            // The dead hold no place that a living one wants.
+            state.queue.retain(|job| !job.is_abandoned());
+        }
+        if state.jobs() >= self.capacity {
+            return Err(PoolError::Full);
+        }
+        state.queue.push_back(job);
+        drop(state);
+        self.shared.changed.notify_one();
+        Ok(())
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+/// Between the pool and its threads.
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// A job came, or the pool closed.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Box<dyn Job>>,
+    running: usize,
+    closed: bool,
+}
+
+impl State {
+    fn jobs(&self) -> usize {
+        self.running + self.queue.len()
+    }
+}
+
+impl Shared {
+    /// A thread's life.
+    fn work(&self) {
+        while let Some(job) = self.next() {
+            job.run(&|| self.lock().running -= 1);
+        }
+    }
+
+    /// The next job that someone still waits for, counted as running; `None` when all is over.
+    fn next(&self) -> Option<Box<dyn Job>> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                // Whoever still waits learns of it by the dropped channel.
+                state.queue.clear();
+                return None;
+            }
+            match state.queue.pop_front() {
+                Some(job) if job.is_abandoned() => {}
+                Some(job) => {
+                    state.running += 1;
+                    return Some(job);
+                }
+                None => {
+                    let woken = self.changed.wait(state);
+                    state = woken.unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    /// No job runs under this lock, so that a poisoned one still guards a whole state.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Any ticket: what hides the type of a job's answer from the queue.
+trait Job: Send {
+    fn is_abandoned(&self) -> bool;
+
+    /// `done` comes before the caller's answer: a caller that asks again at once finds the place
+    /// it has just left.
+    fn run(self: Box<Self>, done: &dyn Fn());
+}
+
+struct Ticket<F, T> {
+    job: F,
+    caller: oneshot::Sender<Result<T, PoolError>>,
+}
+
+impl<T: Send, F: FnOnce() -> T + Send> Job for Ticket<F, T> {
+    fn is_abandoned(&self) -> bool {
+        self.caller.is_closed()
+    }
+
+    fn run(self: Box<Self>, done: &dyn Fn()) {
+        let Self { job, caller } = *self;
+        // The job is gone after a panic, and with it all that it may have left half done.
+        let outcome = catch_unwind(AssertUnwindSafe(job)).map_err(|_| PoolError::Panicked);
+        done();
+        // An error is a caller that left meanwhile.
+        let _ = caller.send(outcome);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::task::{Context, Poll, Waker};
+
+    /// A job that says when it has started and stays until it is told to end.
+    fn held() -> (
+        impl FnOnce() -> u8 + Send + 'static,
+        mpsc::Receiver<()>,
+        mpsc::Sender<()>,
+    ) {
+        let (started, has_started) = mpsc::channel();
+        let (end, may_end) = mpsc::channel::<()>();
+        let job = move || {
+            started.send(()).expect("the test waits for it");
+            may_end.recv().expect("the test ends it");
+            7
+        };
+        (job, has_started, end)
+    }
+
+    /// The first poll is what puts a job on the queue.
+    fn start<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[tokio::test]
+    async fn answers() {
+        let pool = Pool::new(2, 1);
+        assert_eq!(pool.run(|| 6 * 7).await, Ok(42));
+        assert_eq!((pool.running(), pool.waiting()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn threads_have_names() {
+        let pool = Pool::new(1, 1);
+        let name = pool
+            .run(|| std::thread::current().name().map(str::to_owned))
+            .await;
+        assert_eq!(name, Ok(Some("lakh-image-0".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn refuses_what_exceeds_workers_and_queue() {
+        let pool = Pool::new(1, 1);
+        let (job, has_started, end) = held();
+        let mut first = pin!(pool.run(job));
+        assert!(start(first.as_mut()).is_pending());
+        has_started.recv().expect("it starts");
+        let mut second = pin!(pool.run(|| 8));
+        assert!(start(second.as_mut()).is_pending());
+
+        assert_eq!((pool.running(), pool.waiting()), (1, 1));
+        assert_eq!(pool.run(|| 9).await, Err(PoolError::Full));
+
+        end.send(()).expect("it is held");
+        assert_eq!(first.await, Ok(7));
+        assert_eq!(second.await, Ok(8));
+        assert_eq!(pool.run(|| 9).await, Ok(9), "the places are free again");
+    }
+
+    #[tokio::test]
+    async fn a_job_whose_caller_has_gone_is_skipped_and_leaves_its_place() {
+        let pool = Pool::new(1, 1);
+        let (job, has_started, end) = held();
+        let mut first = pin!(pool.run(job));
+        assert!(start(first.as_mut()).is_pending());
+        has_started.recv().expect("it starts");
+        {
+            let mut gone = pin!(pool.run(|| panic!("nobody waits for this")));
+            assert!(start(gone.as_mut()).is_pending());
+            assert_eq!(pool.run(|| 1).await, Err(PoolError::Full));
+        }
+        let mut second = pin!(pool.run(|| 8));
+        assert!(
+            start(second.as_mut()).is_pending(),
+            "the dead one's place is taken"
+        );
+
+        end.send(()).expect("it is held");
+        assert_eq!((first.await, second.await), (Ok(7), Ok(8)));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_and_the_thread_goes_on() {
+        let pool = Pool::new(1, 0);
+        let panicked: Result<(), _> = pool.run(|| panic!("as a test of the pool")).await;
+        assert_eq!(panicked, Err(PoolError::Panicked));
+        assert_eq!(pool.run(|| 1).await, Ok(1));
+    }
+
+    #[test]
+    fn threads_end_with_the_pool() {
+        let pool = Pool::new(3, 1);
+        let shared = Arc::downgrade(&pool.shared);
+        drop(pool);
+        while shared.strong_count() > 0 {
+            std::thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What is wrong with a file, and where: collected while it is read, shown all at once.
+//!
+//! Readers report and go on. Only [`Report::conclude`] decides whether there is a configuration,
+//! so one run shows an operator every mistake.
+
+use super::{Config, Loaded};
+use std::cell::RefCell;
+use std::fmt;
+
+/// Where something is written: line and column from 1, width in characters on that line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    pub line: usize,
+    pub column: usize,
+    pub width: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+/// One mistake, with the line it is on. Its `Display` is what an operator reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    pub severity: Severity,
+    pub file: String,
+    pub span: Span,
+    /// What is wrong and what to write.
+    pub message: String,
+    /// The line as written; none where the file as a whole is meant.
+    pub source: Option<String>,
+}
+
+/// All that is wrong with a file, in the order of its lines. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errors(Vec<Diagnostic>);
+
+/// Collects findings while a file is read.
+#[derive(Default)]
+pub struct Report {
+    findings: RefCell<Vec<Finding>>,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Finding {
+    span: Span,
+    severity: Severity,
+    message: String,
+}
+
+impl Span {
+    /// The file as a whole.
+    pub const FILE: Span = Span {
+        line: 1,
+        column: 1,
+        width: 0,
+    };
+}
+
+impl Errors {
+    /// The file can't be read at all.
+    pub fn unreadable(file: &str, error: &std::io::Error) -> Errors {
+        let finding = Finding {
+            span: Span::FILE,
+            severity: Severity::Error,
+            message: format!("this file cannot be read: {error}"),
+        };
+        Errors(vec![finding.locate(file, "")])
+    }
+
+    /// At least 1.
+    #[expect(clippy::len_without_is_empty, reason = "never empty")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.0.iter()
+    }
+}
+
+impl Report {
+    pub fn error(&self, span: Span, message: impl Into<String>) {
+        self.add(Severity::Error, span, message.into());
+    }
+
+    pub fn warn(&self, span: Span, message: impl Into<String>) {
+        self.add(Severity::Warning, span, message.into());
+    }
+
+    fn add(&self, severity: Severity, span: Span, message: String) {
+        self.findings.borrow_mut().push(Finding {
+            span,
+            severity,
+            message,
+        });
+    }
+
+    pub fn has_errors(&self) -> bool {
+        let findings = self.findings.borrow();
+        findings.iter().any(|f| f.severity == Severity::Error)
+    }
+
+    /// The configuration if nothing was wrong, or else all that was.
+    pub fn conclude(
+        self,
+        file: &str,
+        text: &str,
+        config: Option<Config>,
+    ) -> Result<Loaded, Errors> {
+        let mut findings = self.findings.into_inner();
+        findings.sort();
+        findings.dedup();
+        let (errors, warnings): (Vec<_>, Vec<_>) = findings
+            .into_iter()
+            .map(|finding| finding.locate(file, text))
+            .partition(|found| found.severity == Severity::Error);
+        if !errors.is_empty() {
+            return Err(Errors(errors));
+        }
+        let config = config.expect("whatever is missing was reported");
+        Ok(Loaded { config, warnings })
+    }
+}
+
+impl Finding {
+    fn locate(self, file: &str, text: &str) -> Diagnostic {
+        let line = text.lines().nth(self.span.line - 1);
+        Diagnostic {
+            severity: self.severity,
+            file: file.to_owned(),
+            span: self.span,
+            message: self.message,
+            source: line.filter(|_| self.span.width > 0).map(str::to_owned),
+        }
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    /// `FILE:LINE:COLUMN: MESSAGE`, then the line with what is meant underlined.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Span {
+            line,
+            column,
+            width,
+        } = self.span;
+        let warning = match self.severity {
+            Severity::Error => "",
+            Severity::Warning => "warning: ",
+        };
+        write!(
+            f,
+            "{}:{line}:{column}: {warning}{}",
+            self.file, self.message
+        )?;
+        let Some(source) = &self.source else {
+            return Ok(());
+        };
+        // Tabs stay tabs, so that the caret stands right whatever width a terminal gives them.
+        let lead = source.chars().take(column - 1);
+        let lead: String = lead.map(|c| if c == '\t' { c } else { ' ' }).collect();
+        write!(
+            f,
+            "\n{line:>4} | {source}\n{:>4} | {lead}{}",
+            "",
+            "^".repeat(width)
+        )
+    }
+}
+
+impl fmt::Display for Errors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, diagnostic) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{diagnostic}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Errors {}

@@ -1,0 +1,45 @@
+//! `listeners` and `limits`: where clients connect, and what any of them may cost.
+
+use super::ports::Ports;
+use super::section::Section;
+use super::units::{size, size_between, wait};
+use super::values::{address, count, switch};
+use crate::listen::{Limits, ListenerSettings};
+
+pub fn read(name: &str, s: &mut Section<'_>, ports: &mut Ports) -> Option<ListenerSettings> {
+    s.unsupported(&["tls", "redirect_http"]);
+    s.unsupported_but("proxy_protocol", &["false"]);
+    let address = s.required("address", "127.0.0.1:8080", address);
+    let http2 = s.or("http2", true, switch);
+    ports.claim_address(s, address?);
+    Some(ListenerSettings {
+        name: name.to_owned(),
+        address: address?,
+        http2,
+    })
+}
+
+pub fn read_limits(s: &mut Section<'_>) -> Limits {
+    let default = Limits::default();
+    let connections = count(1..=10_000_000);
+    Limits {
+        header_timeout: s.or("header_timeout", default.header_timeout, wait),
+        body_timeout: s.or("body_timeout", default.body_timeout, wait),
+        send_timeout: s.or("send_timeout", default.send_timeout, wait),
+        idle_timeout: s.or("idle_timeout", default.idle_timeout, wait),
+        header_size: s.or("header_size", default.header_size, header_size),
+        body_size: s.or("body_size", default.body_size, size),
+        connections: s.or("connections", default.connections, &connections),
+        connections_per_address: s.or(
+            "connections_per_address",
+            default.connections_per_address,
+            &connections,
+        ),
+    }
+}
+
+/// Below 1 KiB no browser gets through; Pingora refuses heads of 1 MiB and more.
+fn header_size(text: &str) -> Result<usize, String> {
+    let bytes = size_between(1 << 10, 1023 << 10)(text)?;
+    Ok(usize::try_from(bytes).expect("less than 1 MiB"))
+}

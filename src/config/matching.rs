@@ -1,0 +1,110 @@
+//! A route's `match`: all that is set must hold.
+
+use super::closest::did_you_mean;
+use super::section::Section;
+use super::values::{header_name, header_text, no_slash};
+use crate::route::Match;
+use http::Method;
+
+const METHODS: [Method; 9] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+    Method::TRACE,
+    Method::CONNECT,
+];
+
+/// From the route's section. A route that forgot its `match` would take every request.
+pub fn read(s: &mut Section<'_>) -> Option<Match> {
+    if !s.has("match") {
+        s.known("match");
+        s.error_here("has no `match`; write match: {path: /*} for every request");
+        return None;
+    }
+    s.section("match", |s| {
+        Some(Match {
+            hosts: s.one_or_list("host", host),
+            path: s.or("path", "/*".to_owned(), pattern),
+            methods: s.list("methods", method),
+            headers: s.pairs("header", header_name, header_text),
+        })
+    })
+}
+
+/// `shop.example`, `*.shop.example`, or an IP address; in lower case.
+fn host(text: &str) -> Result<String, String> {
+    let host = text.to_ascii_lowercase();
+    if host == "*" {
+        return Err("`*` is every host; remove `host` for that".to_owned());
+    }
+    if let Some((_, rest)) = host.split_once("://") {
+        return Err(format!("`{text}` is a URL; write only the host: {rest}"));
+    }
+    if host.parse::<std::net::IpAddr>().is_ok() {
+        return Ok(host);
+    }
+    if let Some((name, _)) = host.split_once(':') {
+        return Err(format!("`{text}` has a port; hosts match on every port, so write {name}"));
+    }
+    let name = host.strip_prefix("*.").unwrap_or(&host);
+    match name.split('.').all(is_label) && name.len() <= 253 {
+        true => Ok(host),
+        false => Err(format!(
+            "`{text}` is not a host; write it like shop.example or \"*.shop.example\""
+        )),
+    }
+}
+
+/// A part of a name between two dots. RFC 1123 §2.1, and `_` because it is in use.
+fn is_label(label: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    (1..=63).contains(&label.len())
+        && label.chars().all(is_part)
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
+/// `/exact`, `/prefix/*` or `/*`.
+fn pattern(text: &str) -> Result<String, String> {
+    let start = text.strip_suffix('*').unwrap_or(text);
+    if let Some((before, _)) = start.split_once('*') {
+        let before = before.trim_end_matches(|c| c != '/');
+        return Err(format!("`{text}` has a `*` before its end; write {before}*"));
+    }
+    path(start)?;
+    match start.len() < text.len() && !start.ends_with('/') {
+        true => Err(format!("in `{text}`, `*` must stand for whole segments; write {start}/*")),
+        false => Ok(text.to_owned()),
+    }
+}
+
+/// As a request has it: percent-encoded, without query.
+pub fn path(text: &str) -> Result<(), String> {
+    if !text.starts_with('/') {
+        return Err(no_slash(text));
+    }
+    if let Some((before, _)) = text.split_once(['?', '#']) {
+        return Err(format!("`{text}` is more than a path; write {before}"));
+    }
+    match text.parse::<http::uri::PathAndQuery>() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(format!(
+            "`{text}` is not a path; percent-encode spaces and what isn't ASCII"
+        )),
+    }
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    let known = || METHODS.iter().map(Method::as_str);
+    let found = METHODS.iter().find(|method| method.as_str() == text);
+    found.cloned().ok_or_else(|| {
+        let advice = did_you_mean(text, known(), || {
+            format!("; write {}", super::units::one_of(&known().collect::<Vec<_>>()))
+        });
+        format!("`{text}` is not a method{advice}")
+    })
+}

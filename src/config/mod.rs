@@ -1,0 +1,168 @@
+//! The checked configuration: what a Runtime is built from.
+//!
+//! Two stages: the tree as written (`tree`, text with positions) and the checked types below,
+//! which can only be made from a file without errors. Parse, don't validate. Between the two, each
+//! section of the file has its reader. Called at start, on reload and by `lakh check`; nothing
+//! here opens a socket or changes anything.
+
+mod access_log;
+mod admin;
+mod caches;
+mod images;
+mod listeners;
+mod process;
+mod rate_limits;
+mod routes;
+mod upstreams;
+
+mod edits;
+mod matching;
+mod servers;
+
+mod names;
+mod ports;
+mod review;
+
+mod closest;
+mod diagnostic;
+
+mod section;
+mod tree;
+mod units;
+mod values;
+mod variables;
+
+pub use diagnostic::{Diagnostic, Errors, Severity, Span};
+pub use variables::{Environment, environment};
+
+use crate::admin::AdminSettings;
+use crate::cache::{CacheSettings, RouteCacheSettings};
+use crate::guard::RateLimitSettings;
+use crate::image::ImageSettings;
+use crate::listen::{Limits, ListenerSettings};
+use crate::observe::AccessLogSettings;
+use crate::route::Match;
+use crate::upstream::settings::UpstreamSettings;
+use diagnostic::Report;
+use names::Names;
+use ports::Ports;
+use routes::Targets;
+use section::Section;
+use std::path::Path;
+use std::time::Duration;
+
+/// What a file without errors gives.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    /// What is valid and yet hardly meant.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads the file at `path`. Paths in it are relative to the working directory.
+pub fn load(path: &Path, environment: Environment<'_>) -> Result<Loaded, Errors> {
+    let file = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&text, &file, environment),
+        Err(error) => Err(Errors::unreadable(&file, &error)),
+    }
+}
+
+/// As `load`; `file` is what messages call it.
+pub fn parse(text: &str, file: &str, environment: Environment<'_>) -> Result<Loaded, Errors> {
+    let text = text.trim_start_matches('\u{feff}');
+    let report = Report::default();
+    let root = tree::parse(text, environment, &report);
+    let config = root.and_then(|root| section::read_root(&root, &report, |s| read(s, &report)));
+    report.conclude(file, text, config)
+}
+
+/// The sections of a file. Whatever can't be read is reported, and the rest is read all the same.
+fn read(s: &mut Section<'_>, report: &Report) -> Option<Config> {
+    let targets = Targets {
+        upstreams: Names::collect(s, "upstreams", "upstream"),
+        rate_limits: Names::collect(s, "rate_limits", "rate limit"),
+        caches: Names::collect(s, "caches", "cache"),
+    };
+    let mut ports = Ports::default();
+    let mut places = routes::Places::new();
+    let config = Config {
+        process: s.settings("process", process::read),
+        listeners: s.named("listeners", |name, s| listeners::read(name, s, &mut ports)),
+        trusted_proxies: s.list("trusted_proxies", values::network),
+        limits: s.settings("limits", listeners::read_limits),
+        upstreams: s.named("upstreams", |name, s| upstreams::read(name, s, &mut ports)),
+        rate_limits: s.named("rate_limits", rate_limits::read),
+        caches: s.named("caches", caches::read),
+        images: s.settings("images", images::read),
+        routes: s.items("routes", |s| routes::read(s, &targets, &mut places)),
+        admin: s.settings("admin", |s| admin::read(s, &mut ports)),
+        access_log: s.settings("access_log", access_log::read),
+    };
+    s.unsupported(&["redis", "auth", "tracing", "include"]);
+    s.at_least_one("listeners", "{web: {address: 127.0.0.1:8080}}");
+    s.at_least_one("upstreams", "{app: {servers: [127.0.0.1:9001]}}");
+    s.at_least_one("routes", "[{name: everything, match: {path: /*}, upstream: app}]");
+    ports.check(report);
+    if report.has_errors() {
+        return None;
+    }
+    review::review(&config, &targets, &places, report);
+    Some(config)
+}
+
+/// A configuration without errors: every name resolves, every value is in its bounds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub process: Process,
+    pub listeners: Vec<ListenerSettings>,
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    pub limits: Limits,
+    pub upstreams: Vec<UpstreamSettings>,
+    pub rate_limits: Vec<RateLimitSettings>,
+    pub caches: Vec<CacheSettings>,
+    pub images: ImageSettings,
+    pub routes: Vec<RouteSettings>,
+    pub admin: AdminSettings,
+    pub access_log: AccessLogSettings,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Process {
+    /// Worker threads; `auto` is resolved to the number of cores.
+    pub threads: usize,
+    pub drain: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteSettings {
+    pub name: String,
+    pub matches: Match,
+    /// Index into `Config::upstreams`.
+    pub upstream: usize,
+    pub rewrite: Rewrite,
+    pub request_headers: HeaderEdits,
+    pub response_headers: HeaderEdits,
+    /// Indices into `Config::rate_limits`.
+    pub rate_limits: Vec<usize>,
+    pub allow: Vec<ipnet::IpNet>,
+    pub deny: Vec<ipnet::IpNet>,
+    /// For the whole request, until the answer's head.
+    pub timeout: Option<Duration>,
+    /// None: `limits.body_size`.
+    pub body_size: Option<u64>,
+    pub cache: Option<RouteCacheSettings>,
+    pub images: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rewrite {
+    /// Begins with `/`, does not end with one.
+    pub strip_prefix: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HeaderEdits {
+    pub set: Vec<(http::HeaderName, http::HeaderValue)>,
+    pub remove: Vec<http::HeaderName>,
+}

@@ -1,0 +1,64 @@
+//! What is valid and yet hardly meant: routes that never match, and names that nothing uses.
+
+use super::diagnostic::Report;
+use super::names::Names;
+use super::routes::{Places, Targets};
+use super::{Config, RouteSettings};
+use crate::route::Match;
+
+/// `places` are in the order of the routes.
+pub fn review(config: &Config, targets: &Targets<'_>, places: &Places, report: &Report) {
+    warn_of_shadowed_routes(&config.routes, places, report);
+    let routes = &config.routes;
+    warn_of_unused(&targets.upstreams, report, |index, _| {
+        routes.iter().any(|route| route.upstream == index)
+    });
+    warn_of_unused(&targets.rate_limits, report, |index, _| {
+        routes.iter().any(|route| route.rate_limits.contains(&index))
+    });
+    warn_of_unused(&targets.caches, report, |_, name| {
+        let mut caches = routes.iter().filter_map(|route| route.cache.as_ref());
+        caches.any(|cache| cache.zone == name)
+    });
+}
+
+fn warn_of_unused(names: &Names<'_>, report: &Report, is_used: impl Fn(usize, &str) -> bool) {
+    for (index, (name, span)) in names.iter().enumerate() {
+        if !is_used(index, name) {
+            report.warn(span, format!("{}.{name}: no route uses it", names.key));
+        }
+    }
+}
+
+fn warn_of_shadowed_routes(routes: &[RouteSettings], places: &Places, report: &Report) {
+    for (index, (route, (name, span))) in routes.iter().zip(places).enumerate() {
+        let mut earlier = routes[..index].iter().zip(places);
+        let shadow = earlier.find(|(earlier, _)| shadows(&earlier.matches, &route.matches));
+        if let Some((_, (shadow, shadow_span))) = shadow {
+            let line = shadow_span.line;
+            report.warn(
+                *span,
+                format!("routes.{name}: it never matches, because routes.{shadow} on line {line} takes all of its requests"),
+            );
+        }
+    }
+}
+
+/// True if `earlier` stands in the same places of the router with the same number of conditions,
+/// and admits all that `later` admits; the order written decides then.
+fn shadows(earlier: &Match, later: &Match) -> bool {
+    let same_hosts = match later.hosts.is_empty() {
+        true => earlier.hosts.is_empty(),
+        false => later.hosts.iter().all(|host| earlier.hosts.contains(host)),
+    };
+    let same_methods = match later.methods.is_empty() {
+        true => earlier.methods.is_empty(),
+        false => {
+            let mut methods = later.methods.iter();
+            methods.all(|method| earlier.methods.contains(method))
+        }
+    };
+    let same_headers = earlier.headers.len() == later.headers.len()
+        && later.headers.iter().all(|field| earlier.headers.contains(field));
+    same_hosts && same_methods && same_headers && earlier.path == later.path
+}

@@ -1,0 +1,170 @@
+//! `routes`: what is matched, and what is done with it.
+
+use super::edits;
+use super::matching;
+use super::diagnostic::Span;
+use super::names::{Names, check_name};
+use super::section::Section;
+use super::units::{duration, size, wait};
+use super::values::{header_name, network, switch};
+use super::{Rewrite, RouteSettings};
+use crate::cache::RouteCacheSettings;
+use crate::route::Match;
+use http::Method;
+
+/// What a route may point at.
+pub struct Targets<'a> {
+    pub upstreams: Names<'a>,
+    pub rate_limits: Names<'a>,
+    pub caches: Names<'a>,
+}
+
+/// The routes read so far: name and place, in the order written.
+pub type Places = Vec<(String, Span)>;
+
+pub fn read(
+    s: &mut Section<'_>,
+    targets: &Targets<'_>,
+    places: &mut Places,
+) -> Option<RouteSettings> {
+    s.unsupported(&["split_key", "auth", "cors"]);
+    s.unsupported_but("compress", &["false"]);
+    s.misplaced(&["host", "path", "methods", "header"], "match");
+    let name = s.required("name", "everything", check_name).unwrap_or_default();
+    check_name_is_free(s, &name, places);
+    places.push((name.clone(), s.span()));
+    let route = RouteSettings {
+        name,
+        matches: matching::read(s).unwrap_or_default(),
+        upstream: upstream(s, targets).unwrap_or_default(),
+        rewrite: s.settings("rewrite", rewrite),
+        request_headers: s.settings("request_headers", edits::read),
+        response_headers: s.settings("response_headers", edits::read),
+        rate_limits: rate_limits(s, targets),
+        allow: s.list("allow", network),
+        deny: s.list("deny", network),
+        timeout: s.optional("timeout", wait),
+        body_size: s.optional("body_size", size),
+        cache: s.section("cache", |s| cache(s, targets)),
+        images: s.or("images", false, switch),
+    };
+    check_together(s, &route);
+    Some(route)
+}
+
+fn check_name_is_free(s: &Section<'_>, name: &str, places: &Places) {
+    if let Some((_, first)) = places.iter().find(|(taken, _)| taken == name && !name.is_empty()) {
+        let line = first.line;
+        let message = format!("`{name}` is the route on line {line} already; write another name");
+        s.error("name", message);
+    }
+}
+
+fn upstream(s: &mut Section<'_>, targets: &Targets<'_>) -> Option<usize> {
+    if s.is_map("upstream") {
+        s.known("upstream");
+        let problem = "a split between upstreams is not supported by this version of Lakh; write one name";
+        s.error_at(s.key_span("upstream"), "upstream", problem);
+        return None;
+    }
+    let names: Vec<&str> = targets.upstreams.iter().map(|(name, _)| name).collect();
+    let example = names.first().copied().unwrap_or("NAME");
+    s.required("upstream", example, |name| targets.upstreams.find(name))
+}
+
+/// A limit named twice would take two tokens for each request.
+fn rate_limits(s: &mut Section<'_>, targets: &Targets<'_>) -> Vec<usize> {
+    let seen = std::cell::RefCell::new(Vec::new());
+    s.list("rate_limits", |name| {
+        let index = targets.rate_limits.find(name)?;
+        if seen.borrow().contains(&index) {
+            return Err(format!("`{name}` is in the list already; remove one"));
+        }
+        seen.borrow_mut().push(index);
+        Ok(index)
+    })
+}
+
+fn rewrite(s: &mut Section<'_>) -> Rewrite {
+    s.unsupported(&["path"]);
+    Rewrite {
+        strip_prefix: s.optional("strip_prefix", prefix),
+    }
+}
+
+fn prefix(text: &str) -> Result<String, String> {
+    if text.contains('*') {
+        return Err(format!("`{text}` has a `*` in it; write only what is taken away, like /v1"));
+    }
+    matching::path(text)?;
+    match text.strip_suffix('/') {
+        Some("") => Err("`/` takes nothing away; write a prefix like /v1".to_owned()),
+        Some(prefix) => Err(format!("`{text}` ends with `/`; write {prefix}")),
+        None => Ok(text.to_owned()),
+    }
+}
+
+fn cache(s: &mut Section<'_>, targets: &Targets<'_>) -> Option<RouteCacheSettings> {
+    let names: Vec<&str> = targets.caches.iter().map(|(name, _)| name).collect();
+    let example = names.first().copied().unwrap_or("NAME");
+    let zone = s.required("in", example, |name| {
+        targets.caches.find(name).map(|_| name.to_owned())
+    });
+    let ttl = s.optional("ttl", duration);
+    let stale_while_revalidate = s.optional("stale_while_revalidate", duration);
+    let stale_if_error = s.optional("stale_if_error", duration);
+    let (ignore_query, key_headers) = s.settings("key", |s| {
+        let ignore_query = s.settings("query", |s| s.list("ignore", parameter));
+        (ignore_query, s.list("headers", header_name))
+    });
+    Some(RouteCacheSettings {
+        zone: zone?,
+        ttl,
+        stale_while_revalidate,
+        stale_if_error,
+        ignore_query,
+        key_headers,
+    })
+}
+
+/// A name, or a prefix with `*` at its end.
+fn parameter(text: &str) -> Result<String, String> {
+    let name = text.strip_suffix('*').unwrap_or(text);
+    let is_name = !name.contains(['*', '&', '=', '?', '#', ' ']);
+    match is_name && !text.is_empty() {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "`{text}` is not a query parameter; write its name, or a beginning and `*`, like utm_*"
+        )),
+    }
+}
+
+fn check_together(s: &Section<'_>, route: &RouteSettings) {
+    let Match { path, methods, .. } = &route.matches;
+    let serves = |method: &Method| methods.is_empty() || methods.contains(method);
+    if route.images && !serves(&Method::GET) {
+        s.error(
+            "images",
+            "pictures are asked for with GET; add GET to match.methods, or remove `images`",
+        );
+    }
+    if route.cache.is_some() && !serves(&Method::GET) && !serves(&Method::HEAD) {
+        s.warn(
+            s.key_span("cache"),
+            "cache does nothing: only GET and HEAD are cached, and match.methods has neither",
+        );
+    }
+    if let Some(prefix) = &route.rewrite.strip_prefix
+        && !may_begin_with(path, prefix)
+    {
+        let message = format!("rewrite.strip_prefix does nothing: no path that {path} matches begins with {prefix}");
+        s.warn(s.key_span("rewrite"), &message);
+    }
+}
+
+fn may_begin_with(pattern: &str, prefix: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => start.starts_with(prefix) || prefix.starts_with(start),
+        None => pattern.starts_with(prefix),
+    }
+}

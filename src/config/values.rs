@@ -1,0 +1,186 @@
+//! Scalars that more than one section has: counts, switches, choices, addresses, fields, files.
+
+use super::closest::did_you_mean;
+use super::units::one_of;
+use http::HeaderName;
+use ipnet::IpNet;
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// A whole number within `range`.
+pub fn count<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String>
+where
+    T: FromStr + PartialOrd + Display,
+{
+    move |text| {
+        let (least, most) = (range.start(), range.end());
+        let is_digits = text.bytes().all(|b| b.is_ascii_digit());
+        match text.parse::<T>() {
+            Ok(number) if is_digits && range.contains(&number) => Ok(number),
+            _ if is_digits && !text.is_empty() => Err(format!(
+                "`{text}` is out of range; write a number from {least} to {most}"
+            )),
+            _ => Err(format!(
+                "`{text}` is not a whole number; write one from {least} to {most}"
+            )),
+        }
+    }
+}
+
+/// `auto` is one per core.
+pub fn threads(text: &str) -> Result<usize, String> {
+    match text {
+        "auto" => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+        _ => count(1..=1024)(text).map_err(|message| format!("{message}, or auto")),
+    }
+}
+
+pub fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(match text.to_ascii_lowercase().as_str() {
+            "yes" | "on" | "1" | "y" | "true" => format!("`{text}` is neither true nor false; write true"),
+            "no" | "off" | "0" | "n" | "false" => format!("`{text}` is neither true nor false; write false"),
+            _ => format!("`{text}` is neither true nor false; write one of them"),
+        }),
+    }
+}
+
+/// One of a few words.
+pub fn choice<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&str) -> Result<T, String> {
+    move |text| {
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        let found = choices.iter().find(|(word, _)| *word == text);
+        found.map(|(_, value)| *value).ok_or_else(|| {
+            let advice = did_you_mean(text, words.iter().copied(), || {
+                format!("; write {}", one_of(&words))
+            });
+            format!("`{text}` is not known{advice}")
+        })
+    }
+}
+
+/// `IP:PORT`. Names aren't resolved by this version.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() == 0 => Err(format!(
+            "`{text}` has port 0; write a port from 1 to 65535"
+        )),
+        Ok(address) => Ok(address),
+        Err(_) => Err(no_address(text)),
+    }
+}
+
+fn no_address(text: &str) -> String {
+    if let Some((_, rest)) = text.split_once("://") {
+        let rest = rest.trim_end_matches('/');
+        return format!("`{text}` is a URL; write only the address and port, like {rest}");
+    }
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return format!("`{text}` has no port; write {}", SocketAddr::new(ip, 8080));
+    }
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return match text.parse::<u16>() {
+            Ok(port) => format!("`{text}` has no IP address; write 127.0.0.1:{port}"),
+            Err(_) => no_ip(text, text, "8080"),
+        };
+    };
+    if host.parse::<Ipv6Addr>().is_ok() {
+        return format!("`{text}` needs brackets; write [{host}]:{port}");
+    }
+    if port.parse::<u16>().is_err() {
+        return format!("`{text}` has no valid port; write {host}:PORT with a port from 1 to 65535");
+    }
+    match host {
+        "" | "*" => format!("`{text}` has no IP address; write 0.0.0.0:{port} for all of IPv4"),
+        _ => no_ip(text, host, port),
+    }
+}
+
+fn no_ip(text: &str, host: &str, port: &str) -> String {
+    let is_name = host.contains(|c: char| c.is_ascii_alphabetic());
+    match (host, is_name) {
+        ("localhost", _) => {
+            format!("`{text}` is a name, and this version of Lakh takes IP addresses only; write 127.0.0.1:{port}")
+        }
+        (_, true) => {
+            format!("`{text}` is a name, and this version of Lakh takes IP addresses only; write the address behind it, like 10.0.0.5:{port}")
+        }
+        (_, false) => format!("`{text}` is not an IP address and port; write it like 10.0.0.5:{port}"),
+    }
+}
+
+/// `10.0.0.0/8`, or one address.
+pub fn network(text: &str) -> Result<IpNet, String> {
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return Ok(IpNet::from(ip));
+    }
+    match text.parse::<IpNet>() {
+        Ok(network) if network.trunc() == network => Ok(network),
+        Ok(network) => Err(format!(
+            "`{text}` is an address within a network; write {} for the network or {} for the address",
+            network.trunc(),
+            network.addr()
+        )),
+        Err(_) => Err(format!(
+            "`{text}` is not a network; write it like 10.0.0.0/8, 2001:db8::/32 or 10.1.2.3"
+        )),
+    }
+}
+
+/// A field's name, in lower case whatever was written.
+pub fn header_name(text: &str) -> Result<HeaderName, String> {
+    text.parse().map_err(|_| {
+        format!("`{text}` is not a header name; write letters, digits and `-`, like x-from")
+    })
+}
+
+/// A token of RFC 9110 §5.6.2, as RFC 6265 §4.1.1 asks of a cookie's name.
+pub fn cookie_name(text: &str) -> Result<String, String> {
+    match header_name(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(format!(
+            "`{text}` is not a cookie name; write letters, digits, `_` and `-`"
+        )),
+    }
+}
+
+/// Printable ASCII, without spaces around it.
+pub fn header_text(text: &str) -> Result<String, String> {
+    let is_plain = text.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b));
+    match is_plain && text.trim() == text {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "{text:?} is not a header value; write printable ASCII on one line, without spaces around it"
+        )),
+    }
+}
+
+/// `/health`, with a query if it has one.
+pub fn request_path(text: &str) -> Result<String, String> {
+    match text.parse::<http::uri::PathAndQuery>() {
+        _ if !text.starts_with('/') => Err(no_slash(text)),
+        Ok(path) if path.as_str() == text => Ok(text.to_owned()),
+        _ => Err(format!(
+            "`{text}` is not a path; percent-encode spaces and what isn't ASCII, and leave out `#`"
+        )),
+    }
+}
+
+pub fn no_slash(text: &str) -> String {
+    format!("`{text}` does not begin with `/`; write /{text}")
+}
+
+/// A file with something in it: an empty secret would protect nothing.
+pub fn secret_file(text: &str) -> Result<PathBuf, String> {
+    let contents = std::fs::read(text)
+        .map_err(|error| format!("`{text}` cannot be read: {error}; write a file's path"))?;
+    match contents.trim_ascii().is_empty() {
+        true => Err(format!("`{text}` is empty; put the secret into it")),
+        false => Ok(PathBuf::from(text)),
+    }
+}

@@ -1,0 +1,135 @@
+//! The operators' listener: health, readiness, metrics. Loopback by default; a token elsewhere.
+
+mod settings;
+
+pub use settings::AdminSettings;
+
+use crate::listen::{Begun, Conn, ConnLimits, Place};
+use crate::runtime::{Foundation, Runtime};
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{Method, Response, StatusCode};
+use pingora::apps::HttpServerApp;
+use pingora::apps::http_app::{HttpServer, ServeHttp};
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+use sha2::{Digest, Sha256};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// For the whole of an admin connection's waits; scrapers come every few seconds.
+const LIMITS: ConnLimits = ConnLimits {
+    idle: Duration::from_secs(60),
+    header: Duration::from_secs(10),
+    header_size: 16 << 10,
+};
+
+pub struct Admin {
+    app: Arc<HttpServer<Pages>>,
+    shutdown: ShutdownWatch,
+}
+
+struct Pages {
+    current: Arc<ArcSwap<Runtime>>,
+    foundation: Arc<Foundation>,
+}
+
+impl Admin {
+    pub fn new(
+        current: Arc<ArcSwap<Runtime>>,
+        foundation: Arc<Foundation>,
+        shutdown: ShutdownWatch,
+    ) -> Admin {
+        let app = HttpServer::new_app(Pages { current, foundation });
+        Admin { app: Arc::new(app), shutdown }
+    }
+
+    /// Serves a connection to its end.
+    pub async fn serve(self: Arc<Admin>, io: TcpStream, peer: SocketAddr, _place: Place) {
+        let mut conn = Box::new(Conn::new(io, peer));
+        while conn.begin(&LIMITS).await == Begun::Request {
+            let mut session = ServerSession::new_http1(conn);
+            session.set_keepalive(Some(60));
+            let reused = self.app.process_new_http(session, &self.shutdown).await;
+            let Some((stream, _)) = reused.map(|r| r.consume()) else { return };
+            conn = stream.into_any().downcast().expect("Pingora gives back the stream it was given");
+        }
+    }
+}
+
+#[async_trait]
+impl ServeHttp for Pages {
+    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let request = session.req_header();
+        let path = request.uri.path();
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD.\n");
+        }
+        // Whether it lives is no secret, and container platforms send no tokens.
+        match path {
+            "/healthz" => return text(StatusCode::OK, "ok\n"),
+            "/readyz" => return self.ready(),
+            _ => {}
+        }
+        if !self.may_enter(session) {
+            return unauthorized();
+        }
+        match path {
+            "/" => text(StatusCode::OK, INDEX),
+            "/metrics" => self.metrics(),
+            _ => text(StatusCode::NOT_FOUND, INDEX),
+        }
+    }
+}
+
+const INDEX: &str = "Lakh admin\n\n/healthz  the process lives\n/readyz   it takes traffic\n/metrics  for Prometheus\n";
+
+impl Pages {
+    fn ready(&self) -> Response<Vec<u8>> {
+        if self.foundation.is_ready() {
+            return match self.foundation.config_error() {
+                None => text(StatusCode::OK, "ready\n"),
+                // It serves, by the configuration before.
+                Some(why) => text(StatusCode::OK, &format!("ready; the last reload was refused:\n{why}\n")),
+            };
+        }
+        text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    }
+
+    fn metrics(&self) -> Response<Vec<u8>> {
+        self.current.load().report(&self.foundation.metrics);
+        let page = self.foundation.metrics.render();
+        answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page)
+    }
+
+    fn may_enter(&self, session: &ServerSession) -> bool {
+        let runtime = self.current.load();
+        let Some(wanted) = &runtime.admin_token else { return true };
+        let given = session.req_header().headers.get(AUTHORIZATION);
+        let given = given.and_then(|v| v.as_bytes().strip_prefix(b"Bearer "));
+        // Compared by digest, so that the time it takes says nothing of where they differ.
+        given.is_some_and(|given| Sha256::digest(given) == Sha256::digest(wanted.as_bytes()))
+    }
+}
+
+fn unauthorized() -> Response<Vec<u8>> {
+    let mut answer = text(StatusCode::UNAUTHORIZED, "Send the admin token: Authorization: Bearer …\n");
+    answer.headers_mut().insert(WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));
+    answer
+}
+
+fn text(status: StatusCode, body: &str) -> Response<Vec<u8>> {
+    answer(status, "text/plain; charset=utf-8", body.as_bytes().to_vec())
+}
+
+fn answer(status: StatusCode, content_type: &str, body: Vec<u8>) -> Response<Vec<u8>> {
+    Response::builder()
+        .status(status)
+        .header(CONTENT_TYPE, content_type)
+        .header(CONTENT_LENGTH, body.len())
+        .body(body)
+        .expect("fields written here are valid")
+}

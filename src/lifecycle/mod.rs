@@ -1,0 +1,9 @@
+//! The process around the edge: doors that open and close, supervised pools, reload, drain.
+
+mod doors;
+mod reload;
+mod spawn;
+
+pub use doors::{Door, Doors, Visitor};
+pub use reload::{Reload, spawns};
+pub use spawn::Supervisor;

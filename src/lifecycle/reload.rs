@@ -1,0 +1,67 @@
+//! Reload: the new configuration is built whole and put in force, or nothing changes.
+
+use super::doors::Doors;
+use super::spawn::Supervisor;
+use crate::config::{self, Config};
+use crate::runtime::{Foundation, Runtime};
+use arc_swap::ArcSwap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub struct Reload {
+    pub path: PathBuf,
+    pub current: Arc<ArcSwap<Runtime>>,
+    pub foundation: Arc<Foundation>,
+    pub supervisor: Arc<Supervisor>,
+}
+
+impl Reload {
+    /// Reads the file again. A failure is logged, counted, and kept for the admin API.
+    pub async fn reload(&self, doors: &mut Doors) {
+        match self.try_reload(doors).await {
+            Ok(()) => {
+                self.foundation.set_config_error(None);
+                tracing::info!(config = %self.path.display(), "reloaded");
+            }
+            Err(why) => {
+                tracing::error!("reload refused; the configuration before it stays in force\n{why}");
+                self.foundation.metrics.reload_failures.inc();
+                self.foundation.metrics.config_stale.set(1);
+                self.foundation.set_config_error(Some(why));
+            }
+        }
+    }
+
+    async fn try_reload(&self, doors: &mut Doors) -> Result<(), String> {
+        let path = self.path.clone();
+        let loaded = tokio::task::spawn_blocking(move || config::load(&path, &config::environment));
+        let loaded = loaded.await.map_err(|e| format!("reading it panicked: {e}"))?;
+        let loaded = loaded.map_err(|errors| errors.to_string())?;
+        loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let runtime = self.foundation.build(loaded.config)?;
+        let bound = doors.bind(&runtime.config)?;
+        // From here on nothing fails.
+        self.foundation.commit(&runtime);
+        warn_of_process_changes(&self.current.load().config, &runtime.config);
+        let spawned = spawns(&runtime.config);
+        self.current.store(Arc::new(runtime));
+        doors.apply(bound);
+        // Last: a process is told to leave when nothing new is sent to it any more.
+        self.supervisor.apply(spawned).await;
+        Ok(())
+    }
+}
+
+/// The pools whose processes Lakh starts itself.
+pub fn spawns(config: &Config) -> Vec<(String, crate::upstream::SpawnSettings)> {
+    let spawned = |u: &crate::upstream::UpstreamSettings| {
+        Some((u.name.clone(), u.spawn.clone()?))
+    };
+    config.upstreams.iter().filter_map(spawned).collect()
+}
+
+fn warn_of_process_changes(before: &Config, after: &Config) {
+    if before.process.threads != after.process.threads {
+        tracing::warn!("process.threads changes only when the process is started anew");
+    }
+}

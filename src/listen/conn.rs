@@ -1,0 +1,488 @@
+//! A client's connection, as Pingora sees it: a stream that holds exactly one request at a time.
+//!
+//! The head is read here, with a deadline for the whole of it and a bound on its size, and is
+//! checked before Pingora reads it again from our buffer. What follows the request stays here
+//! until the next one: pipelined requests are answered in order, and Pingora, which drops bytes
+//! it did not expect, never meets them.
+
+use super::head::Framing;
+use super::{Malformed, head};
+use async_trait::async_trait;
+use bytes::{Buf, BytesMut};
+use pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType,
+};
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::time::timeout;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Where a head's buffer starts; most heads fit.
+const FIRST_READ: usize = 2048;
+/// Writes up to this size wait for the flush that follows, so that a small answer is one packet.
+const WRITE_BUFFER: usize = 16 << 10;
+/// How long, and how much, a closing connection reads what the client is still sending: closed
+/// with unread bytes, TCP would reset it and the client might lose the answer. RFC 9112 §9.6.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 1 << 20;
+
+pub struct Conn {
+    io: TcpStream,
+    /// Read and not yet asked for.
+    input: BytesMut,
+    /// How much of what comes still belongs to the present request.
+    allowance: Allowance,
+    /// Written and not yet sent.
+    output: BytesMut,
+    peer: SocketAddr,
+    digest: Arc<SocketDigest>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Allowance {
+    Bytes(u64),
+    Unlimited,
+}
+
+/// What a head may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnLimits {
+    /// Between two requests.
+    pub idle: Duration,
+    /// From a head's first byte to its last.
+    pub header: Duration,
+    pub header_size: usize,
+}
+
+/// How the wait for a request ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// A well-formed head is in the buffer.
+    Request,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+    /// The client left, or nothing came for too long.
+    Closed,
+    TimedOut,
+    TooLarge,
+    Malformed(Malformed),
+}
+
+impl Conn {
+    pub fn new(io: TcpStream, peer: SocketAddr) -> Conn {
+        let digest = SocketDigest::from_raw_fd(io.as_raw_fd());
+        // Set only here, right after it was made.
+        let _ = digest.peer_addr.set(Some(peer.into()));
+        Conn {
+            io,
+            input: BytesMut::new(),
+            allowance: Allowance::Bytes(0),
+            output: BytesMut::new(),
+            peer,
+            digest: Arc::new(digest),
+        }
+    }
+
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Whether some of the next request has come already.
+    pub fn has_input(&self) -> bool {
+        !self.input.is_empty()
+    }
+
+    /// Waits for the next request's head. Cancel-safe while nothing of it has come.
+    pub async fn begin(&mut self, limits: &ConnLimits) -> Begun {
+        self.allowance = Allowance::Bytes(0);
+        if self.input.is_empty() {
+            match timeout(limits.idle, self.fill()).await {
+                Ok(Ok(n)) if n > 0 => {}
+                _ => return Begun::Closed,
+            }
+        }
+        // The usual case: the whole head came at once, and no timer is needed.
+        if let Some(begun) = self.look(limits.header_size) {
+            return begun;
+        }
+        match timeout(limits.header, self.read_head(limits.header_size)).await {
+            Ok(begun) => begun,
+            Err(_) => Begun::TimedOut,
+        }
+    }
+
+    async fn read_head(&mut self, header_size: usize) -> Begun {
+        loop {
+            match self.fill().await {
+                Ok(n) if n > 0 => {}
+                _ => return Begun::Closed,
+            }
+            if let Some(begun) = self.look(header_size) {
+                return begun;
+            }
+        }
+    }
+
+    /// What the buffer holds: a head, something that will never be one, or not enough yet.
+    fn look(&mut self, header_size: usize) -> Option<Begun> {
+        self.skip_empty_lines();
+        let seen = self.input.len().min(H2_PREFACE.len());
+        if seen > 3 && self.input[..seen] == H2_PREFACE[..seen] {
+            self.allowance = Allowance::Unlimited;
+            return (seen == H2_PREFACE.len()).then_some(Begun::Http2);
+        }
+        let end = match end_of_head(&self.input) {
+            Ok(Some(end)) if end > header_size => return Some(Begun::TooLarge),
+            Ok(Some(end)) => end,
+            Ok(None) if self.input.len() > header_size => return Some(Begun::TooLarge),
+            Ok(None) => return None,
+            Err(malformed) => return Some(Begun::Malformed(malformed)),
+        };
+        Some(match head::check(&self.input[..end]) {
+            Ok(framing) => {
+                self.allowance = Allowance::of(end, framing);
+                Begun::Request
+            }
+            Err(malformed) => Begun::Malformed(malformed),
+        })
+    }
+
+    /// RFC 9112 §2.2: some clients send an empty line after a request's body.
+    fn skip_empty_lines(&mut self) {
+        while self.input.starts_with(b"\r\n") {
+            self.input.advance(2);
+        }
+    }
+
+    async fn fill(&mut self) -> io::Result<usize> {
+        if self.input.capacity() - self.input.len() < FIRST_READ / 2 {
+            self.input.reserve(FIRST_READ.max(self.input.len()));
+        }
+        self.io.read_buf(&mut self.input).await
+    }
+
+    /// Sends an answer that Pingora has no part in, and closes.
+    pub async fn refuse(mut self, answer: &[u8], limit: Duration) {
+        use tokio::io::AsyncWriteExt;
+        // A client that can't be told is gone already.
+        let _ = timeout(limit, self.io.write_all(answer)).await;
+        self.close().await;
+    }
+
+    /// Closes so that the client can read all that it was sent.
+    async fn close(&mut self) {
+        use tokio::io::AsyncWriteExt;
+        if self.flush().await.is_err() || self.io.shutdown().await.is_err() {
+            return;
+        }
+        if self.allowance == Allowance::Bytes(0) && self.input.is_empty() {
+            return;
+        }
+        let drain = async {
+            let mut left = LINGER_BYTES;
+            let mut buffer = vec![0; 16 << 10];
+            while let Ok(n @ 1..) = self.io.read(&mut buffer).await {
+                left = left.saturating_sub(n);
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        // Whoever sends for longer has had the time to see the answer.
+        let _ = timeout(LINGER, drain).await;
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            let n = ready!(Pin::new(&mut self.io).poll_write(cx, &self.output))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.output.advance(n);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// At the end of a request: a client's bytes are the next request's, its end is news.
+    fn poll_between(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.input.is_empty() {
+            return Poll::Pending;
+        }
+        self.input.reserve(FIRST_READ);
+        let Conn { io, input, .. } = self;
+        let n = ready!(tokio_util::io::poll_read_buf(Pin::new(io), cx, input))?;
+        if n == 0 { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}
+
+impl Allowance {
+    fn of(head: usize, framing: Framing) -> Allowance {
+        match framing {
+            Framing::Length(body) => Allowance::Bytes((head as u64).saturating_add(body)),
+            Framing::Chunked | Framing::Upgrade => Allowance::Unlimited,
+        }
+    }
+
+    fn most(self) -> usize {
+        match self {
+            Allowance::Bytes(n) => usize::try_from(n).unwrap_or(usize::MAX),
+            Allowance::Unlimited => usize::MAX,
+        }
+    }
+
+    fn take(&mut self, n: usize) {
+        if let Allowance::Bytes(left) = self {
+            *left -= n as u64;
+        }
+    }
+}
+
+/// The length of the head that `input` begins with, its empty line included. A line that ends
+/// without CR is refused: readers differ on it (RFC 9112 §2.2).
+fn end_of_head(input: &[u8]) -> Result<Option<usize>, Malformed> {
+    let mut line = 0;
+    for newline in memchr::memchr_iter(b'\n', input) {
+        if newline == line || input[newline - 1] != b'\r' {
+            return Err(Malformed("a line that ends without CR"));
+        }
+        if newline == line + 1 {
+            return Ok(Some(newline + 1));
+        }
+        line = newline + 1;
+    }
+    Ok(None)
+}
+
+impl AsyncRead for Conn {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let conn = self.get_mut();
+        let most = conn.allowance.most().min(buf.remaining());
+        if most == 0 {
+            return conn.poll_between(cx);
+        }
+        if !conn.input.is_empty() {
+            let n = most.min(conn.input.len());
+            buf.put_slice(&conn.input[..n]);
+            conn.input.advance(n);
+            conn.allowance.take(n);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        if most >= buf.remaining() {
+            ready!(Pin::new(&mut conn.io).poll_read(cx, buf))?;
+        } else {
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+            ready!(Pin::new(&mut conn.io).poll_read(cx, &mut part))?;
+            let n = part.filled().len();
+            buf.advance(n);
+        }
+        let n = buf.filled().len() - before;
+        conn.allowance.take(n);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Conn {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let conn = self.get_mut();
+        loop {
+            if conn.output.len() + data.len() <= WRITE_BUFFER {
+                conn.output.extend_from_slice(data);
+                return Poll::Ready(Ok(data.len()));
+            }
+            if conn.output.is_empty() {
+                return Pin::new(&mut conn.io).poll_write(cx, data);
+            }
+            // What waits goes first, in the same packet as what follows it.
+            let both = [IoSlice::new(&conn.output), IoSlice::new(data)];
+            let n = ready!(Pin::new(&mut conn.io).poll_write_vectored(cx, &both))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let waited = conn.output.len();
+            conn.output.advance(n.min(waited));
+            if n > waited {
+                return Poll::Ready(Ok(n - waited));
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_send(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let conn = self.get_mut();
+        ready!(conn.poll_send(cx))?;
+        Pin::new(&mut conn.io).poll_shutdown(cx)
+    }
+}
+
+impl Conn {
+    async fn flush(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_send(cx)).await
+    }
+}
+
+impl std::fmt::Debug for Conn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Conn").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Shutdown for Conn {
+    async fn shutdown(&mut self) {
+        self.close().await;
+    }
+}
+
+#[async_trait]
+impl Peek for Conn {
+    /// Only ever asked for the HTTP/2 preface, which `begin` has read by then.
+    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
+        while self.input.len() < buf.len() {
+            if self.fill().await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        buf.copy_from_slice(&self.input[..buf.len()]);
+        Ok(true)
+    }
+}
+
+impl UniqueID for Conn {
+    fn id(&self) -> UniqueIDType {
+        self.io.as_raw_fd()
+    }
+}
+
+impl Ssl for Conn {}
+
+impl GetTimingDigest for Conn {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for Conn {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for Conn {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        Some(self.digest.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    const LIMITS: ConnLimits = ConnLimits {
+        idle: Duration::from_secs(5),
+        header: Duration::from_secs(5),
+        header_size: 1024,
+    };
+
+    async fn pair() -> (TcpStream, Conn) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let client = TcpStream::connect(address).await.expect("connected");
+        let (io, peer) = listener.accept().await.expect("accepted");
+        (client, Conn::new(io, peer))
+    }
+
+    async fn read(conn: &mut Conn, n: usize) -> String {
+        let mut bytes = vec![0; n];
+        conn.read_exact(&mut bytes).await.expect("so many bytes");
+        String::from_utf8(bytes).expect("text")
+    }
+
+    #[tokio::test]
+    async fn each_request_gets_its_own_bytes_and_no_more() {
+        let (mut client, mut conn) = pair().await;
+        let first = "POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
+        let second = "GET /2 HTTP/1.1\r\nHost: h\r\n\r\n";
+        client.write_all(format!("{first}\r\n{second}").as_bytes()).await.expect("sent");
+        assert_eq!(conn.begin(&LIMITS).await, Begun::Request);
+        assert_eq!(read(&mut conn, first.len()).await, first);
+        let mut more = [0; 1];
+        let nothing = std::future::poll_fn(|cx| {
+            let mut buf = ReadBuf::new(&mut more);
+            Poll::Ready(Pin::new(&mut conn).poll_read(cx, &mut buf).is_pending())
+        });
+        assert!(nothing.await, "the second request is not the first one's");
+        assert_eq!(conn.begin(&LIMITS).await, Begun::Request);
+        assert_eq!(read(&mut conn, second.len()).await, second);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_is_seen_between_requests() {
+        let (mut client, mut conn) = pair().await;
+        let request = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+        client.write_all(request.as_bytes()).await.expect("sent");
+        assert_eq!(conn.begin(&LIMITS).await, Begun::Request);
+        read(&mut conn, request.len()).await;
+        drop(client);
+        assert_eq!(conn.read(&mut [0; 8]).await.expect("an end"), 0);
+    }
+
+    #[tokio::test]
+    async fn heads_that_are_refused() {
+        for (sent, begun) in [
+            (&b"GET / HTTP/1.1\nHost: h\n\n"[..], Begun::Malformed(Malformed("a line that ends without CR"))),
+            (&[b'a'; 2000], Begun::TooLarge),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Begun::Http2),
+        ] {
+            let (mut client, mut conn) = pair().await;
+            client.write_all(sent).await.expect("sent");
+            assert_eq!(conn.begin(&LIMITS).await, begun);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slow_head_has_one_deadline() {
+        let (mut client, mut conn) = pair().await;
+        client.write_all(b"GET / HT").await.expect("sent");
+        let limits = ConnLimits { header: Duration::from_millis(20), ..LIMITS };
+        assert_eq!(conn.begin(&limits).await, Begun::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn small_writes_leave_together_and_large_ones_in_order() {
+        let (mut client, mut conn) = pair().await;
+        let large = vec![b'x'; 300_000];
+        let write = async {
+            conn.write_all(b"head ").await.expect("written");
+            conn.write_all(&large).await.expect("written");
+            conn.write_all(b" tail").await.expect("written");
+            AsyncWriteExt::shutdown(&mut conn).await.expect("closed");
+        };
+        let mut got = Vec::new();
+        let (_, n) = tokio::join!(write, client.read_to_end(&mut got));
+        assert_eq!(n.expect("read"), large.len() + 10);
+        assert!(got.starts_with(b"head x") && got.ends_with(b"x tail"));
+    }
+}

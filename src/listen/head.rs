@@ -1,0 +1,182 @@
+//! Is this head a request that everybody reads alike? Checked before Pingora sees it, which is
+//! more lenient. Sections without a document are of RFC 9112.
+
+/// Fields of one head; more is refused. As Pingora's own bound.
+const MAX_FIELDS: usize = 256;
+
+/// How much of the connection belongs to the request after its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// So many bytes of body.
+    Length(u64),
+    Chunked,
+    /// May switch protocols: what follows is not ours to cut.
+    Upgrade,
+}
+
+/// What is wrong, for the log and the problem's `detail`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed(pub &'static str);
+
+/// `head` is everything up to and with the empty line.
+pub fn check(head: &[u8]) -> Result<Framing, Malformed> {
+    let mut fields = [std::mem::MaybeUninit::uninit(); MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(head, &mut fields) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) => return Err(Malformed("the head is incomplete")),
+        Err(httparse::Error::TooManyHeaders) => return Err(Malformed("too many header fields")),
+        Err(_) => return Err(Malformed("the head is not HTTP/1")),
+    }
+    check_target(request.method.unwrap_or(""), request.path.unwrap_or(""))?;
+    framing(request.version == Some(1), request.headers)
+}
+
+/// §3.2: origin form, or absolute form, or `*` for OPTIONS. CONNECT is none of a gateway's.
+fn check_target(method: &str, target: &str) -> Result<(), Malformed> {
+    let clean = target.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'<' | b'>' | b'#'));
+    if !clean {
+        return Err(Malformed("the target has characters that must be percent-encoded"));
+    }
+    let known_form = target.starts_with('/')
+        || (target == "*" && method == "OPTIONS")
+        || target.get(..7).is_some_and(|s| s.eq_ignore_ascii_case("http://"))
+        || target.get(..8).is_some_and(|s| s.eq_ignore_ascii_case("https://"))
+        || method == "CONNECT";
+    if known_form { Ok(()) } else { Err(Malformed("the target is neither a path nor a URL")) }
+}
+
+fn framing(http11: bool, fields: &[httparse::Header<'_>]) -> Result<Framing, Malformed> {
+    let (mut hosts, mut length, mut coding, mut upgrade) = (0, None, None, false);
+    for field in fields {
+        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+        if is("host") {
+            hosts += 1;
+            check_host(field.value)?;
+        } else if is("content-length") {
+            let value = content_length(field.value)?;
+            if length.replace(value).is_some() {
+                return Err(Malformed("several Content-Length fields"));
+            }
+        } else if is("transfer-encoding") {
+            if coding.replace(field.value).is_some() {
+                return Err(Malformed("several Transfer-Encoding fields"));
+            }
+        } else if is("upgrade") {
+            upgrade = true;
+        }
+    }
+    if hosts > 1 || (http11 && hosts == 0) {
+        return Err(Malformed("HTTP/1.1 needs exactly one Host field"));
+    }
+    match (coding, length) {
+        (Some(_), Some(_)) => Err(Malformed("both Transfer-Encoding and Content-Length")),
+        (Some(_), None) if !http11 => Err(Malformed("Transfer-Encoding with HTTP/1.0")),
+        (Some(c), None) if !c.trim_ascii().eq_ignore_ascii_case(b"chunked") => {
+            Err(Malformed("a Transfer-Encoding other than chunked"))
+        }
+        (Some(_), None) if !upgrade => Ok(Framing::Chunked),
+        _ if upgrade => Ok(Framing::Upgrade),
+        (_, length) => Ok(Framing::Length(length.unwrap_or(0))),
+    }
+}
+
+/// §3.2: a host and perhaps a port; empty is allowed where the target has no authority.
+fn check_host(value: &[u8]) -> Result<(), Malformed> {
+    let host_byte = |b: &u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=:[]%".contains(b);
+    let v6 = value.first() == Some(&b'[');
+    let colons = value.iter().filter(|b| **b == b':').count();
+    if !value.iter().all(host_byte) || (!v6 && colons > 1) {
+        return Err(Malformed("Host is not a host with an optional port"));
+    }
+    Ok(())
+}
+
+/// RFC 9110 §8.6: digits only, no list, no sign.
+fn content_length(value: &[u8]) -> Result<u64, Malformed> {
+    let value = value.trim_ascii();
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value)
+        .ok()
+        .filter(|_| digits)
+        .and_then(|text| text.parse().ok())
+        .ok_or(Malformed("Content-Length is not a number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn with(fields: &str) -> Result<Framing, Malformed> {
+        check(format!("POST /x HTTP/1.1\r\nHost: h\r\n{fields}\r\n").as_bytes())
+    }
+
+    #[test]
+    fn framing_is_read_as_everybody_reads_it() {
+        assert_eq!(with(""), Ok(Framing::Length(0)));
+        assert_eq!(with("Content-Length: 12\r\n"), Ok(Framing::Length(12)));
+        assert_eq!(with("Transfer-Encoding: Chunked\r\n"), Ok(Framing::Chunked));
+        assert_eq!(with("Connection: upgrade\r\nUpgrade: websocket\r\n"), Ok(Framing::Upgrade));
+    }
+
+    #[test]
+    fn what_two_readers_could_read_differently_is_refused() {
+        for fields in [
+            "Content-Length: 1\r\nContent-Length: 1\r\n",
+            "Content-Length: 1, 1\r\n",
+            "Content-Length: +1\r\n",
+            "Content-Length: \r\n",
+            "Content-Length: 99999999999999999999\r\n",
+            "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: gzip, chunked\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "Host: other\r\n",
+            "Space : 1\r\n",
+            " folded: 1\r\n",
+            "na\u{1}me: 1\r\n",
+            "nul: a\u{0}b\r\n",
+        ] {
+            assert!(with(fields).is_err(), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn request_lines() {
+        for line in ["GET /a?b=c HTTP/1.1", "OPTIONS * HTTP/1.1", "GET http://h/x HTTP/1.1"] {
+            assert!(check(format!("{line}\r\nHost: h\r\n\r\n").as_bytes()).is_ok(), "{line}");
+        }
+        for line in [
+            "GET x HTTP/1.1",
+            "GET * HTTP/1.1",
+            "GET /a b HTTP/1.1",
+            "GET /\u{7f} HTTP/1.1",
+            "GET /\"x\" HTTP/1.1",
+            "GET /#x HTTP/1.1",
+            "GET / HTTP/2.0",
+            "G@T",
+            "",
+        ] {
+            assert!(check(format!("{line}\r\nHost: h\r\n\r\n").as_bytes()).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        for host in ["h:80", "[::1]:80", "a.b-c.example", ""] {
+            assert!(check(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).is_ok(), "{host}");
+        }
+        for host in ["a b", "a/b", "a,b", "a:1:2", "u@h"] {
+            assert!(check(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).is_err(), "{host}");
+        }
+        assert!(check(b"GET / HTTP/1.1\r\n\r\n").is_err());
+        assert!(check(b"GET / HTTP/1.0\r\n\r\n").is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = check(&bytes);
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Where clients come in: addresses, connections, caps.
+//!
+//! Pingora's own accept loop is not used: listeners must come and go with a reload, a busy address
+//! must be a clear error at start, and every connection must be counted, capped and read head
+//! first, with a deadline (`Conn`).
+
+mod accept;
+mod caps;
+mod conn;
+mod head;
+mod settings;
+
+pub use accept::{Listener, bind};
+pub use caps::{Caps, Place};
+pub use conn::{Begun, Conn, ConnLimits};
+pub use head::{Framing, Malformed, check};
+pub use settings::{Limits, ListenerSettings};

@@ -1,0 +1,48 @@
+//! What a listener is, and what any client may cost.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// One listening address.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListenerSettings {
+    pub name: String,
+    pub address: SocketAddr,
+    /// HTTP/2 with prior knowledge (h2c).
+    pub http2: bool,
+}
+
+/// What any client may cost; each has a safe default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// From a head's first byte to its last.
+    pub header_timeout: Duration,
+    /// Between two reads of a request's body.
+    pub body_timeout: Duration,
+    /// Between two writes of an answer.
+    pub send_timeout: Duration,
+    /// Between two requests on a connection.
+    pub idle_timeout: Duration,
+    /// Bytes of a request's head: request line and fields.
+    pub header_size: usize,
+    /// Bytes of a request's body, unless its route says otherwise.
+    pub body_size: u64,
+    /// Open connections in all.
+    pub connections: usize,
+    pub connections_per_address: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            send_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(60),
+            header_size: 32 << 10,
+            body_size: 10 << 20,
+            connections: 100_000,
+            connections_per_address: 1000,
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The only place that turns an error into an HTTP answer: problem+json, RFC 9457.
+
+use super::context::{Context, RequestId};
+use crate::error::Kind;
+use crate::observe::Refusal;
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use std::time::Duration;
+
+/// Why the edge itself answers. Each has a stable `type`.
+#[derive(Clone, Debug)]
+pub enum Problem {
+    NoRoute,
+    Malformed(&'static str),
+    HeadTooLarge,
+    HeadTimeout,
+    BodyTooLarge { limit: u64 },
+    BodyTimeout,
+    AddressRefused,
+    RateLimited { retry_after: Duration },
+    ImageQuery(String),
+    OnlyIfCached,
+    Upstream(Kind),
+    Internal,
+}
+
+impl Problem {
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Problem::NoRoute => StatusCode::NOT_FOUND,
+            Problem::Malformed(_) | Problem::ImageQuery(_) => StatusCode::BAD_REQUEST,
+            Problem::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Problem::HeadTimeout | Problem::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Problem::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Problem::AddressRefused => StatusCode::FORBIDDEN,
+            Problem::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Problem::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
+            Problem::Upstream(Kind::NoServer) => StatusCode::SERVICE_UNAVAILABLE,
+            Problem::Upstream(Kind::Timeout) => StatusCode::GATEWAY_TIMEOUT,
+            Problem::Upstream(_) => StatusCode::BAD_GATEWAY,
+            Problem::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The last part of `type`; never changes once released.
+    fn slug(&self) -> &'static str {
+        match self {
+            Problem::NoRoute => "no-route",
+            Problem::Malformed(_) => "malformed-request",
+            Problem::HeadTooLarge => "head-too-large",
+            Problem::HeadTimeout => "head-timeout",
+            Problem::BodyTooLarge { .. } => "body-too-large",
+            Problem::BodyTimeout => "body-timeout",
+            Problem::AddressRefused => "address-refused",
+            Problem::RateLimited { .. } => "rate-limited",
+            Problem::ImageQuery(_) => "image-query",
+            Problem::OnlyIfCached => "not-cached",
+            Problem::Upstream(Kind::NoServer) => "no-server",
+            Problem::Upstream(Kind::Timeout) => "upstream-timeout",
+            Problem::Upstream(Kind::Connect) => "upstream-unreachable",
+            Problem::Upstream(_) => "upstream-broken",
+            Problem::Internal => "internal",
+        }
+    }
+
+    /// What a person reads. Tells nothing of what is behind the edge.
+    fn detail(&self) -> String {
+        match self {
+            Problem::NoRoute => "No route fits this request.".into(),
+            Problem::Malformed(what) => format!("The request is malformed: {what}."),
+            Problem::HeadTooLarge => "The request's head is larger than this server takes.".into(),
+            Problem::HeadTimeout => "The request's head took too long to arrive.".into(),
+            Problem::BodyTooLarge { limit } => {
+                format!("The request's body is larger than the {limit} bytes allowed here.")
+            }
+            Problem::BodyTimeout => "The request's body took too long to arrive.".into(),
+            Problem::AddressRefused => "Your address may not use this.".into(),
+            Problem::RateLimited { .. } => "Too many requests. Try again after the time given in Retry-After.".into(),
+            Problem::ImageQuery(what) => format!("The image can't be made as asked: {what}."),
+            Problem::OnlyIfCached => "Not in the cache, and the request asked for nothing else.".into(),
+            Problem::Upstream(Kind::NoServer) => "No server is available at the moment.".into(),
+            Problem::Upstream(Kind::Timeout) => "The server behind this one took too long.".into(),
+            Problem::Upstream(_) => "The server behind this one did not answer properly.".into(),
+            Problem::Internal => "Something went wrong here.".into(),
+        }
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Problem::RateLimited { .. } => Some(Refusal::RateLimit),
+            Problem::AddressRefused => Some(Refusal::Address),
+            Problem::BodyTooLarge { .. } => Some(Refusal::BodySize),
+            Problem::Upstream(Kind::NoServer) => Some(Refusal::NoServer),
+            _ => None,
+        }
+    }
+
+    /// What is left of the request can't be read, or isn't worth it.
+    fn closes(&self) -> bool {
+        matches!(
+            self,
+            Problem::Malformed(_)
+                | Problem::HeadTooLarge
+                | Problem::HeadTimeout
+                | Problem::BodyTooLarge { .. }
+                | Problem::BodyTimeout
+        )
+    }
+
+    /// Content type and body. That no route fits is the one problem that people meet in a browser.
+    fn body(&self, id: &RequestId) -> (&'static str, Bytes) {
+        if matches!(self, Problem::NoRoute) {
+            return ("text/plain; charset=utf-8", (self.detail() + "\n").into());
+        }
+        let status = self.status();
+        let problem = serde_json::json!({
+            "type": format!("urn:lakh:problem:{}", self.slug()),
+            "title": status.canonical_reason().unwrap_or("Error"),
+            "status": status.as_u16(),
+            "detail": self.detail(),
+            "request_id": id.as_str(),
+        });
+        ("application/problem+json", problem.to_string().into())
+    }
+
+    /// Whole seconds, rounded up so that a client which waits so long is let in.
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Problem::RateLimited { retry_after } => {
+                Some((retry_after.as_secs_f64().ceil() as u64).max(1))
+            }
+            Problem::Upstream(Kind::NoServer) => Some(1),
+            _ => None,
+        }
+    }
+
+    /// The whole answer as bytes, for a connection that Pingora has no part in.
+    pub fn to_http1(&self, id: &RequestId) -> Vec<u8> {
+        let (content_type, body) = self.body(id);
+        let status = self.status();
+        let mut answer = format!(
+            "HTTP/1.1 {} {}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\
+             cache-control: no-store\r\nx-request-id: {}\r\nconnection: close\r\n\r\n",
+            status.as_u16(),
+            status.canonical_reason().unwrap_or(""),
+            body.len(),
+            id.as_str(),
+        )
+        .into_bytes();
+        answer.extend_from_slice(&body);
+        answer
+    }
+}
+
+/// Answers with the problem. After an answer has begun nothing can be said any more.
+pub async fn problem(
+    session: &mut Session,
+    ctx: &mut Context,
+    problem: &Problem,
+) -> pingora::Result<()> {
+    if session.response_written().is_some() {
+        return Ok(());
+    }
+    if let (Some(route), Some(refusal)) = (&ctx.route, problem.refusal()) {
+        route.metrics.refused(refusal);
+    }
+    if problem.closes() {
+        session.set_keepalive(None);
+    }
+    let (content_type, body) = problem.body(&ctx.id);
+    let mut head = ResponseHeader::build_no_case(problem.status(), Some(8))?;
+    head.insert_header(CONTENT_TYPE, content_type)?;
+    head.insert_header(CONTENT_LENGTH, body.len())?;
+    head.insert_header(CACHE_CONTROL, "no-store")?;
+    head.insert_header("x-request-id", ctx.id.as_str())?;
+    if let Some(seconds) = problem.retry_after() {
+        head.insert_header(RETRY_AFTER, seconds)?;
+    }
+    if let Some(status) = ctx.cache {
+        head.insert_header("cache-status", status.to_value())?;
+    }
+    if session.req_header().method == http::Method::HEAD {
+        return session.write_response_header(Box::new(head), true).await;
+    }
+    session.write_response_header(Box::new(head), false).await?;
+    session.write_response_body(Some(body), true).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_rounded_up() {
+        let after = |ms| Problem::RateLimited { retry_after: Duration::from_millis(ms) }.retry_after();
+        assert_eq!(after(1), Some(1));
+        assert_eq!(after(1001), Some(2));
+        assert_eq!(after(2000), Some(2));
+    }
+
+    #[test]
+    fn a_raw_answer_is_whole() {
+        let text = Problem::HeadTooLarge.to_http1(&RequestId::new());
+        let text = String::from_utf8(text).expect("text");
+        assert!(text.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"), "{text}");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(head.contains(&format!("content-length: {}", body.len())));
+        let problem: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        assert_eq!(problem["type"], "urn:lakh:problem:head-too-large");
+    }
+}

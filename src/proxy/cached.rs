@@ -1,0 +1,383 @@
+//! Answers from the cache: a hit at once, a miss by a fill that all who ask at the time share.
+
+use super::answer::{self, Problem};
+use super::context::{CacheStatus, Context};
+use super::fill::{self, Job};
+use super::{Edge, headers};
+use crate::cache::{
+    Asked, CacheControl, Follower, Found, Head, Joined, Key, Object, Opened, Use, may_look_up,
+    not_modified, usable,
+};
+use crate::error::Kind;
+use crate::runtime::{Route, RouteCache};
+use crate::upstream::Response;
+use bytes::Bytes;
+use http::header::{AGE, CONTENT_LENGTH, ETAG, RANGE, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, StatusCode, Version};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// How often a request looks again when what it waited for turned out to be another's variant.
+const LOOKS: usize = 3;
+
+/// Whether the request was answered; if not, it goes the other way, through Pingora's proxy.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answered {
+    Yes,
+    No,
+}
+
+pub fn unix_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+/// The cached resource that a request asks for.
+pub struct Resource {
+    pub route: Arc<Route>,
+    pub cache: Arc<RouteCache>,
+    /// Of the object without variants.
+    pub key: Key,
+    /// Where it is fetched from, when that is not what the client asked for.
+    pub target: Option<Vec<u8>>,
+}
+
+impl Resource {
+    /// None where the request can't be answered from a cache: its method, or its own wish.
+    pub fn of(session: &Session, ctx: &mut Context) -> Option<Resource> {
+        let route = ctx.routed().clone();
+        let cache = route.cache.clone()?;
+        let request = session.req_header();
+        let asked = Asked { method: &request.method, headers: &request.headers };
+        let bypass = if !may_look_up(&asked) {
+            Some("method")
+        } else if ctx.upgrade || CacheControl::parse(&request.headers).no_store {
+            Some("request")
+        } else {
+            None
+        };
+        if let Some(why) = bypass {
+            cache.zone.metrics.bypassed.inc();
+            ctx.cache = Some(CacheStatus::Forwarded { why, detail: None });
+            return None;
+        }
+        let (path, query) = path_and_query(request.raw_path());
+        let key =
+            cache.keys.key(&route.pool.name, headers::host(request), path, query, &request.headers);
+        Some(Resource { route, cache, key, target: None })
+    }
+}
+
+pub fn path_and_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'?', target) {
+        Some(mark) => (&target[..mark], Some(&target[mark + 1..])),
+        None => (target, None),
+    }
+}
+
+pub async fn answer(
+    edge: &Arc<Edge>,
+    session: &mut Session,
+    ctx: &mut Context,
+    resource: &Resource,
+) -> pingora::Result<Answered> {
+    let zone = &resource.cache.zone;
+    for _ in 0..LOOKS {
+        let now = unix_now();
+        let request = session.req_header();
+        let (key, stale) = match zone.find(resource.key.clone(), &request.headers, now) {
+            Found::Object { key, object } => match usable(&object.freshness, &request.headers, now) {
+                Use::Fresh => return hit(session, ctx, resource, &object, now).await,
+                Use::StaleWhileRevalidate => {
+                    refresh(edge, session, ctx, resource, key, &object)?;
+                    return hit(session, ctx, resource, &object, now).await;
+                }
+                Use::Revalidate { stale_if_error } => (key, Some((object, stale_if_error))),
+            },
+            Found::Pass => return Ok(pass(ctx, resource, "hit-for-pass")),
+            Found::Nothing { key } => (key, None),
+        };
+        if CacheControl::parse(&request.headers).only_if_cached {
+            answer::problem(session, ctx, &Problem::OnlyIfCached).await?;
+            return Ok(Answered::Yes);
+        }
+        // The whole would have to come before the part; the origin can send the part at once.
+        if request.headers.contains_key(RANGE) {
+            return Ok(pass(ctx, resource, "range"));
+        }
+        if let Some(answered) = miss(edge, session, ctx, resource, key, stale).await? {
+            return Ok(answered);
+        }
+    }
+    Ok(pass(ctx, resource, "vary"))
+}
+
+fn pass(ctx: &mut Context, resource: &Resource, detail: &'static str) -> Answered {
+    resource.cache.zone.metrics.misses.inc();
+    ctx.cache = Some(CacheStatus::Forwarded { why: "miss", detail: Some(detail) });
+    Answered::No
+}
+
+async fn hit(
+    session: &mut Session,
+    ctx: &mut Context,
+    resource: &Resource,
+    object: &Object,
+    now: u64,
+) -> pingora::Result<Answered> {
+    let ttl = object.freshness.ttl(now);
+    let metrics = &resource.cache.zone.metrics;
+    if ttl > 0 { metrics.hits.inc() } else { metrics.stale.inc() }
+    ctx.cache = Some(CacheStatus::Hit { ttl });
+    whole(session, ctx, object, now).await
+}
+
+/// Starts a fill behind a stale answer, unless one runs.
+fn refresh(
+    edge: &Arc<Edge>,
+    session: &Session,
+    ctx: &Context,
+    resource: &Resource,
+    key: Key,
+    object: &Arc<Object>,
+) -> pingora::Result<()> {
+    if let Some(filling) = resource.cache.zone.fills.lead(&key) {
+        let job = Job::new(edge, session, ctx, resource, filling, Some(object.clone()))?;
+        tokio::spawn(fill::run(job));
+    }
+    Ok(())
+}
+
+/// Fetches, or waits for whoever does. None: look again.
+async fn miss(
+    edge: &Arc<Edge>,
+    session: &mut Session,
+    ctx: &mut Context,
+    resource: &Resource,
+    key: Key,
+    stale: Option<(Arc<Object>, bool)>,
+) -> pingora::Result<Option<Answered>> {
+    let zone = &resource.cache.zone;
+    let known = stale.as_ref().map(|(object, _)| object);
+    let mut follower = follow(edge, session, ctx, resource, &key, known)?;
+    let collapsed = !follower.leads();
+    let opened = wait(&mut follower, &resource.route).await;
+    let now = unix_now();
+    match opened {
+        Opened::Head(head) if head.vary.is_empty() || ours(session, resource, &head) => {
+            if collapsed { zone.metrics.collapsed.inc() } else { zone.metrics.misses.inc() }
+            ctx.cache = Some(CacheStatus::Miss { collapsed, made: false });
+            stream(session, ctx, &head, follower, now).await?;
+        }
+        Opened::Head(_) => return Ok(None),
+        Opened::Object(object) => {
+            ctx.cache = Some(match known {
+                Some(_) => CacheStatus::Revalidated { collapsed },
+                None => CacheStatus::Miss { collapsed, made: false },
+            });
+            if known.is_some() { zone.metrics.revalidated.inc() } else { zone.metrics.misses.inc() }
+            whole(session, ctx, &object, now).await?;
+        }
+        Opened::Mine(response) => {
+            zone.metrics.misses.inc();
+            let why = if known.is_some() { "stale" } else { "miss" };
+            ctx.cache = Some(CacheStatus::Forwarded { why, detail: Some("not-stored") });
+            relay(session, ctx, response).await?;
+        }
+        Opened::NotShared => return Ok(Some(pass(ctx, resource, "not-stored"))),
+        Opened::Failed(kind) => failed(session, ctx, resource, stale, kind, now).await?,
+    }
+    Ok(Some(Answered::Yes))
+}
+
+/// Joins the fill of `key`; as its leader, also starts it.
+pub fn follow(
+    edge: &Arc<Edge>,
+    session: &Session,
+    ctx: &Context,
+    resource: &Resource,
+    key: &Key,
+    stale: Option<&Arc<Object>>,
+) -> pingora::Result<Follower<Response>> {
+    match resource.cache.zone.fills.join(key) {
+        Joined::Follows(follower) => Ok(follower),
+        Joined::Leads(filling, follower) => {
+            let job = Job::new(edge, session, ctx, resource, filling, stale.cloned())?;
+            tokio::spawn(fill::run(job));
+            Ok(follower)
+        }
+    }
+}
+
+async fn wait(follower: &mut Follower<Response>, route: &Route) -> Opened<Response> {
+    match route.timeout {
+        None => follower.opened().await,
+        Some(limit) => pingora::time::timeout(limit, follower.opened())
+            .await
+            .unwrap_or(Opened::Failed(Kind::Timeout)),
+    }
+}
+
+/// Whether what is being filled is the variant that this request asks for.
+fn ours(session: &Session, resource: &Resource, head: &Head) -> bool {
+    let request = &session.req_header().headers;
+    resource.cache.zone.place(&resource.key, &head.vary, request) == head.key
+}
+
+async fn failed(
+    session: &mut Session,
+    ctx: &mut Context,
+    resource: &Resource,
+    stale: Option<(Arc<Object>, bool)>,
+    kind: Kind,
+    now: u64,
+) -> pingora::Result<()> {
+    if let Some((object, true)) = stale {
+        resource.cache.zone.metrics.stale.inc();
+        ctx.cache = Some(CacheStatus::StaleOnError { ttl: object.freshness.ttl(now) });
+        whole(session, ctx, &object, now).await?;
+        return Ok(());
+    }
+    ctx.cache = Some(CacheStatus::Forwarded { why: "miss", detail: None });
+    ctx.error = Some(format!("{kind:?}"));
+    answer::problem(session, ctx, &Problem::Upstream(kind)).await
+}
+
+/// Sends a stored object, or 304 when the client has it already.
+pub async fn whole(
+    session: &mut Session,
+    ctx: &mut Context,
+    object: &Object,
+    now: u64,
+) -> pingora::Result<Answered> {
+    let request = session.req_header();
+    let age = object.freshness.age(now);
+    if object.status == StatusCode::OK && not_modified(&request.headers, &object.headers) {
+        let head = not_modified_head(&object.headers, age, ctx)?;
+        session.write_response_header(head, true).await?;
+        return Ok(Answered::Yes);
+    }
+    let head_only = request.method == Method::HEAD;
+    let bodiless = head_only || object.body.is_empty();
+    let mut head = head_of(object.status, &object.headers, age, ctx)?;
+    if object.status != StatusCode::NO_CONTENT {
+        head.insert_header(CONTENT_LENGTH, object.body.len())?;
+    }
+    session.write_response_header(head, bodiless).await?;
+    if !bodiless {
+        session.write_response_body(Some(object.body.clone()), true).await?;
+    }
+    Ok(Answered::Yes)
+}
+
+/// Sends a fill's answer while it comes.
+async fn stream(
+    session: &mut Session,
+    ctx: &mut Context,
+    head: &Head,
+    mut follower: Follower<Response>,
+    now: u64,
+) -> pingora::Result<()> {
+    let request = session.req_header();
+    let age = head.freshness.age(now);
+    if head.status == StatusCode::OK && not_modified(&request.headers, &head.headers) {
+        let head = not_modified_head(&head.headers, age, ctx)?;
+        return session.write_response_header(head, true).await;
+    }
+    let head_only = request.method == Method::HEAD;
+    let mut answer = head_of(head.status, &head.headers, age, ctx)?;
+    frame(&mut answer, request.version)?;
+    session.write_response_header(answer, head_only).await?;
+    if head_only {
+        return Ok(());
+    }
+    loop {
+        match follower.chunk().await {
+            Ok(Some(chunk)) => session.write_response_body(Some(chunk), false).await?,
+            Ok(None) => return session.write_response_body(Some(Bytes::new()), true).await,
+            Err(kind) => return Err(broken(ctx, kind)),
+        }
+    }
+}
+
+/// Sends an answer that only this client may see.
+pub async fn relay(
+    session: &mut Session,
+    ctx: &mut Context,
+    mut response: Response,
+) -> pingora::Result<()> {
+    let request = session.req_header();
+    let (method, version) = (request.method.clone(), request.version);
+    let mut head = Box::new(response.head().clone());
+    head.set_version(Version::HTTP_11);
+    headers::strip_from_server(&mut head, false);
+    if method == Method::GET && not_modified(&request.headers, &head.headers) && head.status == StatusCode::OK {
+        head.set_status(StatusCode::NOT_MODIFIED)?;
+        head.remove_header(&CONTENT_LENGTH);
+        head.remove_header(&TRANSFER_ENCODING);
+    } else {
+        frame(&mut head, version)?;
+    }
+    headers::to_client(&mut head, ctx)?;
+    let bodiless = method == Method::HEAD
+        || matches!(head.status, StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT);
+    session.write_response_header(head, bodiless).await?;
+    if bodiless {
+        return Ok(());
+    }
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => session.write_response_body(Some(chunk), false).await?,
+            Ok(None) => return session.write_response_body(Some(Bytes::new()), true).await,
+            Err(e) => return Err(broken(ctx, e.kind)),
+        }
+    }
+}
+
+/// The client must see a broken transfer, so the connection ends without the body's end.
+fn broken(ctx: &mut Context, kind: Kind) -> Box<Error> {
+    ctx.error = Some(format!("the answer broke off: {kind:?}"));
+    Error::explain(ErrorType::ConnectionClosed, "the server's answer broke off").into_up()
+}
+
+/// Without a length, HTTP/1.1 needs chunks; HTTP/1.0 reads to the connection's end; HTTP/2 frames.
+fn frame(head: &mut ResponseHeader, version: Version) -> pingora::Result<()> {
+    head.remove_header(&TRANSFER_ENCODING);
+    if version == Version::HTTP_11 && !head.headers.contains_key(CONTENT_LENGTH) {
+        head.insert_header(TRANSFER_ENCODING, "chunked")?;
+    }
+    Ok(())
+}
+
+fn head_of(
+    status: StatusCode,
+    fields: &HeaderMap,
+    age: u64,
+    ctx: &Context,
+) -> pingora::Result<Box<ResponseHeader>> {
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = status;
+    parts.headers = fields.clone();
+    let mut head = Box::new(ResponseHeader::from(parts));
+    head.insert_header(AGE, age)?;
+    headers::to_client(&mut head, ctx)?;
+    Ok(head)
+}
+
+/// RFC 9110 §15.4.5: what a 200 would have said, without what describes a body.
+fn not_modified_head(
+    fields: &HeaderMap,
+    age: u64,
+    ctx: &Context,
+) -> pingora::Result<Box<ResponseHeader>> {
+    use http::header::{CACHE_CONTROL, CONTENT_LOCATION, DATE, EXPIRES, LAST_MODIFIED, VARY};
+    let mut kept = HeaderMap::with_capacity(12);
+    for name in [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, VARY] {
+        for value in fields.get_all(&name) {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    head_of(StatusCode::NOT_MODIFIED, &kept, age, ctx)
+}

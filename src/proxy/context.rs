@@ -1,0 +1,196 @@
+//! One request's state, from its head to its log line.
+
+use crate::observe::Metrics;
+use crate::runtime::{Route, Runtime};
+use crate::upstream::{Lease, ServerId, Tried};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+pub struct Context {
+    /// Pinned once: the request sees one configuration.
+    pub runtime: Arc<Runtime>,
+    pub metrics: Arc<Metrics>,
+    pub started: Instant,
+    pub id: RequestId,
+    /// The client, as far as proxies in between can be trusted.
+    pub client: IpAddr,
+    /// The address that the connection comes from.
+    pub peer: IpAddr,
+    pub peer_is_trusted: bool,
+    /// Set as soon as one is found.
+    pub route: Option<Arc<Route>>,
+    /// Asks to switch protocols.
+    pub upgrade: bool,
+    /// Bytes of the request's body so far.
+    pub body_bytes: u64,
+    /// The server that has the request now.
+    pub lease: Option<Lease>,
+    pub tried: Tried,
+    pub failures: u32,
+    /// A kept connection turned out to be closed; that says nothing about its server.
+    pub stale_connection: bool,
+    /// From the sticky cookie.
+    pub preferred: Option<ServerId>,
+    pub cache: Option<CacheStatus>,
+    /// Why the request failed, for the log.
+    pub error: Option<String>,
+}
+
+/// What the cache did for a request: `Cache-Status`, RFC 9211.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheStatus {
+    Hit { ttl: i64 },
+    /// Answered with what was stored because the origin failed.
+    StaleOnError { ttl: i64 },
+    Miss { collapsed: bool, made: bool },
+    /// Stored, but the origin said that it still holds.
+    Revalidated { collapsed: bool },
+    /// Went to the origin and was not stored.
+    Forwarded { why: &'static str, detail: Option<&'static str> },
+}
+
+impl Context {
+    pub fn new(runtime: Arc<Runtime>, metrics: Arc<Metrics>) -> Context {
+        metrics.in_flight.inc();
+        Context {
+            runtime,
+            metrics,
+            started: Instant::now(),
+            id: RequestId::new(),
+            client: Ipv4Addr::UNSPECIFIED.into(),
+            peer: Ipv4Addr::UNSPECIFIED.into(),
+            peer_is_trusted: false,
+            route: None,
+            upgrade: false,
+            body_bytes: 0,
+            lease: None,
+            tried: Tried::default(),
+            failures: 0,
+            stale_connection: false,
+            preferred: None,
+            cache: None,
+            error: None,
+        }
+    }
+
+    /// The route, in phases that only a routed request reaches.
+    pub fn routed(&self) -> &Arc<Route> {
+        self.route.as_ref().expect("a phase after request_filter: the request has a route")
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        self.metrics.in_flight.dec();
+    }
+}
+
+impl CacheStatus {
+    /// The field's value.
+    pub fn to_value(self) -> String {
+        match self {
+            CacheStatus::Hit { ttl } => format!("lakh; hit; ttl={ttl}"),
+            CacheStatus::StaleOnError { ttl } => format!("lakh; hit; ttl={ttl}; detail=stale-if-error"),
+            CacheStatus::Miss { collapsed, made } => {
+                let collapsed = if collapsed { "; collapsed" } else { "" };
+                let made = if made { "; detail=transformed" } else { "" };
+                format!("lakh; fwd=miss; stored{collapsed}{made}")
+            }
+            CacheStatus::Revalidated { collapsed } => {
+                let collapsed = if collapsed { "; collapsed" } else { "" };
+                format!("lakh; fwd=stale; fwd-status=304; stored{collapsed}")
+            }
+            CacheStatus::Forwarded { why, detail: None } => format!("lakh; fwd={why}"),
+            CacheStatus::Forwarded { why, detail: Some(detail) } => {
+                format!("lakh; fwd={why}; detail={detail}")
+            }
+        }
+    }
+
+    /// For the log.
+    pub fn label(self) -> &'static str {
+        match self {
+            CacheStatus::Hit { ttl } if ttl > 0 => "hit",
+            CacheStatus::Hit { .. } | CacheStatus::StaleOnError { .. } => "stale",
+            CacheStatus::Miss { .. } => "miss",
+            CacheStatus::Revalidated { .. } => "revalidated",
+            CacheStatus::Forwarded { .. } => "pass",
+        }
+    }
+}
+
+/// 128 random bits in hexadecimal, or what a trusted proxy has sent.
+#[derive(Clone, Debug)]
+pub struct RequestId(IdText);
+
+#[derive(Clone, Debug)]
+enum IdText {
+    Own([u8; 32]),
+    Theirs(Box<str>),
+}
+
+/// Longer ones are not taken over: they would be copied into every log line.
+const MAX_ID: usize = 128;
+
+impl RequestId {
+    pub fn new() -> RequestId {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut bits = fastrand::u128(..);
+        RequestId(IdText::Own(std::array::from_fn(|_| {
+            let digit = HEX[(bits & 15) as usize];
+            bits >>= 4;
+            digit
+        })))
+    }
+
+    /// A trusted proxy's, unless it is too long or not plain text.
+    pub fn adopt(&mut self, theirs: &[u8]) {
+        let plain = theirs.iter().all(u8::is_ascii_graphic);
+        if (1..=MAX_ID).contains(&theirs.len()) && plain {
+            let text = String::from_utf8_lossy(theirs);
+            self.0 = IdText::Theirs(text.into());
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            IdText::Own(digits) => std::str::from_utf8(digits).expect("hexadecimal digits"),
+            IdText::Theirs(text) => text,
+        }
+    }
+}
+
+impl Default for RequestId {
+    fn default() -> RequestId {
+        RequestId::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_differ_and_only_plain_ones_are_adopted() {
+        let (mut one, two) = (RequestId::new(), RequestId::new());
+        assert_ne!(one.as_str(), two.as_str());
+        assert_eq!(one.as_str().len(), 32);
+        let own = one.as_str().to_owned();
+        for bad in [&b""[..], b"a b", b"a\nb", &[b'x'; 200]] {
+            one.adopt(bad);
+            assert_eq!(one.as_str(), own);
+        }
+        one.adopt(b"abc-1");
+        assert_eq!(one.as_str(), "abc-1");
+    }
+
+    #[test]
+    fn cache_status_is_as_rfc_9211_says() {
+        assert_eq!(CacheStatus::Hit { ttl: 30 }.to_value(), "lakh; hit; ttl=30");
+        let miss = CacheStatus::Miss { collapsed: true, made: false };
+        assert_eq!(miss.to_value(), "lakh; fwd=miss; stored; collapsed");
+        let pass = CacheStatus::Forwarded { why: "miss", detail: Some("private") };
+        assert_eq!(pass.to_value(), "lakh; fwd=miss; detail=private");
+    }
+}

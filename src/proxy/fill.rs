@@ -1,0 +1,221 @@
+//! A fill: one fetch that ends in the cache, on a task of its own. It survives the client that
+//! caused it.
+
+use super::cached::{Resource, unix_now};
+use super::context::Context;
+use super::{Edge, headers};
+use crate::cache::{
+    Asked, Filling, Found, Freshness, Head, Object, Opening, Outcome, Refused, Use, storable,
+    usable, vary_names,
+};
+use crate::error::{Error, Kind};
+use crate::runtime::{Route, RouteCache};
+use crate::upstream::Response;
+use http::header::{
+    AGE, CONTENT_LENGTH, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, TRANSFER_ENCODING,
+};
+use http::{HeaderMap, StatusCode};
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+use std::sync::Arc;
+
+/// How long what can't be stored is remembered as such, in seconds: so long its requests don't
+/// wait for each other.
+const PASS_SECONDS: u64 = 10;
+
+pub struct Job {
+    edge: Arc<Edge>,
+    route: Arc<Route>,
+    cache: Arc<RouteCache>,
+    filling: Filling<Response>,
+    /// Of the object without variants.
+    key: crate::cache::Key,
+    /// What the leading client sent, for the policy and for Vary.
+    client: HeaderMap,
+    request: RequestHeader,
+    stale: Option<Arc<Object>>,
+}
+
+impl Job {
+    pub fn new(
+        edge: &Arc<Edge>,
+        session: &Session,
+        ctx: &Context,
+        resource: &Resource,
+        filling: Filling<Response>,
+        stale: Option<Arc<Object>>,
+    ) -> pingora::Result<Job> {
+        let client = session.req_header();
+        let mut request = headers::for_fetch(client, ctx, resource.target.as_deref())?;
+        if let Some(stale) = &stale {
+            make_conditional(&mut request, &stale.headers)?;
+        }
+        Ok(Job {
+            edge: edge.clone(),
+            route: resource.route.clone(),
+            cache: resource.cache.clone(),
+            filling,
+            key: resource.key.clone(),
+            client: client.headers.clone(),
+            request,
+            stale,
+        })
+    }
+
+    /// Between looking and leading, another may have filled.
+    fn filled_meanwhile(&self) -> Option<Arc<Object>> {
+        let now = unix_now();
+        match self.cache.zone.find(self.key.clone(), &self.client, now) {
+            Found::Object { object, .. }
+                if usable(&object.freshness, &self.client, now) == Use::Fresh =>
+            {
+                Some(object)
+            }
+            _ => None,
+        }
+    }
+
+    fn asked(&self) -> Asked<'_> {
+        Asked { method: &http::Method::GET, headers: &self.client }
+    }
+}
+
+fn make_conditional(request: &mut RequestHeader, stored: &HeaderMap) -> pingora::Result<()> {
+    if let Some(tag) = stored.get(ETAG) {
+        request.insert_header(IF_NONE_MATCH, tag.clone())?;
+    }
+    if let Some(changed) = stored.get(LAST_MODIFIED) {
+        request.insert_header(IF_MODIFIED_SINCE, changed.clone())?;
+    }
+    Ok(())
+}
+
+pub async fn run(job: Job) {
+    if let Some(object) = job.filled_meanwhile() {
+        job.filling.open(Opening::Object(object));
+        return;
+    }
+    let asked_at = unix_now();
+    let client = &job.edge.foundation.client;
+    match client.fetch(&job.route.pool, &job.request, None, job.route.timeout).await {
+        Ok(response) => settle(job, response, asked_at).await,
+        Err(e) => fail(&job, &e),
+    }
+}
+
+fn fail(job: &Job, e: &Error) {
+    job.cache.zone.metrics.fills_failed.inc();
+    tracing::debug!(route = %job.route.name, error = %e, "fill failed");
+    job.filling.open(Opening::Failed(e.kind));
+}
+
+/// The head has come: what is it good for?
+async fn settle(job: Job, response: Response, asked_at: u64) {
+    let (now, head) = (unix_now(), response.head());
+    if let Some(stale) = &job.stale {
+        if head.status == StatusCode::NOT_MODIFIED {
+            return revalidated(&job, stale, &head.headers, asked_at, now);
+        }
+        if head.status.is_server_error() && may_hide_errors(&stale.freshness, now) {
+            return fail(&job, &Error::new(Kind::BadAnswer, head.status.as_str()));
+        }
+    }
+    let kept = storable(&job.asked(), head.status, &head.headers, &job.cache.ttl, asked_at, now);
+    match kept {
+        Ok(_) if too_large(&head.headers, job.cache.zone.max_object()) => private(job, response, true),
+        Ok(freshness) => store(job, response, freshness).await,
+        // A failure is about this moment, not about what the URL names.
+        Err(refused) => private(job, response, refused != Refused::Status),
+    }
+}
+
+fn may_hide_errors(stale: &Freshness, now: u64) -> bool {
+    !stale.always_revalidate && stale.ttl(now) + stale.stale_if_error as i64 > 0
+}
+
+fn too_large(headers: &HeaderMap, max_object: u64) -> bool {
+    let length = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    length.is_some_and(|length| length > max_object)
+}
+
+fn private(job: Job, response: Response, remember: bool) {
+    job.cache.zone.metrics.fills_uncacheable.inc();
+    if remember {
+        job.cache.zone.pass(job.filling.key().clone(), unix_now() + PASS_SECONDS);
+    }
+    job.filling.open(Opening::Private(Some(response)));
+}
+
+/// RFC 9111 §4.3.4: the stored answer's fields are brought up to date, and it is fresh anew.
+fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now: u64) {
+    let mut headers = stale.headers.clone();
+    for name in answer.keys().filter(|name| **name != CONTENT_LENGTH) {
+        headers.remove(name);
+    }
+    for (name, value) in end_to_end(answer.clone(), false).iter() {
+        if name != CONTENT_LENGTH {
+            headers.append(name, value.clone());
+        }
+    }
+    let kept = storable(&job.asked(), stale.status, &headers, &job.cache.ttl, asked_at, now);
+    let (freshness, keep) = match kept {
+        Ok(freshness) => (freshness, true),
+        // It still answers those who wait, but is asked for again next time.
+        Err(_) => (Freshness { always_revalidate: true, ..stale.freshness }, false),
+    };
+    let object =
+        Arc::new(Object { status: stale.status, headers, body: stale.body.clone(), freshness });
+    if keep {
+        job.cache.zone.store(job.filling.key().clone(), object.clone());
+    } else {
+        job.cache.zone.invalidate(job.filling.key());
+    }
+    job.filling.open(Opening::Object(object));
+}
+
+/// Streams the answer to all who wait, and keeps it when it was whole.
+async fn store(job: Job, mut response: Response, freshness: Freshness) {
+    let zone = job.cache.zone.clone();
+    let status = response.head().status;
+    let headers = end_to_end(response.head().headers.clone(), true);
+    let vary = vary_names(&headers).unwrap_or_default();
+    let key = zone.place(&job.key, &vary, &job.client);
+    let head = Head { status, headers: headers.clone(), freshness, key: key.clone(), vary };
+    job.filling.open(Opening::Head(head));
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => {
+                if !job.filling.push(chunk, zone.max_object()).await {
+                    return;
+                }
+            }
+            Ok(None) => break,
+            Err(e) => {
+                zone.metrics.fills_failed.inc();
+                tracing::debug!(route = %job.route.name, error = %e, "fill broke off");
+                return job.filling.fail(e.kind);
+            }
+        }
+    }
+    job.filling.finish(|outcome| match outcome {
+        Outcome::Body(body) => {
+            zone.store(key, Arc::new(Object { status, headers, body, freshness }));
+        }
+        Outcome::TooLarge => zone.metrics.fills_uncacheable.inc(),
+    });
+}
+
+/// What is kept of an answer's fields: not the connection's, and not Age, which is computed.
+/// RFC 9111 §3.1.
+fn end_to_end(fields: HeaderMap, framed: bool) -> HeaderMap {
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.headers = fields;
+    let mut head = pingora::http::ResponseHeader::from(parts);
+    headers::strip_from_server(&mut head, false);
+    head.remove_header(&AGE);
+    head.remove_header(&TRANSFER_ENCODING);
+    if !framed {
+        head.remove_header(&CONTENT_LENGTH);
+    }
+    http::response::Parts::from(head).headers
+}

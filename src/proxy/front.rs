@@ -1,0 +1,135 @@
+//! A connection's life: one request after the other, each read head first and handed to Pingora.
+
+use super::answer::Problem;
+use super::context::RequestId;
+use super::{Edge, Service};
+use crate::listen::{Begun, Conn, ConnLimits, Place};
+use pingora::apps::{HttpServerApp, HttpServerOptions, ServerApp};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::H2Options;
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use pingora::server::configuration::ServerConf;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// Tries of one request in all, stale connections included; the pool's own bound is lower.
+const MAX_TRIES: usize = 16;
+/// Requests that one HTTP/2 connection may have open.
+const H2_STREAMS: u32 = 100;
+/// Bytes of an HTTP/2 head that are ever decoded; `limits.header_size` is checked within.
+const H2_HEAD: u32 = 1 << 20;
+const H2_IDLE: Duration = Duration::from_secs(60);
+
+/// What turns connections into requests. One for the process.
+pub struct Front {
+    edge: Arc<Edge>,
+    proxy: Arc<HttpProxy<Service>>,
+    shutdown: ShutdownWatch,
+}
+
+impl Front {
+    /// `shutdown` turns true when the edge begins to drain.
+    pub fn new(edge: Arc<Edge>, threads: usize, shutdown: ShutdownWatch) -> Front {
+        let conf = ServerConf { threads, max_retries: MAX_TRIES, ..ServerConf::default() };
+        let mut proxy = HttpProxy::new(Service(edge.clone()), Arc::new(conf));
+        let mut options = HttpServerOptions::default();
+        options.h2c = true;
+        options.h2_idle_timeout = Some(H2_IDLE);
+        proxy.server_options = Some(options);
+        let mut h2 = H2Options::new();
+        h2.max_concurrent_streams(H2_STREAMS).max_header_list_size(H2_HEAD);
+        proxy.h2_options = Some(h2);
+        proxy.handle_init_modules();
+        Front { edge, proxy: Arc::new(proxy), shutdown }
+    }
+
+    /// Ends keep-alive connections that wait for a request.
+    pub async fn close_idle(&self) {
+        self.proxy.http_cleanup().await;
+    }
+
+    /// Serves a connection to its end. `http2`: whether the listener speaks it.
+    pub async fn serve(self: Arc<Front>, io: TcpStream, peer: SocketAddr, place: Place, http2: bool) {
+        let connections = self.edge.foundation.metrics.connections.clone();
+        connections.inc();
+        let _open = Open { connections, _place: place };
+        let mut conn = Box::new(Conn::new(io, peer));
+        loop {
+            match self.begin(&mut conn).await {
+                Begun::Request => match self.request(conn).await {
+                    Some(next) => conn = next,
+                    None => return,
+                },
+                Begun::Http2 if http2 => {
+                    self.proxy.process_new(conn, &self.shutdown).await;
+                    return;
+                }
+                Begun::Closed => return,
+                refused => return self.refuse(*conn, refused).await,
+            }
+        }
+    }
+
+    /// Waits for a request, but not once the edge drains: then only one that has begun to come.
+    async fn begin(&self, conn: &mut Conn) -> Begun {
+        let limits = {
+            let runtime = self.edge.runtime.load();
+            ConnLimits {
+                idle: runtime.limits.idle_timeout,
+                header: runtime.limits.header_timeout,
+                header_size: runtime.limits.header_size,
+            }
+        };
+        let mut shutdown = self.shutdown.clone();
+        tokio::select! {
+            biased;
+            begun = conn.begin(&limits) => return begun,
+            _ = shutdown.wait_for(|draining| *draining) => {}
+        }
+        if conn.has_input() { conn.begin(&limits).await } else { Begun::Closed }
+    }
+
+    /// One request; gives the connection back when it can take another.
+    async fn request(&self, conn: Box<Conn>) -> Option<Box<Conn>> {
+        let (body_timeout, send_timeout) = {
+            let runtime = self.edge.runtime.load();
+            (runtime.limits.body_timeout, runtime.limits.send_timeout)
+        };
+        let mut session = ServerSession::new_http1(conn);
+        // How long it is kept is `begin`'s affair; here it only says that it may be.
+        session.set_keepalive(Some(60));
+        session.set_read_timeout(Some(body_timeout));
+        session.set_write_timeout(Some(send_timeout));
+        let reused = self.proxy.process_new_http(session, &self.shutdown).await?;
+        let (stream, _) = reused.consume();
+        Some(stream.into_any().downcast().expect("Pingora gives back the stream that it was given"))
+    }
+
+    async fn refuse(&self, conn: Conn, begun: Begun) {
+        let problem = match begun {
+            Begun::TooLarge => Problem::HeadTooLarge,
+            Begun::TimedOut => Problem::HeadTimeout,
+            Begun::Malformed(what) => Problem::Malformed(what.0),
+            _ => Problem::Malformed("HTTP/2 is not spoken here"),
+        };
+        self.edge.foundation.metrics.bad_requests.inc();
+        tracing::debug!(peer = %conn.peer(), ?begun, "refused a head");
+        let limit = self.edge.runtime.load().limits.send_timeout;
+        conn.refuse(&problem.to_http1(&RequestId::new()), limit).await;
+    }
+}
+
+/// Counts an open connection, however it ends.
+struct Open {
+    connections: prometheus::IntGauge,
+    _place: Place,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.connections.dec();
+    }
+}

@@ -1,0 +1,300 @@
+//! Renditions: the source through the cache, the transform on the image pool, the result in the
+//! cache as an object of its own.
+
+use super::answer::{self, Problem};
+use super::cached::{self, Answered, Resource, path_and_query, unix_now};
+use super::context::{CacheStatus, Context};
+use super::{Edge, headers};
+use crate::cache::{
+    Filling, Follower, Found, Head, Joined, Key, Object, Opened, Opening, Use, usable,
+};
+use crate::error::Kind;
+use crate::image::{Limits, Plan, Rendition, transform};
+use crate::runtime::{Images, RouteCache};
+use crate::upstream::Response;
+use bytes::{Bytes, BytesMut};
+use http::header::{
+    ACCEPT, ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
+    ETAG, LAST_MODIFIED, VARY,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use pingora::proxy::Session;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Answers a request that asks for a rendition. None: it asks for the original. No: it gets the
+/// original through the proxy, because the source can't be shared.
+pub async fn answer(
+    edge: &Arc<Edge>,
+    session: &mut Session,
+    ctx: &mut Context,
+    images: &Arc<Images>,
+    resource: &Resource,
+) -> pingora::Result<Option<Answered>> {
+    let request = session.req_header();
+    let (path, query) = path_and_query(request.raw_path());
+    let query = query.and_then(|q| std::str::from_utf8(q).ok());
+    let accept = accept(&request.headers);
+    let plan = match Plan::from_request(query, accept.as_deref(), &images.settings) {
+        Ok(Some(plan)) => plan,
+        Ok(None) => return Ok(None),
+        Err(e) => {
+            answer::problem(session, ctx, &Problem::ImageQuery(e.to_string())).await?;
+            return Ok(Some(Answered::Yes));
+        }
+    };
+    let source = source_of(resource, path, query, session);
+    let rendition = source.key.derived(&plan.key());
+    let work = Work { images: images.clone(), plan, key: rendition };
+    respond(edge, session, ctx, source, work).await.map(Some)
+}
+
+/// What is to be made, and where it goes.
+struct Work {
+    images: Arc<Images>,
+    plan: Plan,
+    key: Key,
+}
+
+/// Where the picture comes from: the same URL without what asks for a rendition.
+fn source_of(asked: &Resource, path: &[u8], query: Option<&str>, session: &Session) -> Resource {
+    let rest = query.map(Plan::without_parameters).filter(|rest| !rest.is_empty());
+    let mut target = path.to_vec();
+    if let Some(rest) = &rest {
+        target.push(b'?');
+        target.extend_from_slice(rest.as_bytes());
+    }
+    let request = session.req_header();
+    let key = asked.cache.keys.key(
+        &asked.route.pool.name,
+        headers::host(request),
+        path,
+        rest.as_deref().map(str::as_bytes),
+        &request.headers,
+    );
+    Resource {
+        route: asked.route.clone(),
+        cache: asked.cache.clone(),
+        key,
+        target: Some(target),
+    }
+}
+
+async fn respond(
+    edge: &Arc<Edge>,
+    session: &mut Session,
+    ctx: &mut Context,
+    source: Resource,
+    work: Work,
+) -> pingora::Result<Answered> {
+    let zone = source.cache.zone.clone();
+    let now = unix_now();
+    if let Found::Object { object, .. } = zone.find(work.key.clone(), &HeaderMap::new(), now) {
+        if usable(&object.freshness, &session.req_header().headers, now) == Use::Fresh {
+            zone.metrics.hits.inc();
+            ctx.cache = Some(CacheStatus::Hit { ttl: object.freshness.ttl(now) });
+            return cached::whole(session, ctx, &object, now).await;
+        }
+    }
+    let mut follower = match zone.fills.join(&work.key) {
+        Joined::Follows(follower) => follower,
+        Joined::Leads(filling, follower) => {
+            make(edge, session, ctx, source, work, filling)?;
+            follower
+        }
+    };
+    let collapsed = !follower.leads();
+    match follower.opened().await {
+        Opened::Object(object) => {
+            if collapsed { zone.metrics.collapsed.inc() } else { zone.metrics.misses.inc() }
+            ctx.cache = Some(CacheStatus::Miss { collapsed, made: true });
+            cached::whole(session, ctx, &object, unix_now()).await
+        }
+        Opened::Failed(kind) => {
+            ctx.error = Some(format!("{kind:?}"));
+            answer::problem(session, ctx, &Problem::Upstream(kind)).await?;
+            Ok(Answered::Yes)
+        }
+        Opened::Mine(original) => {
+            ctx.cache = Some(CacheStatus::Forwarded { why: "miss", detail: Some("not-stored") });
+            cached::relay(session, ctx, original).await?;
+            Ok(Answered::Yes)
+        }
+        // The source is not for sharing: the origin answers this client itself.
+        Opened::NotShared | Opened::Head(_) => Ok(Answered::No),
+    }
+}
+
+/// Starts the making of a rendition: on a task of its own, so that it survives this client.
+fn make(
+    edge: &Arc<Edge>,
+    session: &Session,
+    ctx: &Context,
+    source: Resource,
+    work: Work,
+    filling: Filling<Response>,
+) -> pingora::Result<()> {
+    let obtain = Obtain::new(edge, session, ctx, &source)?;
+    let (edge, cache) = (edge.clone(), source.cache);
+    let max_source = work.images.settings.max_source;
+    tokio::spawn(async move {
+        let opening = match obtain.run(max_source).await {
+            Obtained::Object(original) => Opening::Object(rendition(&edge, &work, &original, &cache).await),
+            Obtained::Failed(kind) => Opening::Failed(kind),
+            Obtained::NotShared(response) => Opening::Private(response),
+        };
+        filling.open(opening);
+    });
+    Ok(())
+}
+
+/// The rendition, stored; or the original where none can be made of it.
+async fn rendition(edge: &Edge, work: &Work, original: &Arc<Object>, cache: &RouteCache) -> Arc<Object> {
+    if original.status != StatusCode::OK {
+        return original.clone();
+    }
+    match render(edge, work, original.body.clone()).await {
+        Ok(made) => {
+            let object = Arc::new(object_of(made, work, original));
+            cache.zone.store(work.key.clone(), object.clone());
+            object
+        }
+        Err(cause) => {
+            edge.foundation.image_metrics.count(cause);
+            // What can't be transformed now can't be later either; a full queue can.
+            if cause != QUEUE_FULL {
+                cache.zone.store(work.key.clone(), original.clone());
+            }
+            original.clone()
+        }
+    }
+}
+
+const QUEUE_FULL: &str = "queue_full";
+
+/// Runs the transform on the pool. The error is its cause, as a metric's label.
+async fn render(edge: &Edge, work: &Work, source: Bytes) -> Result<Rendition, &'static str> {
+    use crate::image::PoolError;
+    let (plan, limits) = (work.plan.clone(), Limits::from(&work.images.settings));
+    let asked = Instant::now();
+    let job = move || {
+        let (waited, started) = (asked.elapsed(), Instant::now());
+        (transform(&source, &plan, &limits), waited, started.elapsed())
+    };
+    let metrics = &edge.foundation.metrics;
+    let (made, waited, took) = work.images.pool.run(job).await.map_err(|e| match e {
+        PoolError::Full => QUEUE_FULL,
+        PoolError::Panicked => {
+            metrics.panics.inc();
+            "panicked"
+        }
+        PoolError::Cancelled => "cancelled",
+    })?;
+    metrics.image_wait.observe(waited.as_secs_f64());
+    metrics.image_time.observe(took.as_secs_f64());
+    let made = made.map_err(|e| {
+        tracing::debug!(error = %e, "transform failed");
+        e.cause()
+    })?;
+    edge.foundation.image_metrics.count("transformed");
+    Ok(made)
+}
+
+/// As fresh as its source. The tag is of the bytes: equal renditions are equal everywhere.
+fn object_of(made: Rendition, work: &Work, original: &Object) -> Object {
+    let mut headers = original.headers.clone();
+    for name in [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_DISPOSITION, LAST_MODIFIED, ACCEPT_RANGES] {
+        headers.remove(name);
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(made.content_type));
+    let digest = Sha256::digest(&made.bytes);
+    let tag: String = digest[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+    headers.insert(
+        ETAG,
+        HeaderValue::try_from(format!("\"{tag}\"")).expect("hexadecimal digits in quotes"),
+    );
+    if work.plan.varies_on_accept() {
+        headers.append(VARY, HeaderValue::from_static("Accept"));
+    }
+    Object {
+        status: StatusCode::OK,
+        headers,
+        body: made.bytes.into(),
+        freshness: original.freshness,
+    }
+}
+
+/// Getting the whole source, out of the cache or by the fill that everybody shares.
+enum Obtain {
+    Stored(Arc<Object>),
+    Follow(Follower<Response>),
+}
+
+enum Obtained {
+    Object(Arc<Object>),
+    /// With the answer, if it was this request that asked.
+    NotShared(Option<Response>),
+    Failed(Kind),
+}
+
+impl Obtain {
+    fn new(
+        edge: &Arc<Edge>,
+        session: &Session,
+        ctx: &Context,
+        source: &Resource,
+    ) -> pingora::Result<Obtain> {
+        let (now, request) = (unix_now(), &session.req_header().headers);
+        let (key, stale) = match source.cache.zone.find(source.key.clone(), request, now) {
+            Found::Object { key, object } => match usable(&object.freshness, request, now) {
+                Use::Fresh | Use::StaleWhileRevalidate => return Ok(Obtain::Stored(object)),
+                Use::Revalidate { .. } => (key, Some(object)),
+            },
+            Found::Nothing { key } => (key, None),
+            Found::Pass => (source.key.clone(), None),
+        };
+        cached::follow(edge, session, ctx, source, &key, stale.as_ref()).map(Obtain::Follow)
+    }
+
+    async fn run(self, max_source: u64) -> Obtained {
+        let mut follower = match self {
+            Obtain::Stored(object) => return Obtained::Object(object),
+            Obtain::Follow(follower) => follower,
+        };
+        match follower.opened().await {
+            Opened::Object(object) => Obtained::Object(object),
+            Opened::Mine(response) => Obtained::NotShared(Some(response)),
+            Opened::NotShared => Obtained::NotShared(None),
+            Opened::Failed(kind) => Obtained::Failed(kind),
+            Opened::Head(head) => collect(&head, &mut follower, max_source).await,
+        }
+    }
+}
+
+/// The whole source. One that is too large to read is not for us: the client gets it as it is.
+async fn collect(head: &Head, follower: &mut Follower<Response>, max_source: u64) -> Obtained {
+    let mut body = BytesMut::new();
+    loop {
+        match follower.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => break,
+            Err(kind) => return Obtained::Failed(kind),
+        }
+        if body.len() as u64 > max_source {
+            return Obtained::NotShared(None);
+        }
+    }
+    Obtained::Object(Arc::new(Object {
+        status: head.status,
+        headers: head.headers.clone(),
+        body: body.freeze(),
+        freshness: head.freshness,
+    }))
+}
+
+fn accept(headers: &HeaderMap) -> Option<String> {
+    let mut lines = headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok());
+    let first = lines.next()?.to_owned();
+    Some(lines.fold(first, |joined, line| joined + "," + line))
+}

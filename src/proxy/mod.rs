@@ -1,0 +1,406 @@
+//! A request's whole way, phase by phase, in the order in which they are called.
+//!
+//! `front` takes a connection and hands Pingora one request at a time. `request_filter` routes,
+//! guards, and answers what the cache or the image room can answer; all else goes through
+//! Pingora's proxy: a server is picked, the request is sent, the answer passed on. `logging` is
+//! always last.
+
+mod answer;
+mod cached;
+mod context;
+mod fill;
+mod front;
+mod headers;
+mod images;
+
+pub use front::Front;
+
+use crate::cache::invalidates;
+use crate::error::Kind;
+use crate::guard::{Asker, Verdict, client_address};
+use crate::observe::Line;
+use crate::route::Asked;
+use crate::runtime::{Foundation, Route, Runtime};
+use crate::upstream::peer;
+use answer::Problem;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use cached::{Answered, Resource, path_and_query};
+use context::{CacheStatus, Context};
+use http::header::{CONTENT_LENGTH, SET_COOKIE, UPGRADE};
+use http::{Method, StatusCode, Version};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// What serves: the configuration in force, on the foundation that outlives it.
+pub struct Edge {
+    pub runtime: Arc<ArcSwap<Runtime>>,
+    pub foundation: Arc<Foundation>,
+}
+
+/// `Edge` as Pingora calls it.
+pub struct Service(pub Arc<Edge>);
+
+/// An upstream had no server to pick.
+const NO_SERVER: ErrorType = ErrorType::Custom("no server");
+
+#[async_trait]
+impl ProxyHttp for Service {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::new(self.0.runtime.load_full(), self.0.foundation.metrics.clone())
+    }
+
+    /// None: compression and the like are ours.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> pingora::Result<bool> {
+        identify(session, ctx);
+        if let Err(refusal) = admit(session, ctx) {
+            answer::problem(session, ctx, &refusal).await?;
+            return Ok(true);
+        }
+        let Some(resource) = Resource::of(session, ctx) else { return Ok(false) };
+        if let Some(images) = ctx.routed().images.clone() {
+            let answered = images::answer(&self.0, session, ctx, &images, &resource).await?;
+            if let Some(answered) = answered {
+                return Ok(answered == Answered::Yes);
+            }
+        }
+        let answered = cached::answer(&self.0, session, ctx, &resource).await?;
+        Ok(answered == Answered::Yes)
+    }
+
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+    ) -> pingora::Result<Box<HttpPeer>> {
+        pick(session, ctx).map(Box::new)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Context,
+        mut e: Box<Error>,
+    ) -> Box<Error> {
+        if let Some(lease) = &ctx.lease {
+            lease.failed();
+            if *e.etype() == ErrorType::ConnectRefused {
+                lease.server().connect_failed();
+            }
+        }
+        // Nothing was sent, so any request may be tried elsewhere.
+        let again = may_try_again(ctx);
+        e.set_retry(again);
+        e
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Context,
+    ) -> pingora::Result<()> {
+        headers::to_server(request, ctx)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> pingora::Result<()> {
+        let Some(body) = body else { return Ok(()) };
+        ctx.body_bytes += body.len() as u64;
+        if !ctx.upgrade && ctx.body_bytes > ctx.routed().body_size {
+            let mut e = Error::explain(ErrorType::HTTPStatus(413), "body over the route's limit");
+            e.set_retry(false);
+            return Err(e);
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        answer: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> pingora::Result<()> {
+        if answer.status.is_informational() && answer.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        let switching = answer.status == StatusCode::SWITCHING_PROTOCOLS;
+        if switching && !ctx.upgrade {
+            return Error::e_explain(ErrorType::InvalidHTTPHeader, "101 without being asked").map_err(|e| e.into_up());
+        }
+        // The server's version is its own affair; we speak to this client. RFC 9110 §2.5.
+        answer.set_version(Version::HTTP_11);
+        headers::strip_from_server(answer, switching);
+        stick(answer, ctx)?;
+        forget(session, answer.status, ctx);
+        headers::to_client(answer, ctx)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut e: Box<Error>,
+        ctx: &mut Context,
+        client_reused: bool,
+    ) -> Box<Error> {
+        let from_server = *e.esource() == ErrorSource::Upstream;
+        let repeatable = session.req_header().method.is_idempotent()
+            && !session.as_ref().retry_buffer_truncated()
+            && session.response_written().is_none();
+        if from_server && client_reused && *e.etype() != ErrorType::ReadTimedout {
+            ctx.stale_connection = true;
+            e.set_retry(repeatable);
+            return e;
+        }
+        if from_server && let Some(lease) = &ctx.lease {
+            lease.failed();
+        }
+        let again = from_server && repeatable && may_try_again(ctx);
+        e.set_retry(again);
+        e
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Context) -> FailToProxy {
+        ctx.error.get_or_insert_with(|| e.to_string());
+        let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
+        let Some(problem) = problem_of(e, ctx).filter(|_| !begun) else {
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        };
+        // What is left of the request's body is not read, so the connection can't be used again.
+        session.set_keepalive(None);
+        let sent = answer::problem(session, ctx, &problem).await;
+        FailToProxy {
+            error_code: problem.status().as_u16(),
+            // Pingora then closes it properly instead of dropping it.
+            can_reuse_downstream: sent.is_ok(),
+        }
+    }
+
+    /// Ours is the access log.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Context,
+        _error: &Error,
+        _context: pingora::proxy::ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Context) {
+        let status = session.response_written().map_or(0, |head| head.status.as_u16());
+        let took = ctx.started.elapsed();
+        if let Some(route) = &ctx.route {
+            // A client that left before it was answered is nobody's failure.
+            route.metrics.answered(if status == 0 { 499 } else { status });
+            route.metrics.duration.observe(took.as_secs_f64());
+        }
+        if ctx.runtime.access_log.wants(status, fastrand::f64) {
+            log(session, e, ctx, status, took);
+        }
+    }
+}
+
+/// Who asks: the connection's address, and the client's behind trusted proxies.
+fn identify(session: &mut Session, ctx: &mut Context) {
+    session.set_min_send_rate(None);
+    if let Some(peer) = session.client_addr().and_then(|a| a.as_inet()) {
+        ctx.peer = peer.ip().to_canonical();
+    }
+    ctx.peer_is_trusted = ctx.runtime.trusted.contains(ctx.peer);
+    ctx.client = ctx.peer;
+    let request = session.req_header();
+    if ctx.peer_is_trusted {
+        let forwarded = request.headers.get_all(headers::X_FORWARDED_FOR);
+        let lines: Vec<_> = forwarded.iter().map(|v| v.as_bytes()).collect();
+        ctx.client = client_address(ctx.peer, &ctx.runtime.trusted, lines.into_iter());
+        if let Some(id) = request.headers.get(headers::X_REQUEST_ID) {
+            ctx.id.adopt(id.as_bytes());
+        }
+    }
+    ctx.upgrade = request.version == Version::HTTP_11 && request.headers.contains_key(UPGRADE);
+    to_origin_form(session.req_header_mut());
+}
+
+/// RFC 9112 §3.2.2: an absolute target's authority takes Host's place, and servers get a path.
+fn to_origin_form(request: &mut RequestHeader) {
+    if request.version > Version::HTTP_11 {
+        return;
+    }
+    let Some(authority) = request.uri.authority().map(|a| a.as_str().to_owned()) else { return };
+    let target = request.uri.path_and_query().map_or("/", |t| t.as_str()).to_owned();
+    // Both were parsed as parts of a URI, so they are valid.
+    let _ = request.set_raw_path(target.as_bytes());
+    let _ = request.insert_header(http::header::HOST, authority);
+}
+
+/// Routes and guards. A refusal costs no more than this.
+fn admit(session: &Session, ctx: &mut Context) -> Result<(), Problem> {
+    let request = session.req_header();
+    if request.version == Version::HTTP_2 && head_size(request) > ctx.runtime.limits.header_size {
+        return Err(Problem::HeadTooLarge);
+    }
+    let route = find_route(&ctx.runtime, request, &request.method).cloned();
+    let route = route.ok_or(Problem::NoRoute)?;
+    ctx.route = Some(route.clone());
+    if !route.addresses.admit(ctx.client) {
+        return Err(Problem::AddressRefused);
+    }
+    let asker = Asker { address: ctx.client, headers: &request.headers, route: route.index };
+    for limiter in &route.limiters {
+        if let Verdict::Refuse { retry_after } = limiter.check(&asker) {
+            return Err(Problem::RateLimited { retry_after });
+        }
+    }
+    let length = request.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length > route.body_size) {
+        return Err(Problem::BodyTooLarge { limit: route.body_size });
+    }
+    Ok(())
+}
+
+fn find_route<'a>(runtime: &'a Runtime, request: &RequestHeader, method: &Method) -> Option<&'a Arc<Route>> {
+    let (path, _) = path_and_query(request.raw_path());
+    runtime.route(&Asked {
+        host: headers::host(request),
+        // A path that is not UTF-8 fits the routes that fit any path.
+        path: std::str::from_utf8(path).unwrap_or("/"),
+        method,
+        headers: &request.headers,
+    })
+}
+
+/// As HTTP/2 counts it: RFC 9113 §6.5.2.
+fn head_size(request: &RequestHeader) -> usize {
+    let fields = request.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 32);
+    request.raw_path().len() + fields.sum::<usize>()
+}
+
+fn pick(session: &Session, ctx: &mut Context) -> pingora::Result<HttpPeer> {
+    let route = ctx.routed().clone();
+    let pool = &route.pool;
+    if let Some(sticky) = &pool.sticky
+        && ctx.preferred.is_none()
+    {
+        let cookies = headers::cookies(&session.req_header().headers);
+        ctx.preferred = sticky.read(cookies, SystemTime::now());
+    }
+    // The one before, if any, failed: it no longer counts as busy.
+    ctx.lease = None;
+    let mut lease = pool.pick(&ctx.tried, ctx.preferred);
+    if lease.is_none() && ctx.stale_connection {
+        ctx.stale_connection = false;
+        ctx.tried = Default::default();
+        lease = pool.pick(&ctx.tried, ctx.preferred);
+    }
+    let Some(lease) = lease else {
+        let why = if ctx.failures > 0 { ErrorType::ConnectError } else { NO_SERVER };
+        return Err(Error::explain(why, "no server left to try").into_up());
+    };
+    ctx.tried.add(&lease);
+    let remaining = route.timeout.map(|t| t.saturating_sub(ctx.started.elapsed()));
+    if remaining.is_some_and(|r| r.is_zero()) {
+        return Err(Error::explain(ErrorType::ReadTimedout, "the route's timeout has passed").into_up());
+    }
+    let peer = peer(pool, &lease, remaining);
+    ctx.lease = Some(lease);
+    Ok(peer)
+}
+
+/// Counts a failed try; whether there is another.
+fn may_try_again(ctx: &mut Context) -> bool {
+    ctx.failures += 1;
+    let pool = &ctx.routed().pool;
+    let again = ctx.failures < pool.retry.attempts;
+    if again {
+        pool.metrics.retries.inc();
+    }
+    again
+}
+
+/// Names the server in the sticky cookie, when the client's names another or none.
+fn stick(answer: &mut ResponseHeader, ctx: &Context) -> pingora::Result<()> {
+    let (Some(sticky), Some(lease)) = (&ctx.routed().pool.sticky, &ctx.lease) else { return Ok(()) };
+    let id = lease.server().id;
+    if sticky.needs_issue(ctx.preferred, id) {
+        answer.append_header(SET_COOKIE, sticky.issue(id, SystemTime::now(), false))?;
+    }
+    Ok(())
+}
+
+/// RFC 9111 §4.4: a write makes what is stored for its URI invalid, on the route that reads it.
+fn forget(session: &Session, status: StatusCode, ctx: &Context) {
+    let request = session.req_header();
+    if !invalidates(&request.method, status) {
+        return;
+    }
+    let Some(reads) = find_route(&ctx.runtime, request, &Method::GET) else { return };
+    if let Some(cache) = &reads.cache {
+        let (path, query) = path_and_query(request.raw_path());
+        let host = headers::host(request);
+        cache.zone.invalidate(&cache.keys.key(&reads.pool.name, host, path, query, &request.headers));
+    }
+}
+
+/// None: the client is gone, and nobody can be answered.
+fn problem_of(e: &Error, ctx: &Context) -> Option<Problem> {
+    Some(match (e.etype(), e.esource()) {
+        (ErrorType::HTTPStatus(413), _) => Problem::BodyTooLarge { limit: ctx.routed().body_size },
+        (kind, _) if *kind == NO_SERVER => Problem::Upstream(Kind::NoServer),
+        (ErrorType::ReadTimedout, ErrorSource::Downstream) => Problem::BodyTimeout,
+        (ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed | ErrorType::WriteTimedout, ErrorSource::Downstream) => return None,
+        (_, ErrorSource::Downstream) => Problem::Malformed("its body is not framed properly"),
+        (ErrorType::ReadTimedout | ErrorType::WriteTimedout, ErrorSource::Upstream) => Problem::Upstream(Kind::Timeout),
+        (ErrorType::ConnectTimedout | ErrorType::ConnectRefused | ErrorType::ConnectError | ErrorType::ConnectNoRoute, ErrorSource::Upstream) => Problem::Upstream(Kind::Connect),
+        (_, ErrorSource::Upstream) => Problem::Upstream(Kind::BadAnswer),
+        _ => Problem::Internal,
+    })
+}
+
+fn log(session: &Session, e: Option<&Error>, ctx: &Context, status: u16, took: Duration) {
+    let request = session.req_header();
+    let (path, _) = path_and_query(request.raw_path());
+    let server = ctx.lease.as_ref().map(|lease| lease.server().address.to_string());
+    let error = ctx.error.clone().or_else(|| e.map(|e| e.to_string()));
+    ctx.runtime.access_log.write(&Line {
+        time: SystemTime::now() - took,
+        request_id: ctx.id.as_str(),
+        client: ctx.client,
+        method: request.method.as_str(),
+        host: headers::host(request),
+        path: &String::from_utf8_lossy(path),
+        version: match request.version {
+            Version::HTTP_2 => "HTTP/2",
+            Version::HTTP_10 => "HTTP/1.0",
+            _ => "HTTP/1.1",
+        },
+        status,
+        bytes: session.body_bytes_sent(),
+        duration: took,
+        route: ctx.route.as_ref().map_or("-", |route| &route.name),
+        server: server.as_deref(),
+        cache: ctx.cache.map(CacheStatus::label),
+        error: error.as_deref(),
+    });
+}

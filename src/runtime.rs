@@ -1,0 +1,233 @@
+//! One configuration, ready to serve: what a request pins once and sees unchanged to its end.
+//!
+//! Built whole by `Foundation::build`, which changes nothing that is running; put in force by
+//! `Foundation::commit`. What must survive a reload (servers and their health, limiter buckets,
+//! stored objects, the image pool) lives in the `Foundation` and is found again by name.
+
+use crate::cache::{KeyRules, RouteTtl, Zone, Zones};
+use crate::config::{Config, HeaderEdits, RouteSettings};
+use crate::guard::{AddressRules, Limiter, Limiters, Networks};
+use crate::image;
+use crate::listen::{Caps, Limits};
+use crate::observe::{AccessLog, ImageMetrics, Metrics, RouteMetrics};
+use crate::route::Router;
+use crate::upstream::{Client, Pool, Registry, Response};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Connections to servers that are kept for reuse, in all.
+const IDLE_CONNECTIONS: usize = 1024;
+
+/// What outlives every configuration.
+pub struct Foundation {
+    pub metrics: Arc<Metrics>,
+    pub caps: Arc<Caps>,
+    pub client: Client,
+    pub image_metrics: ImageMetrics,
+    registry: Registry,
+    limiters: Limiters,
+    zones: Zones<Response>,
+    images: Mutex<Option<Arc<Images>>>,
+    ready: AtomicBool,
+    /// Why the last reload was refused.
+    config_error: Mutex<Option<String>>,
+}
+
+pub struct Runtime {
+    pub config: Config,
+    pub limits: Limits,
+    pub trusted: Networks,
+    pub routes: Vec<Arc<Route>>,
+    /// To an index in `routes`.
+    router: Router<usize>,
+    pub pools: Vec<Arc<Pool>>,
+    pub zones: Vec<Arc<Zone<Response>>>,
+    limiters: Vec<Arc<Limiter>>,
+    images: Arc<Images>,
+    pub access_log: AccessLog,
+    /// What `admin.token_file` holds.
+    pub admin_token: Option<String>,
+}
+
+/// A route with all that it names.
+pub struct Route {
+    pub name: Arc<str>,
+    /// Its place in the configuration.
+    pub index: usize,
+    pub pool: Arc<Pool>,
+    pub addresses: AddressRules,
+    pub limiters: Vec<Arc<Limiter>>,
+    pub strip_prefix: Option<Box<str>>,
+    pub request_headers: HeaderEdits,
+    pub response_headers: HeaderEdits,
+    pub timeout: Option<Duration>,
+    pub body_size: u64,
+    pub cache: Option<Arc<RouteCache>>,
+    /// Set on a route that resizes images.
+    pub images: Option<Arc<Images>>,
+    pub metrics: RouteMetrics,
+}
+
+/// How a route uses its zone.
+pub struct RouteCache {
+    pub zone: Arc<Zone<Response>>,
+    pub keys: KeyRules,
+    pub ttl: RouteTtl,
+}
+
+/// The image transformer: settings and the pool that they size.
+pub struct Images {
+    pub settings: image::ImageSettings,
+    pub pool: image::Pool,
+}
+
+impl Foundation {
+    pub fn new(metrics: Arc<Metrics>) -> Foundation {
+        Foundation {
+            caps: Caps::new(),
+            client: Client::new(IDLE_CONNECTIONS),
+            image_metrics: metrics.images(),
+            registry: Registry::new(metrics.clone()),
+            limiters: Limiters::default(),
+            zones: Zones::default(),
+            images: Mutex::new(None),
+            ready: AtomicBool::new(false),
+            config_error: Mutex::new(None),
+            metrics,
+        }
+    }
+
+    /// Whether the edge takes traffic: it has started, and does not drain.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    pub fn config_error(&self) -> Option<String> {
+        self.config_error.lock().expect("no code panics while it holds this lock").clone()
+    }
+
+    pub fn set_config_error(&self, why: Option<String>) {
+        *self.config_error.lock().expect("no code panics while it holds this lock") = why;
+    }
+
+    /// All of a configuration, or why it can't be. Nothing that runs is changed.
+    pub fn build(&self, config: Config) -> Result<Runtime, String> {
+        let pools = self.registry.pools(&config.upstreams)?;
+        let limiters = self.limiters.build(&config.rate_limits, |name| self.metrics.limit(name));
+        let zones = self.zones.build(&config.caches, |name| self.metrics.cache(name));
+        let images = self.images(&config.images);
+        let access_log = AccessLog::open(&config.access_log, self.metrics.clone())
+            .map_err(|e| format!("access_log.to can't be opened: {e}"))?;
+        let admin_token = config.admin.token_file.as_deref().map(read_token).transpose()?;
+        let route = |(index, settings)| {
+            Arc::new(Route {
+                index,
+                ..self.route(settings, &config, &pools, &limiters, &zones, &images)
+            })
+        };
+        let routes: Vec<_> = config.routes.iter().enumerate().map(route).collect();
+        let numbered = config.routes.iter().enumerate();
+        Ok(Runtime {
+            router: Router::new(numbered.map(|(index, r)| (r.matches.clone(), index))),
+            limits: config.limits.clone(),
+            trusted: Networks::new(&config.trusted_proxies),
+            routes,
+            pools,
+            zones,
+            limiters,
+            images,
+            access_log,
+            admin_token,
+            config,
+        })
+    }
+
+    /// `runtime` is in force from here on.
+    pub fn commit(&self, runtime: &Runtime) {
+        self.registry.commit(&runtime.pools);
+        self.limiters.commit(&runtime.limiters);
+        self.zones.commit(&runtime.zones);
+        let mut images = self.images.lock().expect("no code panics while it holds this lock");
+        *images = Some(runtime.images.clone());
+        self.metrics.reloads.inc();
+        self.metrics.config_stale.set(0);
+    }
+
+    fn route(
+        &self,
+        settings: &RouteSettings,
+        config: &Config,
+        pools: &[Arc<Pool>],
+        limiters: &[Arc<Limiter>],
+        zones: &[Arc<Zone<Response>>],
+        images: &Arc<Images>,
+    ) -> Route {
+        let cache = settings.cache.as_ref().map(|cache| {
+            let zone = zones.iter().find(|z| z.name() == cache.zone);
+            Arc::new(RouteCache {
+                zone: zone.expect("config: a route's cache names a zone").clone(),
+                keys: KeyRules::new(cache),
+                ttl: RouteTtl {
+                    ttl: cache.ttl,
+                    stale_while_revalidate: cache.stale_while_revalidate,
+                    stale_if_error: cache.stale_if_error,
+                },
+            })
+        });
+        Route {
+            name: settings.name.as_str().into(),
+            index: 0,
+            pool: pools[settings.upstream].clone(),
+            addresses: AddressRules::new(&settings.allow, &settings.deny),
+            limiters: settings.rate_limits.iter().map(|i| limiters[*i].clone()).collect(),
+            strip_prefix: settings.rewrite.strip_prefix.as_deref().map(Into::into),
+            request_headers: settings.request_headers.clone(),
+            response_headers: settings.response_headers.clone(),
+            timeout: settings.timeout,
+            body_size: settings.body_size.unwrap_or(config.limits.body_size),
+            cache,
+            images: settings.images.then(|| images.clone()),
+            metrics: self.metrics.route(&settings.name),
+        }
+    }
+
+    /// The transformer of before, unless its settings changed.
+    fn images(&self, settings: &image::ImageSettings) -> Arc<Images> {
+        let known = self.images.lock().expect("no code panics while it holds this lock");
+        match &*known {
+            Some(images) if images.settings == *settings => images.clone(),
+            _ => Arc::new(Images {
+                pool: image::Pool::new(settings.workers, settings.queue),
+                settings: settings.clone(),
+            }),
+        }
+    }
+}
+
+/// A secret in a file of its own, without the newline that editors add.
+fn read_token(path: &Path) -> Result<String, String> {
+    let token = std::fs::read_to_string(path)
+        .map_err(|e| format!("admin.token_file {} can't be read: {e}", path.display()))?;
+    match token.trim() {
+        "" => Err(format!("admin.token_file {} is empty", path.display())),
+        token => Ok(token.to_owned()),
+    }
+}
+
+impl Runtime {
+    pub fn route(&self, asked: &crate::route::Asked<'_>) -> Option<&Arc<Route>> {
+        self.router.find(asked).map(|index| &self.routes[*index])
+    }
+
+    /// Brings gauges up to date that are read rather than counted.
+    pub fn report(&self, metrics: &Metrics) {
+        self.zones.iter().for_each(|zone| zone.report());
+        metrics.image_queue.set(self.images.pool.waiting() as i64);
+    }
+}

@@ -1,0 +1,186 @@
+//! The composition root: everything is made and wired here, in order.
+
+use crate::admin::Admin;
+use crate::config::Config;
+use crate::lifecycle::{Door, Doors, Reload, Supervisor, Visitor, spawns};
+use crate::observe::Metrics;
+use crate::proxy::{Edge, Front};
+use crate::runtime::Foundation;
+use arc_swap::ArcSwap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::net::TcpStream;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How long the first clients wait for supervised processes to come up.
+const SPAWN_PATIENCE: Duration = Duration::from_secs(15);
+/// How long the access log may take to write its last lines.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
+/// What supervised processes get to finish, after the last client has left.
+const SPAWN_GRACE: Duration = Duration::from_secs(5);
+
+/// Serves `config` until told to stop. Everything that can fail at start fails here, with a
+/// message that says what to do.
+pub fn run(path: &Path, config: Config) -> ExitCode {
+    raise_open_files();
+    let threads = config.process.threads;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("lakh-worker")
+        .enable_all()
+        .build();
+    let served = match runtime {
+        Ok(runtime) => runtime.block_on(serve(path, config)),
+        Err(e) => Err(format!("can't start {threads} worker threads: {e}")),
+    };
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("lakh: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(path: &Path, config: Config) -> Result<(), String> {
+    let metrics = Arc::new(Metrics::new());
+    count_panics(&metrics);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    metrics.started.set(now.as_secs_f64());
+
+    let foundation = Arc::new(Foundation::new(metrics.clone()));
+    let runtime = foundation.build(config)?;
+    let (threads, spawned) = (runtime.config.process.threads, spawns(&runtime.config));
+    let current = Arc::new(ArcSwap::from_pointee(runtime));
+
+    let (stop, stopping) = watch::channel(false);
+    let edge = Arc::new(Edge { runtime: current.clone(), foundation: foundation.clone() });
+    let front = Arc::new(Front::new(edge, threads, stopping.clone()));
+    let admin = Arc::new(Admin::new(current.clone(), foundation.clone(), stopping));
+    let serve = {
+        let front = front.clone();
+        move |v: Visitor| match v.door {
+            Door::Web { http2 } => drop(tokio::spawn(front.clone().serve(v.stream, v.peer, v.place, http2))),
+            Door::Admin => drop(tokio::spawn(admin.clone().serve(v.stream, v.peer, v.place))),
+        }
+    };
+    let mut doors = Doors::new(current.clone(), foundation.clone(), serve);
+    // Bound before anything is started, so that a busy address is known at once; clients that
+    // come from now on wait in the kernel's queue.
+    let bound = doors.bind(&current.load().config)?;
+    let mut signals = Signals::new()?;
+
+    let supervisor = Arc::new(Supervisor::new(metrics));
+    supervisor.apply(spawned).await;
+    wait_for_spawned(&current.load().config).await;
+    foundation.commit(&current.load());
+    doors.apply(bound);
+    foundation.set_ready(true);
+
+    let reload = Reload { path: path.to_owned(), current, foundation, supervisor };
+    while signals.next().await == Told::Reload {
+        reload.reload(&mut doors).await;
+    }
+    drain(&reload, &mut doors, &front, &stop, &mut signals).await;
+    Ok(())
+}
+
+/// Takes no new work, finishes what is open within `process.drain`, stops what was started.
+async fn drain(
+    reload: &Reload,
+    doors: &mut Doors,
+    front: &Front,
+    stop: &watch::Sender<bool>,
+    signals: &mut Signals,
+) {
+    let (foundation, runtime) = (&reload.foundation, reload.current.load_full());
+    let limit = runtime.config.process.drain;
+    tracing::info!(open = foundation.caps.open(), "draining, for {limit:?} at most; again to stop at once");
+    foundation.set_ready(false);
+    doors.close_web();
+    stop.send_replace(true);
+    front.close_idle().await;
+    let impatient = async { while signals.next().await == Told::Reload {} };
+    tokio::select! {
+        () = foundation.caps.emptied() => {}
+        () = sleep(limit) => tracing::warn!(open = foundation.caps.open(), "drain: time is up"),
+        () = impatient => tracing::warn!(open = foundation.caps.open(), "told to stop at once"),
+    }
+    reload.supervisor.stop(SPAWN_GRACE).await;
+    runtime.access_log.flush(LOG_PATIENCE);
+    tracing::info!("stopped");
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    Reload,
+    Stop,
+}
+
+struct Signals {
+    hangup: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, String> {
+        let on = |kind| signal(kind).map_err(|e| format!("can't listen for signals: {e}"));
+        Ok(Signals {
+            hangup: on(SignalKind::hangup())?,
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.hangup.recv() => Told::Reload,
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+        }
+    }
+}
+
+/// Until every supervised process takes connections, or patience ends; then health checks and
+/// retries see to the rest.
+async fn wait_for_spawned(config: &Config) {
+    let deadline = Instant::now() + SPAWN_PATIENCE;
+    for (upstream, spawn) in spawns(config) {
+        for port in crate::upstream::spawn_ports(&spawn) {
+            let connected = async {
+                while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+                    sleep(Duration::from_millis(20)).await;
+                }
+            };
+            if timeout_at(deadline, connected).await.is_err() {
+                tracing::warn!(upstream, port, "a supervised process does not take connections yet");
+            }
+        }
+    }
+}
+
+/// As many connections as the system grants: a lakh of them needs more than the usual 1,024.
+fn raise_open_files() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls only read or write the struct that they are given.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 && limit.rlim_cur < limit.rlim_max {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
+}
+
+/// A panic ends its own request, not the process; each one is a bug that operators must see.
+fn count_panics(metrics: &Arc<Metrics>) {
+    let metrics = metrics.clone();
+    std::panic::set_hook(Box::new(move |info| {
+        metrics.panics.inc();
+        tracing::error!("panic: {info}");
+    }));
+}

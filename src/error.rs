@@ -29,11 +29,18 @@ pub enum Kind {
 
 impl Error {
     pub fn new(kind: Kind, detail: impl Into<String>) -> Error {
-        Error { kind, retryable: false, detail: detail.into() }
+        Error {
+            kind,
+            retryable: false,
+            detail: detail.into(),
+        }
     }
 
     pub fn retryable(self) -> Error {
-        Error { retryable: true, ..self }
+        Error {
+            retryable: true,
+            ..self
+        }
     }
 }
 

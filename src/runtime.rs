@@ -109,22 +109,37 @@ impl Foundation {
     }
 
     pub fn config_error(&self) -> Option<String> {
-        self.config_error.lock().expect("no code panics while it holds this lock").clone()
+        self.config_error
+            .lock()
+            .expect("no code panics while it holds this lock")
+            .clone()
     }
 
     pub fn set_config_error(&self, why: Option<String>) {
-        *self.config_error.lock().expect("no code panics while it holds this lock") = why;
+        *self
+            .config_error
+            .lock()
+            .expect("no code panics while it holds this lock") = why;
     }
 
     /// All of a configuration, or why it can't be. Nothing that runs is changed.
     pub fn build(&self, config: Config) -> Result<Runtime, String> {
         let pools = self.registry.pools(&config.upstreams)?;
-        let limiters = self.limiters.build(&config.rate_limits, |name| self.metrics.limit(name));
-        let zones = self.zones.build(&config.caches, |name| self.metrics.cache(name));
+        let limiters = self
+            .limiters
+            .build(&config.rate_limits, |name| self.metrics.limit(name));
+        let zones = self
+            .zones
+            .build(&config.caches, |name| self.metrics.cache(name));
         let images = self.images(&config.images);
         let access_log = AccessLog::open(&config.access_log, self.metrics.clone())
             .map_err(|e| format!("access_log.to can't be opened: {e}"))?;
-        let admin_token = config.admin.token_file.as_deref().map(read_token).transpose()?;
+        let admin_token = config
+            .admin
+            .token_file
+            .as_deref()
+            .map(read_token)
+            .transpose()?;
         let route = |(index, settings)| {
             Arc::new(Route {
                 index,
@@ -153,7 +168,10 @@ impl Foundation {
         self.registry.commit(&runtime.pools);
         self.limiters.commit(&runtime.limiters);
         self.zones.commit(&runtime.zones);
-        let mut images = self.images.lock().expect("no code panics while it holds this lock");
+        let mut images = self
+            .images
+            .lock()
+            .expect("no code panics while it holds this lock");
         *images = Some(runtime.images.clone());
         self.metrics.reloads.inc();
         self.metrics.config_stale.set(0);
@@ -185,7 +203,11 @@ impl Foundation {
             index: 0,
             pool: pools[settings.upstream].clone(),
             addresses: AddressRules::new(&settings.allow, &settings.deny),
-            limiters: settings.rate_limits.iter().map(|i| limiters[*i].clone()).collect(),
+            limiters: settings
+                .rate_limits
+                .iter()
+                .map(|i| limiters[*i].clone())
+                .collect(),
             strip_prefix: settings.rewrite.strip_prefix.as_deref().map(Into::into),
             request_headers: settings.request_headers.clone(),
             response_headers: settings.response_headers.clone(),
@@ -199,7 +221,10 @@ impl Foundation {
 
     /// The transformer of before, unless its settings changed.
     fn images(&self, settings: &image::ImageSettings) -> Arc<Images> {
-        let known = self.images.lock().expect("no code panics while it holds this lock");
+        let known = self
+            .images
+            .lock()
+            .expect("no code panics while it holds this lock");
         match &*known {
             Some(images) if images.settings == *settings => images.clone(),
             _ => Arc::new(Images {

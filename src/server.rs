@@ -49,7 +49,9 @@ pub fn run(path: &Path, config: Config) -> ExitCode {
 async fn serve(path: &Path, config: Config) -> Result<(), String> {
     let metrics = Arc::new(Metrics::new());
     count_panics(&metrics);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     metrics.started.set(now.as_secs_f64());
 
     let foundation = Arc::new(Foundation::new(metrics.clone()));
@@ -58,13 +60,18 @@ async fn serve(path: &Path, config: Config) -> Result<(), String> {
     let current = Arc::new(ArcSwap::from_pointee(runtime));
 
     let (stop, stopping) = watch::channel(false);
-    let edge = Arc::new(Edge { runtime: current.clone(), foundation: foundation.clone() });
+    let edge = Arc::new(Edge {
+        runtime: current.clone(),
+        foundation: foundation.clone(),
+    });
     let front = Arc::new(Front::new(edge, threads, stopping.clone()));
     let admin = Arc::new(Admin::new(current.clone(), foundation.clone(), stopping));
     let serve = {
         let front = front.clone();
         move |v: Visitor| match v.door {
-            Door::Web { http2 } => drop(tokio::spawn(front.clone().serve(v.stream, v.peer, v.place, http2))),
+            Door::Web { http2 } => drop(tokio::spawn(
+                front.clone().serve(v.stream, v.peer, v.place, http2),
+            )),
             Door::Admin => drop(tokio::spawn(admin.clone().serve(v.stream, v.peer, v.place))),
         }
     };
@@ -81,7 +88,12 @@ async fn serve(path: &Path, config: Config) -> Result<(), String> {
     doors.apply(bound);
     foundation.set_ready(true);
 
-    let reload = Reload { path: path.to_owned(), current, foundation, supervisor };
+    let reload = Reload {
+        path: path.to_owned(),
+        current,
+        foundation,
+        supervisor,
+    };
     while signals.next().await == Told::Reload {
         reload.reload(&mut doors).await;
     }
@@ -99,7 +111,10 @@ async fn drain(
 ) {
     let (foundation, runtime) = (&reload.foundation, reload.current.load_full());
     let limit = runtime.config.process.drain;
-    tracing::info!(open = foundation.caps.open(), "draining, for {limit:?} at most; again to stop at once");
+    tracing::info!(
+        open = foundation.caps.open(),
+        "draining, for {limit:?} at most; again to stop at once"
+    );
     foundation.set_ready(false);
     doors.close_web();
     stop.send_replace(true);
@@ -158,7 +173,11 @@ async fn wait_for_spawned(config: &Config) {
                 }
             };
             if timeout_at(deadline, connected).await.is_err() {
-                tracing::warn!(upstream, port, "a supervised process does not take connections yet");
+                tracing::warn!(
+                    upstream,
+                    port,
+                    "a supervised process does not take connections yet"
+                );
             }
         }
     }
@@ -166,10 +185,14 @@ async fn wait_for_spawned(config: &Config) {
 
 /// As many connections as the system grants: a lakh of them needs more than the usual 1,024.
 fn raise_open_files() {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: both calls only read or write the struct that they are given.
     unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 && limit.rlim_cur < limit.rlim_max {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 && limit.rlim_cur < limit.rlim_max
+        {
             limit.rlim_cur = limit.rlim_max;
             libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
         }

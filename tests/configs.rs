@@ -47,7 +47,11 @@ fn every_expectation_has_its_file() {
         let expectations = files(folder, "expected");
         for expected in &expectations {
             let case = expected.with_extension("yaml");
-            assert!(cases.contains(&case), "{} belongs to no file", expected.display());
+            assert!(
+                cases.contains(&case),
+                "{} belongs to no file",
+                expected.display()
+            );
         }
     }
     for case in files("tests/configs/bad", "yaml") {
@@ -75,8 +79,15 @@ fn what_the_reference_calls_a_default_is_one() {
     let whole = parse(&text).expect("the reference loads").config;
     let is_default = |line: &&str| line.contains("# (default)");
     let mut count = 0;
-    for (number, line) in text.lines().enumerate().filter(|(_, line)| is_default(line)) {
-        let others = text.lines().enumerate().filter(|(other, _)| *other != number);
+    for (number, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| is_default(line))
+    {
+        let others = text
+            .lines()
+            .enumerate()
+            .filter(|(other, _)| *other != number);
         let without: String = others.map(|(_, line)| format!("{line}\n")).collect();
         let loaded = parse(&without).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(loaded.config, whole, "not the default: {line}");
@@ -164,7 +175,9 @@ fn diff(wanted: &str, shown: &str) -> String {
     let missing = wanted.iter().filter(|line| !shown.contains(line));
     let added = shown.iter().filter(|line| !wanted.contains(line));
     let missing = missing.map(|line| format!("- {line}"));
-    let lines: Vec<String> = missing.chain(added.map(|line| format!("+ {line}"))).collect();
+    let lines: Vec<String> = missing
+        .chain(added.map(|line| format!("+ {line}")))
+        .collect();
     match lines.is_empty() {
         true => "the same lines in another order".to_owned(),
         false => lines.join("\n"),

@@ -43,8 +43,14 @@ impl Admin {
         foundation: Arc<Foundation>,
         shutdown: ShutdownWatch,
     ) -> Admin {
-        let app = HttpServer::new_app(Pages { current, foundation });
-        Admin { app: Arc::new(app), shutdown }
+        let app = HttpServer::new_app(Pages {
+            current,
+            foundation,
+        });
+        Admin {
+            app: Arc::new(app),
+            shutdown,
+        }
     }
 
     /// Serves a connection to its end.
@@ -54,8 +60,13 @@ impl Admin {
             let mut session = ServerSession::new_http1(conn);
             session.set_keepalive(Some(60));
             let reused = self.app.process_new_http(session, &self.shutdown).await;
-            let Some((stream, _)) = reused.map(|r| r.consume()) else { return };
-            conn = stream.into_any().downcast().expect("Pingora gives back the stream it was given");
+            let Some((stream, _)) = reused.map(|r| r.consume()) else {
+                return;
+            };
+            conn = stream
+                .into_any()
+                .downcast()
+                .expect("Pingora gives back the stream it was given");
         }
     }
 }
@@ -93,7 +104,10 @@ impl Pages {
             return match self.foundation.config_error() {
                 None => text(StatusCode::OK, "ready\n"),
                 // It serves, by the configuration before.
-                Some(why) => text(StatusCode::OK, &format!("ready; the last reload was refused:\n{why}\n")),
+                Some(why) => text(
+                    StatusCode::OK,
+                    &format!("ready; the last reload was refused:\n{why}\n"),
+                ),
             };
         }
         text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
@@ -102,12 +116,18 @@ impl Pages {
     fn metrics(&self) -> Response<Vec<u8>> {
         self.current.load().report(&self.foundation.metrics);
         let page = self.foundation.metrics.render();
-        answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", page)
+        answer(
+            StatusCode::OK,
+            "text/plain; version=0.0.4; charset=utf-8",
+            page,
+        )
     }
 
     fn may_enter(&self, session: &ServerSession) -> bool {
         let runtime = self.current.load();
-        let Some(wanted) = &runtime.admin_token else { return true };
+        let Some(wanted) = &runtime.admin_token else {
+            return true;
+        };
         let given = session.req_header().headers.get(AUTHORIZATION);
         let given = given.and_then(|v| v.as_bytes().strip_prefix(b"Bearer "));
         // Compared by digest, so that the time it takes says nothing of where they differ.
@@ -116,13 +136,22 @@ impl Pages {
 }
 
 fn unauthorized() -> Response<Vec<u8>> {
-    let mut answer = text(StatusCode::UNAUTHORIZED, "Send the admin token: Authorization: Bearer …\n");
-    answer.headers_mut().insert(WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));
+    let mut answer = text(
+        StatusCode::UNAUTHORIZED,
+        "Send the admin token: Authorization: Bearer …\n",
+    );
+    answer
+        .headers_mut()
+        .insert(WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));
     answer
 }
 
 fn text(status: StatusCode, body: &str) -> Response<Vec<u8>> {
-    answer(status, "text/plain; charset=utf-8", body.as_bytes().to_vec())
+    answer(
+        status,
+        "text/plain; charset=utf-8",
+        body.as_bytes().to_vec(),
+    )
 }
 
 fn answer(status: StatusCode, content_type: &str, body: Vec<u8>) -> Response<Vec<u8>> {

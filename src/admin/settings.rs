@@ -12,6 +12,9 @@ pub struct AdminSettings {
 
 impl Default for AdminSettings {
     fn default() -> AdminSettings {
-        AdminSettings { address: SocketAddr::from(([127, 0, 0, 1], 9900)), token_file: None }
+        AdminSettings {
+            address: SocketAddr::from(([127, 0, 0, 1], 9900)),
+            token_file: None,
+        }
     }
 }

@@ -109,7 +109,9 @@ pub enum Joined<H> {
 
 impl<H> Fills<H> {
     pub fn new() -> Fills<H> {
-        Fills { running: Arc::new(Mutex::new(HashMap::new())) }
+        Fills {
+            running: Arc::new(Mutex::new(HashMap::new())),
+        }
     }
 
     pub fn join(&self, key: &Key) -> Joined<H> {
@@ -119,8 +121,11 @@ impl<H> Fills<H> {
         }
         let fill = Arc::new(Fill::new());
         running.insert(key.clone(), fill.clone());
-        let filling =
-            Filling { fill: fill.clone(), running: self.running.clone(), key: key.clone() };
+        let filling = Filling {
+            fill: fill.clone(),
+            running: self.running.clone(),
+            key: key.clone(),
+        };
         Joined::Leads(filling, Follower::new(fill, true))
     }
 
@@ -151,7 +156,11 @@ impl<H> Fill<H> {
             overflow: false,
             end: None,
         };
-        Fill { state: Mutex::new(state), news: Notify::new(), room: Notify::new() }
+        Fill {
+            state: Mutex::new(state),
+            news: Notify::new(),
+            room: Notify::new(),
+        }
     }
 }
 
@@ -218,8 +227,11 @@ impl<H> Filling<H> {
     /// The body is whole. What can be stored is stored by `store` before anybody new can lead.
     pub fn finish(self, store: impl FnOnce(Outcome)) {
         let mut state = lock(&self.fill.state);
-        let outcome =
-            if state.overflow { Outcome::TooLarge } else { Outcome::Body(state.body()) };
+        let outcome = if state.overflow {
+            Outcome::TooLarge
+        } else {
+            Outcome::Body(state.body())
+        };
         state.end = Some(Ok(()));
         drop(state);
         store(outcome);
@@ -234,7 +246,10 @@ impl<H> Filling<H> {
     /// Nobody joins from here on.
     fn leave(&self) {
         let mut running = lock(&self.running);
-        if running.get(&self.key).is_some_and(|f| Arc::ptr_eq(f, &self.fill)) {
+        if running
+            .get(&self.key)
+            .is_some_and(|f| Arc::ptr_eq(f, &self.fill))
+        {
             running.remove(&self.key);
         }
     }
@@ -265,7 +280,10 @@ impl<H> State<H> {
     fn trim(&mut self) {
         while self.readers.len() > 1 && self.readers[0] == 0 {
             self.readers.pop_front();
-            let chunk = self.chunks.pop_front().expect("readers is one longer than chunks");
+            let chunk = self
+                .chunks
+                .pop_front()
+                .expect("readers is one longer than chunks");
             self.held -= chunk.len() as u64;
             self.first += 1;
         }
@@ -280,7 +298,9 @@ impl<H> State<H> {
             return self.chunks[0].clone();
         }
         let mut body = BytesMut::with_capacity(self.held as usize);
-        self.chunks.iter().for_each(|chunk| body.extend_from_slice(chunk));
+        self.chunks
+            .iter()
+            .for_each(|chunk| body.extend_from_slice(chunk));
         body.freeze()
     }
 }
@@ -385,7 +405,9 @@ impl<H> Drop for Follower<H> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("no code panics while it holds this lock")
+    mutex
+        .lock()
+        .expect("no code panics while it holds this lock")
 }
 
 #[cfg(test)]
@@ -443,7 +465,11 @@ mod tests {
         filling.open(Opening::Head(head()));
         assert!(matches!(first.opened().await, Opened::Head(_)));
         assert!(filling.push("one ".into(), 100).await);
-        assert_eq!(first.chunk().await, Ok(Some("one ".into())), "before the end has come");
+        assert_eq!(
+            first.chunk().await,
+            Ok(Some("one ".into())),
+            "before the end has come"
+        );
         let mut late = follow(&fills);
         assert!(filling.push("two".into(), 100).await);
         let mut stored = None;
@@ -476,7 +502,10 @@ mod tests {
         let fills = Fills::new();
         let (filling, mut first) = lead(&fills);
         drop(filling);
-        assert!(matches!(first.opened().await, Opened::Failed(error::Kind::Truncated)));
+        assert!(matches!(
+            first.opened().await,
+            Opened::Failed(error::Kind::Truncated)
+        ));
     }
 
     #[tokio::test]

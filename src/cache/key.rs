@@ -19,7 +19,10 @@ pub struct Key(Vec<u8>);
 
 impl KeyRules {
     pub fn new(settings: &RouteCacheSettings) -> KeyRules {
-        let mut rules = KeyRules { headers: settings.key_headers.clone(), ..KeyRules::default() };
+        let mut rules = KeyRules {
+            headers: settings.key_headers.clone(),
+            ..KeyRules::default()
+        };
         for name in &settings.ignore_query {
             match name.strip_suffix('*') {
                 Some(prefix) => rules.ignore_prefix.push(prefix.as_bytes().into()),
@@ -157,14 +160,23 @@ mod tests {
     }
 
     fn key(rules: &KeyRules, host: &str, path: &str, query: Option<&str>) -> Key {
-        rules.key("app", host, path.as_bytes(), query.map(str::as_bytes), &HeaderMap::new())
+        rules.key(
+            "app",
+            host,
+            path.as_bytes(),
+            query.map(str::as_bytes),
+            &HeaderMap::new(),
+        )
     }
 
     #[test]
     fn ignored_parameters_tell_nothing_apart() {
         let r = rules(&["utm_*", "fbclid"]);
         let plain = key(&r, "h", "/", Some("a=1"));
-        assert_eq!(plain, key(&r, "H", "/", Some("utm_source=x&a=1&fbclid=2&utm_x")));
+        assert_eq!(
+            plain,
+            key(&r, "H", "/", Some("utm_source=x&a=1&fbclid=2&utm_x"))
+        );
         assert_ne!(plain, key(&r, "h", "/", Some("a=1&fbclid2=2")));
         assert_ne!(plain, key(&r, "h", "/", Some("a=2")));
     }

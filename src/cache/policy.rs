@@ -214,7 +214,10 @@ pub fn may_look_up(asked: &Asked<'_>) -> bool {
 
 /// Whether an answer to this method makes what is stored for its URI invalid, §4.4.
 pub fn invalidates(method: &Method, status: StatusCode) -> bool {
-    let safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
+    let safe = matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE
+    );
     !safe && (status.is_success() || status.is_redirection())
 }
 
@@ -266,9 +269,16 @@ fn lifetime(
     route: &RouteTtl,
     now: u64,
 ) -> Result<u64, Refused> {
-    let said = control.s_maxage.or(control.max_age).or_else(|| expires(answer, now));
+    let said = control
+        .s_maxage
+        .or(control.max_age)
+        .or_else(|| expires(answer, now));
     if let Some(said) = said {
-        return if status == StatusCode::OK || understood(status) { Ok(said) } else { Err(Refused::Status) };
+        return if status == StatusCode::OK || understood(status) {
+            Ok(said)
+        } else {
+            Err(Refused::Status)
+        };
     }
     if status != StatusCode::OK && !heuristic_status(status) {
         return Err(Refused::Status);
@@ -299,7 +309,10 @@ fn understood(status: StatusCode) -> bool {
 
 /// RFC 9110 §15.1: what may be kept without the origin saying so.
 fn heuristic_status(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
+    matches!(
+        status.as_u16(),
+        200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
+    )
 }
 
 /// §5.3. An invalid date, above all "0", is in the past.
@@ -311,8 +324,14 @@ fn expires(answer: &HeaderMap, now: u64) -> Option<u64> {
 
 /// §4.2.3: the larger of what the clocks and what the Age field say, the transfer's time included.
 fn initial_age(answer: &HeaderMap, asked_at: u64, now: u64) -> u64 {
-    let apparent = answer.get(DATE).and_then(date).map_or(0, |date| now.saturating_sub(date));
-    let age = answer.get(AGE).and_then(|v| seconds(v.as_bytes().trim_ascii())).unwrap_or(0);
+    let apparent = answer
+        .get(DATE)
+        .and_then(date)
+        .map_or(0, |date| now.saturating_sub(date));
+    let age = answer
+        .get(AGE)
+        .and_then(|v| seconds(v.as_bytes().trim_ascii()))
+        .unwrap_or(0);
     apparent.max(age + now.saturating_sub(asked_at))
 }
 
@@ -341,7 +360,9 @@ pub enum Use {
     /// Answer with it, and refresh it behind the answer.
     StaleWhileRevalidate,
     /// Ask the origin first; when that fails, it may still be used if `stale_if_error`.
-    Revalidate { stale_if_error: bool },
+    Revalidate {
+        stale_if_error: bool,
+    },
 }
 
 /// §4.2 and §5.2.1: freshness, bounded by what the request itself asks for.
@@ -357,7 +378,10 @@ pub fn usable(freshness: &Freshness, request: &HeaderMap, now: u64) -> Use {
     let asked = if request.contains_key(CACHE_CONTROL) {
         CacheControl::parse(request)
     } else {
-        CacheControl { no_cache: pragma_no_cache(request), ..CacheControl::default() }
+        CacheControl {
+            no_cache: pragma_no_cache(request),
+            ..CacheControl::default()
+        }
     };
     let refused = asked.no_cache
         || asked.max_age.is_some_and(|max| age > max)
@@ -386,7 +410,11 @@ fn pragma_no_cache(request: &HeaderMap) -> bool {
 pub fn vary_names(answer: &HeaderMap) -> Option<Vec<HeaderName>> {
     let mut names = Vec::new();
     for line in answer.get_all(VARY) {
-        for name in line.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+        for name in line
+            .as_bytes()
+            .split(|b| *b == b',')
+            .map(<[u8]>::trim_ascii)
+        {
             if name.is_empty() {
                 continue;
             }
@@ -441,7 +469,9 @@ fn weak(tag: &[u8]) -> &[u8] {
 /// An HTTP date as Unix seconds; the obsolete forms too, RFC 9110 §5.6.7.
 fn date(value: &http::HeaderValue) -> Option<u64> {
     let time = httpdate::parse_http_date(value.to_str().ok()?.trim()).ok()?;
-    time.duration_since(SystemTime::UNIX_EPOCH).ok().map(|d| d.as_secs())
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .ok()
+        .map(|d| d.as_secs())
 }
 
 #[cfg(test)]
@@ -457,7 +487,10 @@ mod tests {
         map
     }
 
-    fn store(request: &[(&'static str, &str)], answer: &[(&'static str, &str)]) -> Result<Freshness, Refused> {
+    fn store(
+        request: &[(&'static str, &str)],
+        answer: &[(&'static str, &str)],
+    ) -> Result<Freshness, Refused> {
         store_with(200, request, answer, RouteTtl::default())
     }
 
@@ -468,7 +501,10 @@ mod tests {
         route: RouteTtl,
     ) -> Result<Freshness, Refused> {
         let (request, answer) = (fields(request), fields(answer));
-        let asked = Asked { method: &Method::GET, headers: &request };
+        let asked = Asked {
+            method: &Method::GET,
+            headers: &request,
+        };
         let status = StatusCode::from_u16(status).expect("a status");
         storable(&asked, status, &answer, &route, 1000, 1000)
     }
@@ -476,8 +512,14 @@ mod tests {
     #[test]
     fn freshness_is_found_in_the_order_of_the_rfc() {
         let life = |answer: &[(&'static str, &str)]| store(&[], answer).map(|f| f.lifetime);
-        assert_eq!(life(&[("cache-control", "max-age=10, s-maxage=20")]), Ok(20));
-        assert_eq!(life(&[("cache-control", "max-age=10"), ("expires", "0")]), Ok(10));
+        assert_eq!(
+            life(&[("cache-control", "max-age=10, s-maxage=20")]),
+            Ok(20)
+        );
+        assert_eq!(
+            life(&[("cache-control", "max-age=10"), ("expires", "0")]),
+            Ok(10)
+        );
         assert_eq!(
             life(&[
                 ("date", "Thu, 01 Jan 1970 00:16:00 GMT"),
@@ -488,7 +530,10 @@ mod tests {
         assert_eq!(life(&[("expires", "0")]), Ok(0));
         assert_eq!(life(&[("cache-control", "max-age=\"7\"")]), Ok(7));
         assert_eq!(life(&[("cache-control", "max-age=x")]), Ok(0));
-        assert_eq!(life(&[("cache-control", "max-age=99999999999999999999")]), Ok(FOREVER));
+        assert_eq!(
+            life(&[("cache-control", "max-age=99999999999999999999")]),
+            Ok(FOREVER)
+        );
         assert_eq!(
             life(&[
                 ("date", "Thu, 01 Jan 1970 00:16:40 GMT"),
@@ -501,38 +546,70 @@ mod tests {
 
     #[test]
     fn the_routes_ttl_is_for_answers_that_say_nothing() {
-        let route = RouteTtl { ttl: Some(Duration::from_secs(5)), ..RouteTtl::default() };
+        let route = RouteTtl {
+            ttl: Some(Duration::from_secs(5)),
+            ..RouteTtl::default()
+        };
         let life = |status, answer: &[(&'static str, &str)]| {
             store_with(status, &[], answer, route).map(|f| f.lifetime)
         };
         assert_eq!(life(200, &[]), Ok(5));
         assert_eq!(life(200, &[("cache-control", "max-age=1")]), Ok(1));
-        assert_eq!(life(200, &[("cache-control", "no-store")]), Err(Refused::NoStore));
+        assert_eq!(
+            life(200, &[("cache-control", "no-store")]),
+            Err(Refused::NoStore)
+        );
         assert_eq!(life(500, &[]), Err(Refused::Status));
-        assert_eq!(life(404, &[]), Err(Refused::NoFreshness), "a failure needs the origin's word");
+        assert_eq!(
+            life(404, &[]),
+            Err(Refused::NoFreshness),
+            "a failure needs the origin's word"
+        );
     }
 
     #[test]
     fn what_is_one_persons_is_not_stored() {
-        assert_eq!(store(&[], &[("cache-control", "private, max-age=9")]), Err(Refused::Private));
+        assert_eq!(
+            store(&[], &[("cache-control", "private, max-age=9")]),
+            Err(Refused::Private)
+        );
         assert_eq!(
             store(&[("authorization", "x")], &[("cache-control", "max-age=9")]),
             Err(Refused::Authorization)
         );
-        assert!(store(&[("authorization", "x")], &[("cache-control", "public, max-age=9")]).is_ok());
+        assert!(
+            store(
+                &[("authorization", "x")],
+                &[("cache-control", "public, max-age=9")]
+            )
+            .is_ok()
+        );
         assert_eq!(
-            store(&[], &[("cache-control", "max-age=9"), ("set-cookie", "a=b")]),
+            store(
+                &[],
+                &[("cache-control", "max-age=9"), ("set-cookie", "a=b")]
+            ),
             Err(Refused::SetCookie)
         );
         assert_eq!(
-            store(&[], &[("cache-control", "max-age=9"), ("vary", "accept, *")]),
+            store(
+                &[],
+                &[("cache-control", "max-age=9"), ("vary", "accept, *")]
+            ),
             Err(Refused::VaryStar)
         );
     }
 
     #[test]
     fn only_statuses_that_it_understands_are_stored() {
-        let with = |status| store_with(status, &[], &[("cache-control", "max-age=9")], RouteTtl::default());
+        let with = |status| {
+            store_with(
+                status,
+                &[],
+                &[("cache-control", "max-age=9")],
+                RouteTtl::default(),
+            )
+        };
         for status in [200, 203, 301, 302, 404, 410] {
             assert!(with(status).is_ok(), "{status}");
         }
@@ -557,21 +634,36 @@ mod tests {
         let (object, none) = (kept(10, 5, 20), HeaderMap::new());
         assert_eq!(usable(&object, &none, 1009), Use::Fresh);
         assert_eq!(usable(&object, &none, 1010), Use::StaleWhileRevalidate);
-        assert_eq!(usable(&object, &none, 1015), Use::Revalidate { stale_if_error: true });
-        assert_eq!(usable(&object, &none, 1030), Use::Revalidate { stale_if_error: false });
+        assert_eq!(
+            usable(&object, &none, 1015),
+            Use::Revalidate {
+                stale_if_error: true
+            }
+        );
+        assert_eq!(
+            usable(&object, &none, 1030),
+            Use::Revalidate {
+                stale_if_error: false
+            }
+        );
     }
 
     #[test]
     fn a_request_may_ask_for_more() {
         let object = kept(10, 0, 0);
         let ask = |value: &str, now| usable(&object, &fields(&[("cache-control", value)]), now);
-        let revalidate = Use::Revalidate { stale_if_error: false };
+        let revalidate = Use::Revalidate {
+            stale_if_error: false,
+        };
         assert_eq!(ask("no-cache", 1000), revalidate);
         assert_eq!(ask("max-age=3", 1003), Use::Fresh);
         assert_eq!(ask("max-age=3", 1004), revalidate);
         assert_eq!(ask("min-fresh=5", 1005), Use::Fresh);
         assert_eq!(ask("min-fresh=5", 1006), revalidate);
-        assert_eq!(usable(&object, &fields(&[("pragma", "no-cache")]), 1000), revalidate);
+        assert_eq!(
+            usable(&object, &fields(&[("pragma", "no-cache")]), 1000),
+            revalidate
+        );
     }
 
     #[test]
@@ -584,13 +676,22 @@ mod tests {
 
     #[test]
     fn conditional_requests() {
-        let stored = fields(&[("etag", "\"a,b\""), ("last-modified", "Thu, 01 Jan 1970 00:10:00 GMT")]);
+        let stored = fields(&[
+            ("etag", "\"a,b\""),
+            ("last-modified", "Thu, 01 Jan 1970 00:10:00 GMT"),
+        ]);
         let ask = |lines: &[(&'static str, &str)]| not_modified(&fields(lines), &stored);
         assert!(ask(&[("if-none-match", "\"x\", W/\"a,b\"")]));
         assert!(ask(&[("if-none-match", "*")]));
         assert!(!ask(&[("if-none-match", "\"a\"")]));
-        assert!(ask(&[("if-modified-since", "Thu, 01 Jan 1970 00:10:00 GMT")]));
-        assert!(!ask(&[("if-modified-since", "Thu, 01 Jan 1970 00:09:59 GMT")]));
+        assert!(ask(&[(
+            "if-modified-since",
+            "Thu, 01 Jan 1970 00:10:00 GMT"
+        )]));
+        assert!(!ask(&[(
+            "if-modified-since",
+            "Thu, 01 Jan 1970 00:09:59 GMT"
+        )]));
         assert!(!ask(&[
             ("if-none-match", "\"x\""),
             ("if-modified-since", "Thu, 01 Jan 1970 00:10:00 GMT")

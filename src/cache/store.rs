@@ -38,27 +38,41 @@ pub struct Zone<H> {
 enum Slot {
     Object(Arc<Object>),
     /// The object has variants, each under a key of its own.
-    Varies { generation: u64, names: Arc<[HeaderName]> },
+    Varies {
+        generation: u64,
+        names: Arc<[HeaderName]>,
+    },
     /// What is here can't be stored: until then, don't make anybody wait for it.
-    Pass { until: u64 },
+    Pass {
+        until: u64,
+    },
 }
 
 pub enum Found {
-    Object { key: Key, object: Arc<Object> },
+    Object {
+        key: Key,
+        object: Arc<Object>,
+    },
     Pass,
     /// Nothing; a fill would be for this key.
-    Nothing { key: Key },
+    Nothing {
+        key: Key,
+    },
 }
 
 impl<H> Zone<H> {
     pub fn new(settings: CacheSettings, metrics: CacheMetrics) -> Zone<H> {
         let slots = moka::sync::Cache::builder()
             .max_capacity(settings.memory)
-            .weigher(|key: &Key, slot: &Slot| {
-                u32::try_from(weight(key, slot)).unwrap_or(u32::MAX)
-            })
+            .weigher(|key: &Key, slot: &Slot| u32::try_from(weight(key, slot)).unwrap_or(u32::MAX))
             .build();
-        Zone { settings, slots, generations: AtomicU64::new(1), fills: Fills::new(), metrics }
+        Zone {
+            settings,
+            slots,
+            generations: AtomicU64::new(1),
+            fills: Fills::new(),
+            metrics,
+        }
     }
 
     pub fn name(&self) -> &str {
@@ -92,10 +106,19 @@ impl<H> Zone<H> {
             return key.clone();
         }
         let generation = match self.slots.get(key) {
-            Some(Slot::Varies { generation, names: known }) if *known == *names => generation,
+            Some(Slot::Varies {
+                generation,
+                names: known,
+            }) if *known == *names => generation,
             _ => {
                 let generation = self.generations.fetch_add(1, Ordering::Relaxed);
-                self.slots.insert(key.clone(), Slot::Varies { generation, names: names.into() });
+                self.slots.insert(
+                    key.clone(),
+                    Slot::Varies {
+                        generation,
+                        names: names.into(),
+                    },
+                );
                 generation
             }
         };
@@ -127,7 +150,8 @@ impl<H> Zone<H> {
     /// A zone of another size holds what this one held, as far as it fits.
     fn resized(&self, settings: CacheSettings) -> Zone<H> {
         let zone = Zone::new(settings, self.metrics.clone());
-        zone.generations.store(self.generations.load(Ordering::Relaxed), Ordering::Relaxed);
+        zone.generations
+            .store(self.generations.load(Ordering::Relaxed), Ordering::Relaxed);
         for (key, slot) in &self.slots {
             zone.slots.insert((*key).clone(), slot);
         }
@@ -138,9 +162,10 @@ impl<H> Zone<H> {
 fn weight(key: &Key, slot: &Slot) -> usize {
     let slot = match slot {
         Slot::Object(object) => {
-            let fields = object.headers.iter().map(|(name, value)| {
-                name.as_str().len() + value.len() + FIELD_OVERHEAD
-            });
+            let fields = object
+                .headers
+                .iter()
+                .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD);
             object.body.len() + fields.sum::<usize>()
         }
         Slot::Varies { names, .. } => names.len() * FIELD_OVERHEAD,
@@ -156,7 +181,9 @@ pub struct Zones<H> {
 
 impl<H> Default for Zones<H> {
     fn default() -> Zones<H> {
-        Zones { by_name: Mutex::new(HashMap::new()) }
+        Zones {
+            by_name: Mutex::new(HashMap::new()),
+        }
     }
 }
 
@@ -167,7 +194,10 @@ impl<H> Zones<H> {
         settings: &[CacheSettings],
         metrics: impl Fn(&str) -> CacheMetrics,
     ) -> Vec<Arc<Zone<H>>> {
-        let known = self.by_name.lock().expect("no code panics while it holds this lock");
+        let known = self
+            .by_name
+            .lock()
+            .expect("no code panics while it holds this lock");
         let build = |s: &CacheSettings| match known.get(&s.name) {
             Some(zone) if zone.settings == *s => zone.clone(),
             Some(zone) => Arc::new(zone.resized(s.clone())),
@@ -177,8 +207,13 @@ impl<H> Zones<H> {
     }
 
     pub fn commit(&self, zones: &[Arc<Zone<H>>]) {
-        *self.by_name.lock().expect("no code panics while it holds this lock") =
-            zones.iter().map(|z| (z.settings.name.clone(), z.clone())).collect();
+        *self
+            .by_name
+            .lock()
+            .expect("no code panics while it holds this lock") = zones
+            .iter()
+            .map(|z| (z.settings.name.clone(), z.clone()))
+            .collect();
     }
 }
 
@@ -189,7 +224,11 @@ mod tests {
     use crate::observe::Metrics;
 
     fn zone(memory: u64) -> Zone<()> {
-        let settings = CacheSettings { name: "z".into(), memory, max_object: 1 << 20 };
+        let settings = CacheSettings {
+            name: "z".into(),
+            memory,
+            max_object: 1 << 20,
+        };
         Zone::new(settings, Metrics::new().cache("z"))
     }
 
@@ -231,8 +270,14 @@ mod tests {
             let place = zone.place(&key("/x"), &names, &lang(language));
             zone.store(place, object(text));
         }
-        assert_eq!(body(&zone, "/x", &lang("de")).as_deref(), Some(&b"hallo"[..]));
-        assert_eq!(body(&zone, "/x", &lang("en")).as_deref(), Some(&b"hello"[..]));
+        assert_eq!(
+            body(&zone, "/x", &lang("de")).as_deref(),
+            Some(&b"hallo"[..])
+        );
+        assert_eq!(
+            body(&zone, "/x", &lang("en")).as_deref(),
+            Some(&b"hello"[..])
+        );
         assert_eq!(body(&zone, "/x", &lang("fr")), None);
         zone.invalidate(&key("/x"));
         zone.place(&key("/x"), &names, &lang("fr"));
@@ -246,9 +291,16 @@ mod tests {
             big.store(key(&format!("/{n}")), object(&[0; 4096]));
         }
         big.report();
-        assert!(big.metrics.bytes.get() <= 1 << 20, "{}", big.metrics.bytes.get());
+        assert!(
+            big.metrics.bytes.get() <= 1 << 20,
+            "{}",
+            big.metrics.bytes.get()
+        );
         assert!(big.metrics.objects.get() > 100);
-        let other = big.resized(CacheSettings { memory: 2 << 20, ..big.settings.clone() });
+        let other = big.resized(CacheSettings {
+            memory: 2 << 20,
+            ..big.settings.clone()
+        });
         other.report();
         assert_eq!(other.slots.entry_count(), big.slots.entry_count());
     }
@@ -257,7 +309,13 @@ mod tests {
     fn a_pass_ends() {
         let zone = zone(1 << 20);
         zone.pass(key("/x"), 10);
-        assert!(matches!(zone.find(key("/x"), &HeaderMap::new(), 9), Found::Pass));
-        assert!(matches!(zone.find(key("/x"), &HeaderMap::new(), 10), Found::Nothing { .. }));
+        assert!(matches!(
+            zone.find(key("/x"), &HeaderMap::new(), 9),
+            Found::Pass
+        ));
+        assert!(matches!(
+            zone.find(key("/x"), &HeaderMap::new(), 10),
+            Found::Nothing { .. }
+        ));
     }
 }

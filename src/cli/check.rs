@@ -7,7 +7,10 @@ use std::process::ExitCode;
 pub fn check(path: &Path) -> ExitCode {
     match config::load(path, &config::environment) {
         Ok(loaded) => {
-            loaded.warnings.iter().for_each(|warning| eprintln!("{warning}\n"));
+            loaded
+                .warnings
+                .iter()
+                .for_each(|warning| eprintln!("{warning}\n"));
             let config = loaded.config;
             println!(
                 "ok {}: {} listeners, {} routes, {} upstreams",

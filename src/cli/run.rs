@@ -13,7 +13,10 @@ pub fn run(path: &Path) -> ExitCode {
     log_to_stderr();
     match config::load(path, &config::environment) {
         Ok(loaded) => {
-            loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            loaded
+                .warnings
+                .iter()
+                .for_each(|warning| tracing::warn!("{warning}"));
             server::run(path, loaded.config)
         }
         Err(errors) => {
@@ -24,7 +27,8 @@ pub fn run(path: &Path) -> ExitCode {
 }
 
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("LAKH_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+    let filter =
+        EnvFilter::try_from_env("LAKH_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

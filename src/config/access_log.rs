@@ -24,7 +24,9 @@ fn target(text: &str) -> Result<LogTarget, String> {
         _ if text.contains('/') => file(text),
         _ => Err(format!(
             "`{text}` is neither stdout nor none nor a path{}",
-            did_you_mean(text, ["stdout", "none"], || format!("; write ./{text} for a file"))
+            did_you_mean(text, ["stdout", "none"], || format!(
+                "; write ./{text} for a file"
+            ))
         )),
     }
 }

@@ -31,7 +31,13 @@ fn is_beginning(word: &[char], candidate: &str) -> bool {
 
 fn folded(word: &str) -> Vec<char> {
     word.chars()
-        .map(|c| if c == '-' { '_' } else { c.to_ascii_lowercase() })
+        .map(|c| {
+            if c == '-' {
+                '_'
+            } else {
+                c.to_ascii_lowercase()
+            }
+        })
         .collect()
 }
 

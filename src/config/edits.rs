@@ -45,11 +45,17 @@ fn value(text: &str) -> Result<HeaderValue, String> {
 /// Names differ from keys in that case doesn't tell them apart.
 fn check_once(s: &Section<'_>, edits: &HeaderEdits) {
     for (index, (name, _)) in edits.set.iter().enumerate() {
-        if edits.set[..index].iter().any(|(earlier, _)| earlier == name) {
+        if edits.set[..index]
+            .iter()
+            .any(|(earlier, _)| earlier == name)
+        {
             s.error("set", format!("`{name}` is there twice; remove one"));
         }
         if edits.remove.contains(name) {
-            s.error("remove", format!("`{name}` is under `set` as well; remove one of the two"));
+            s.error(
+                "remove",
+                format!("`{name}` is under `set` as well; remove one of the two"),
+            );
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::closest::did_you_mean;
 use super::section::Section;
-use super::values::{header_name, header_text, no_slash};
+use super::values::{header_name, header_text, no_slash, percent_encoded};
 use crate::route::Match;
 use http::Method;
 
@@ -18,20 +18,14 @@ const METHODS: [Method; 9] = [
     Method::CONNECT,
 ];
 
-/// From the route's section. A route that forgot its `match` would take every request.
-pub fn read(s: &mut Section<'_>) -> Option<Match> {
-    if !s.has("match") {
-        s.known("match");
-        s.error_here("has no `match`; write match: {path: /*} for every request");
-        return None;
-    }
-    s.section("match", |s| {
-        Some(Match {
-            hosts: s.one_or_list("host", host),
-            path: s.or("path", "/*".to_owned(), pattern),
-            methods: s.list("methods", method),
-            headers: s.pairs("header", header_name, header_text),
-        })
+/// From the route's section. A route that lost its `match` must not take every request.
+pub fn read(s: &mut Section<'_>) -> Match {
+    s.at_least_one("match", "{path: /*} for every request");
+    s.settings("match", |s| Match {
+        hosts: s.one_or_list("host", host),
+        path: s.or("path", "/*".to_owned(), pattern),
+        methods: s.list("methods", method),
+        headers: s.pairs("header", header_name, header_text),
     })
 }
 
@@ -48,7 +42,9 @@ fn host(text: &str) -> Result<String, String> {
         return Ok(host);
     }
     if let Some((name, _)) = host.split_once(':') {
-        return Err(format!("`{text}` has a port; hosts match on every port, so write {name}"));
+        return Err(format!(
+            "`{text}` has a port; hosts match on every port, so write {name}"
+        ));
     }
     let name = host.strip_prefix("*.").unwrap_or(&host);
     match name.split('.').all(is_label) && name.len() <= 253 {
@@ -70,15 +66,29 @@ fn is_label(label: &str) -> bool {
 
 /// `/exact`, `/prefix/*` or `/*`.
 fn pattern(text: &str) -> Result<String, String> {
-    let start = text.strip_suffix('*').unwrap_or(text);
-    if let Some((before, _)) = start.split_once('*') {
-        let before = before.trim_end_matches(|c| c != '/');
-        return Err(format!("`{text}` has a `*` before its end; write {before}*"));
+    if text.starts_with('*') {
+        return Err(format!(
+            "`{text}` matches from the end, but paths match from their beginning; write one like /photos/*"
+        ));
     }
-    path(start)?;
-    match start.len() < text.len() && !start.ends_with('/') {
-        true => Err(format!("in `{text}`, `*` must stand for whole segments; write {start}/*")),
-        false => Ok(text.to_owned()),
+    if let Some((before, _)) = text.split_once('{') {
+        return Err(format!(
+            "`{text}` has a placeholder, which paths don't have; write {before}*"
+        ));
+    }
+    path(text)?;
+    match text.split_once('*') {
+        Some((before, "")) if before.ends_with('/') => Ok(text.to_owned()),
+        None => Ok(text.to_owned()),
+        Some((before, "")) => Err(format!(
+            "in `{text}`, `*` must stand for whole segments; write {before}/*"
+        )),
+        Some((before, _)) => {
+            let before = before.trim_end_matches(|c| c != '/');
+            Err(format!(
+                "`{text}` has a `*` before its end; write {before}*"
+            ))
+        }
     }
 }
 
@@ -90,12 +100,7 @@ pub fn path(text: &str) -> Result<(), String> {
     if let Some((before, _)) = text.split_once(['?', '#']) {
         return Err(format!("`{text}` is more than a path; write {before}"));
     }
-    match text.parse::<http::uri::PathAndQuery>() {
-        Ok(_) => Ok(()),
-        Err(_) => Err(format!(
-            "`{text}` is not a path; percent-encode spaces and what isn't ASCII"
-        )),
-    }
+    percent_encoded(text)
 }
 
 fn method(text: &str) -> Result<Method, String> {
@@ -103,7 +108,10 @@ fn method(text: &str) -> Result<Method, String> {
     let found = METHODS.iter().find(|method| method.as_str() == text);
     found.cloned().ok_or_else(|| {
         let advice = did_you_mean(text, known(), || {
-            format!("; write {}", super::units::one_of(&known().collect::<Vec<_>>()))
+            format!(
+                "; write {}",
+                super::units::one_of(&known().collect::<Vec<_>>())
+            )
         });
         format!("`{text}` is not a method{advice}")
     })

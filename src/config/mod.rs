@@ -102,7 +102,10 @@ fn read(s: &mut Section<'_>, report: &Report) -> Option<Config> {
     s.unsupported(&["redis", "auth", "tracing", "include"]);
     s.at_least_one("listeners", "{web: {address: 127.0.0.1:8080}}");
     s.at_least_one("upstreams", "{app: {servers: [127.0.0.1:9001]}}");
-    s.at_least_one("routes", "[{name: everything, match: {path: /*}, upstream: app}]");
+    s.at_least_one(
+        "routes",
+        "[{name: everything, match: {path: /*}, upstream: app}]",
+    );
     ports.check(report);
     if report.has_errors() {
         return None;

@@ -60,13 +60,19 @@ impl Claim {
     }
 
     fn collision(&self, other: &Claim) -> String {
+        let place = match other.span == Span::FILE {
+            true => "by default".to_owned(),
+            false => format!("on line {}", other.span.line),
+        };
+        let theirs = match self.ports == other.ports {
+            true => "it".to_owned(),
+            false => other.ports_text(),
+        };
         format!(
-            "{} takes {}, but {} on line {} has {}; write another port",
+            "{} takes {}, but {} {place} has {theirs}; write another port",
             self.owner,
             self.ports_text(),
-            other.owner,
-            other.span.line,
-            other.ports_text()
+            other.owner
         )
     }
 

@@ -1,9 +1,9 @@
 //! `process`: what only an upgrade changes.
 
+use super::Process;
 use super::section::Section;
 use super::units::duration;
 use super::values::threads;
-use super::Process;
 use std::time::Duration;
 
 pub fn read(s: &mut Section<'_>) -> Process {

@@ -36,7 +36,9 @@ fn key(text: &str) -> Result<LimitKey, String> {
             match word {
                 0 => Ok(LimitKey::ClientAddress),
                 2 => Ok(LimitKey::Route),
-                _ => Err("NAME stands for a header's name; write it, like header:x-device-id".into()),
+                _ => {
+                    Err("NAME stands for a header's name; write it, like header:x-device-id".into())
+                }
             }
         }
     }

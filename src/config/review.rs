@@ -14,7 +14,9 @@ pub fn review(config: &Config, targets: &Targets<'_>, places: &Places, report: &
         routes.iter().any(|route| route.upstream == index)
     });
     warn_of_unused(&targets.rate_limits, report, |index, _| {
-        routes.iter().any(|route| route.rate_limits.contains(&index))
+        routes
+            .iter()
+            .any(|route| route.rate_limits.contains(&index))
     });
     warn_of_unused(&targets.caches, report, |_, name| {
         let mut caches = routes.iter().filter_map(|route| route.cache.as_ref());
@@ -59,6 +61,9 @@ fn shadows(earlier: &Match, later: &Match) -> bool {
         }
     };
     let same_headers = earlier.headers.len() == later.headers.len()
-        && later.headers.iter().all(|field| earlier.headers.contains(field));
+        && later
+            .headers
+            .iter()
+            .all(|field| earlier.headers.contains(field));
     same_hosts && same_methods && same_headers && earlier.path == later.path
 }

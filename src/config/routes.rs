@@ -1,8 +1,8 @@
 //! `routes`: what is matched, and what is done with it.
 
+use super::diagnostic::Span;
 use super::edits;
 use super::matching;
-use super::diagnostic::Span;
 use super::names::{Names, check_name};
 use super::section::Section;
 use super::units::{duration, size, wait};
@@ -30,12 +30,14 @@ pub fn read(
     s.unsupported(&["split_key", "auth", "cors"]);
     s.unsupported_but("compress", &["false"]);
     s.misplaced(&["host", "path", "methods", "header"], "match");
-    let name = s.required("name", "everything", check_name).unwrap_or_default();
+    let name = s
+        .required("name", "everything", check_name)
+        .unwrap_or_default();
     check_name_is_free(s, &name, places);
     places.push((name.clone(), s.span()));
     let route = RouteSettings {
         name,
-        matches: matching::read(s).unwrap_or_default(),
+        matches: matching::read(s),
         upstream: upstream(s, targets).unwrap_or_default(),
         rewrite: s.settings("rewrite", rewrite),
         request_headers: s.settings("request_headers", edits::read),
@@ -53,7 +55,10 @@ pub fn read(
 }
 
 fn check_name_is_free(s: &Section<'_>, name: &str, places: &Places) {
-    if let Some((_, first)) = places.iter().find(|(taken, _)| taken == name && !name.is_empty()) {
+    if let Some((_, first)) = places
+        .iter()
+        .find(|(taken, _)| taken == name && !name.is_empty())
+    {
         let line = first.line;
         let message = format!("`{name}` is the route on line {line} already; write another name");
         s.error("name", message);
@@ -62,9 +67,10 @@ fn check_name_is_free(s: &Section<'_>, name: &str, places: &Places) {
 
 fn upstream(s: &mut Section<'_>, targets: &Targets<'_>) -> Option<usize> {
     if s.is_map("upstream") {
-        s.known("upstream");
-        let problem = "a split between upstreams is not supported by this version of Lakh; write one name";
-        s.error_at(s.key_span("upstream"), "upstream", problem);
+        s.refuse(
+            "upstream",
+            "a split between upstreams is not supported by this version of Lakh; write one name",
+        );
         return None;
     }
     let names: Vec<&str> = targets.upstreams.iter().map(|(name, _)| name).collect();
@@ -94,7 +100,9 @@ fn rewrite(s: &mut Section<'_>) -> Rewrite {
 
 fn prefix(text: &str) -> Result<String, String> {
     if text.contains('*') {
-        return Err(format!("`{text}` has a `*` in it; write only what is taken away, like /v1"));
+        return Err(format!(
+            "`{text}` has a `*` in it; write only what is taken away, like /v1"
+        ));
     }
     matching::path(text)?;
     match text.strip_suffix('/') {
@@ -157,7 +165,9 @@ fn check_together(s: &Section<'_>, route: &RouteSettings) {
     if let Some(prefix) = &route.rewrite.strip_prefix
         && !may_begin_with(path, prefix)
     {
-        let message = format!("rewrite.strip_prefix does nothing: no path that {path} matches begins with {prefix}");
+        let message = format!(
+            "rewrite.strip_prefix does nothing: no path that {path} matches begins with {prefix}"
+        );
         s.warn(s.key_span("rewrite"), &message);
     }
 }

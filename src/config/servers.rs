@@ -25,7 +25,10 @@ pub fn read_servers(s: &mut Section<'_>) -> Vec<ServerSettings> {
         servers.push(server);
     }
     if !servers.is_empty() && servers.iter().all(|server| server.weight == 0) {
-        s.error("servers", "every weight is 0, so no server would get requests; write 1 or more for one");
+        s.error(
+            "servers",
+            "every weight is 0, so no server would get requests; write 1 or more for one",
+        );
     }
     servers
 }
@@ -77,9 +80,9 @@ pub fn check_exactly_one(s: &Section<'_>) {
             "spawn",
             "there are `servers` as well; remove one of the two",
         ),
-        (false, false) => s.error_here(
-            "has neither `servers` nor `spawn`; write servers: [127.0.0.1:9001]",
-        ),
+        (false, false) => {
+            s.error_here("has neither `servers` nor `spawn`; write servers: [127.0.0.1:9001]")
+        }
         (true, false) if s.is_empty("servers") => s.error(
             "servers",
             "nothing is in it; write at least one, like [127.0.0.1:9001]",

@@ -34,6 +34,9 @@ pub struct Entry {
     pub node: Node,
 }
 
+/// Deeper than any section is, and shallow enough for the stack of any thread.
+const MAX_DEPTH: usize = 24;
+
 /// None: not YAML, and reported.
 pub fn parse(text: &str, environment: Environment<'_>, report: &Report) -> Option<Node> {
     let planter = Planter {
@@ -60,7 +63,7 @@ fn parse_raw(
         emit_comments: false,
         reject_unsupported_tags: true,
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
-        budget: serde_saphyr::budget! { max_depth: 64 },
+        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH },
     };
     serde_saphyr::from_str_with_options(text, options)
 }
@@ -164,10 +167,24 @@ impl Planter<'_> {
 
     fn refuse(&self, error: &serde_saphyr::Error) -> Option<Node> {
         let location = error.location().unwrap_or(Location::UNKNOWN);
-        let span = self.span(location);
+        let mut span = self.span(location);
+        if matches!(error, serde_saphyr::Error::MultipleDocuments { .. }) {
+            span = self.separator_before(span);
+        }
         let line = self.text.lines().nth(span.line - 1).unwrap_or_default();
         self.report.error(span, syntax_message(error, line));
         None
+    }
+
+    /// The `---` that begins the document at `span`.
+    fn separator_before(&self, span: Span) -> Span {
+        let lines = self.text.lines().take(span.line).enumerate();
+        let separator = lines.filter(|(_, line)| line.starts_with("---")).last();
+        separator.map_or(span, |(index, _)| Span {
+            line: index + 1,
+            column: 1,
+            width: 3,
+        })
     }
 }
 
@@ -201,9 +218,19 @@ fn collect_keys(node: &Node, key: &str, found: &mut Vec<Span>) {
 /// What the parser says, and what most likely has to be written.
 fn syntax_message(error: &serde_saphyr::Error, line: &str) -> String {
     let problem = without_place(error);
-    let advice = if matches!(error, serde_saphyr::Error::MultipleDocuments { .. }) {
-        return "a configuration is one document; remove this `---` and what doesn't belong".into();
-    } else if problem.contains("tabs") {
+    match error.without_snippet() {
+        serde_saphyr::Error::MultipleDocuments { .. } => {
+            return "a configuration is one document; remove this `---` and what doesn't belong"
+                .into();
+        }
+        serde_saphyr::Error::Budget { .. } => {
+            return format!(
+                "this file is nested too deeply, or repeats too much with aliases ({problem})"
+            );
+        }
+        _ => {}
+    }
+    let advice = if problem.contains("tabs") {
         "indent with spaces"
     } else if problem.contains("unknown anchor") {
         "text that begins with `*` must be in quotes, like \"*.shop.example\""

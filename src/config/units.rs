@@ -61,7 +61,12 @@ pub fn rate(text: &str) -> Result<Rate, String> {
             ));
         }
         Some(Ok(count)) => count,
-        Some(Err(_)) => return Err(format!("`{text}` is too high; write {}/s or less", u32::MAX)),
+        Some(Err(_)) => {
+            return Err(format!(
+                "`{text}` is too high; write {}/s or less",
+                u32::MAX
+            ));
+        }
         None => return Err(no_rate(text)),
     };
     let seconds = period_seconds(period).map_err(|mistake| {
@@ -112,6 +117,11 @@ pub fn share(text: &str) -> Result<f64, String> {
         None => Err(format!(
             "`{text}` is not a share; write 0% to 100%, like 50% or 0.1%"
         )),
+        // 0.5 may be half a percent, or half of all.
+        Some(number) if !has_unit && number <= 1.0 => {
+            let percent = (number * 1e8).round() / 1e6;
+            Err(format!("`{text}` has no unit; write {percent}% or {text}%"))
+        }
         Some(_) if !has_unit => Err(format!("`{text}` has no unit; write {text}%")),
         Some(percent) if percent > 100.0 => {
             Err(format!("`{text}` is more than all; write 100% or less"))
@@ -127,6 +137,8 @@ struct Measure {
     units: &'static [Unit],
     /// What a number without unit may have meant.
     usual: [&'static str; 3],
+    /// From here on, a number without unit surely meant the smallest one.
+    bare_from: u64,
     /// In the smallest unit.
     max: u64,
 }
@@ -149,6 +161,7 @@ const DURATION: Measure = Measure {
         unit("d", 86_400_000, &["day", "days"]),
     ],
     usual: ["s", "m", "ms"],
+    bare_from: u64::MAX,
     // Ten years: every deadline stays within what the clock can add.
     max: 3650 * 86_400_000,
 };
@@ -163,6 +176,7 @@ const PERIOD: Measure = Measure {
         unit("d", 86_400, &["day", "days"]),
     ],
     usual: ["s", "min", "h"],
+    bare_from: u64::MAX,
     max: 3650 * 86_400,
 };
 
@@ -175,6 +189,7 @@ const SIZE: Measure = Measure {
         unit("GiB", 1 << 30, &["g", "gb", "gi"]),
     ],
     usual: ["MiB", "KiB", "B"],
+    bare_from: 10_000,
     max: 1 << 50,
 };
 
@@ -195,8 +210,7 @@ impl Measure {
             return Err(self.no_number(text));
         }
         if name.is_empty() {
-            let write = self.usual.map(|unit| format!("{number}{unit}"));
-            return Err(Mistake::new(format!("`{text}` has no unit"), write));
+            return Err(self.no_unit_at_all(text));
         }
         let unit = self
             .unit(name)
@@ -223,10 +237,21 @@ impl Measure {
     }
 
     fn no_number(&self, text: &str) -> Mistake {
-        let examples = self.usual.map(|unit| format!("10{unit}"));
+        let [first, second, third] = self.usual.map(|unit| format!("10{unit}"));
+        let examples = [format!("one like {first}"), second, third];
         match text.strip_prefix('-') {
-            Some(_) => Mistake::new(format!("`{text}` is negative"), examples),
-            None => Mistake::new(format!("`{text}` is not a {}", self.noun), examples),
+            Some(rest) if self.parse(rest).is_ok() => {
+                Mistake::new(format!("`{text}` is negative"), [rest])
+            }
+            _ => Mistake::new(format!("`{text}` is not a {}", self.noun), examples),
+        }
+    }
+
+    fn no_unit_at_all(&self, number: &str) -> Mistake {
+        let problem = format!("`{number}` has no unit");
+        match whole(number) {
+            Some(count) if count >= self.bare_from => Mistake::new(problem, [self.text(count)]),
+            _ => Mistake::new(problem, self.usual.map(|unit| format!("{number}{unit}"))),
         }
     }
 
@@ -273,7 +298,10 @@ impl Measure {
 
     /// In the largest unit that divides it.
     fn text(&self, quantity: u64) -> String {
-        let largest = self.units.iter().rfind(|u| quantity.is_multiple_of(u.factor));
+        let largest = self
+            .units
+            .iter()
+            .rfind(|u| quantity.is_multiple_of(u.factor));
         let unit = largest.expect("the smallest unit divides every quantity");
         match quantity {
             0 => format!("0{}", self.units[0].name),

@@ -32,28 +32,22 @@ fn durations_and_sizes_take_each_unit() {
 fn a_mistake_says_what_to_write() {
     for (text, expected) in [
         ("10", "`10` has no unit; write 10s, 10m or 10ms"),
-        ("", "`` is not a duration; write 10s, 10m or 10ms"),
-        ("soon", "`soon` is not a duration; write 10s, 10m or 10ms"),
-        ("-1s", "`-1s` is negative; write 10s, 10m or 10ms"),
+        ("", "`` is not a duration; write one like 10s, 10m or 10ms"),
+        (
+            "soon",
+            "`soon` is not a duration; write one like 10s, 10m or 10ms",
+        ),
+        ("-1s", "`-1s` is negative; write 1s"),
         ("10 s", "`10 s` has a space in it; write 10s"),
         ("10min", "`min` is not a unit; write 10m"),
         ("10S", "`S` is not a unit; write 10s"),
-        (
-            "10w",
-            "`w` is not a unit; write 10ms, 10s, 10m, 10h or 10d",
-        ),
-        (
-            "1.5h",
-            "`1.5` is not a whole number; write 90m",
-        ),
+        ("10w", "`w` is not a unit; write 10ms, 10s, 10m, 10h or 10d"),
+        ("1.5h", "`1.5` is not a whole number; write 90m"),
         (
             "0.0001s",
             "`0.0001` is not a whole number; write 1ms or more",
         ),
-        (
-            "1h30m",
-            "`1h30m` has more than one unit; write 90m",
-        ),
+        ("1h30m", "`1h30m` has more than one unit; write 90m"),
         ("4000d", "`4000d` is too much; write 3650d or less"),
         (
             "99999999999999999999s",
@@ -62,6 +56,7 @@ fn a_mistake_says_what_to_write() {
     ] {
         assert_eq!(error(duration(text)), expected);
     }
+    assert_eq!(error(size("1048576")), "`1048576` has no unit; write 1MiB");
     assert_eq!(error(size("5mb")), "`mb` is not a unit; write 5MiB");
     assert_eq!(
         error(size("1.5GiB")),
@@ -83,23 +78,14 @@ fn rates_take_one_period_or_several() {
     }
     for (text, expected) in [
         ("100", "`100` has no period; write 100/s, 100/min or 100/h"),
-        (
-            "100/m",
-            "`m` is not a unit; write 100/min",
-        ),
-        (
-            "100/15m",
-            "`m` is not a unit; write 100/15min",
-        ),
+        ("100/m", "`m` is not a unit; write 100/min"),
+        ("100/15m", "`m` is not a unit; write 100/15min"),
         (
             "100/15",
             "`15` has no unit; write 100/15s, 100/15min or 100/15h",
         ),
         ("0/s", "`0/s` would refuse every request; write 1/s or more"),
-        (
-            "1/0s",
-            "`0s` is no time at all; write 1/s, 1/min or 1/h",
-        ),
+        ("1/0s", "`0s` is no time at all; write 1/s, 1/min or 1/h"),
         (
             "fast/s",
             "`fast/s` is not a rate; write it like 100/s, 100/min, 5/h or 100/15min",
@@ -119,6 +105,10 @@ fn shares_are_percentages() {
     assert_eq!(share("0%"), Ok(0.0));
     assert_eq!(share("100%"), Ok(1.0));
     assert_eq!(error(share("50")), "`50` has no unit; write 50%");
+    assert_eq!(
+        error(share("0.07")),
+        "`0.07` has no unit; write 7% or 0.07%"
+    );
     assert_eq!(
         error(share("101%")),
         "`101%` is more than all; write 100% or less"

@@ -43,8 +43,12 @@ pub fn switch(text: &str) -> Result<bool, String> {
         "true" => Ok(true),
         "false" => Ok(false),
         _ => Err(match text.to_ascii_lowercase().as_str() {
-            "yes" | "on" | "1" | "y" | "true" => format!("`{text}` is neither true nor false; write true"),
-            "no" | "off" | "0" | "n" | "false" => format!("`{text}` is neither true nor false; write false"),
+            "yes" | "on" | "1" | "y" | "true" => {
+                format!("`{text}` is neither true nor false; write true")
+            }
+            "no" | "off" | "0" | "n" | "false" => {
+                format!("`{text}` is neither true nor false; write false")
+            }
             _ => format!("`{text}` is neither true nor false; write one of them"),
         }),
     }
@@ -67,9 +71,9 @@ pub fn choice<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&str) -> Result<T, Stri
 /// `IP:PORT`. Names aren't resolved by this version.
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     match text.parse::<SocketAddr>() {
-        Ok(address) if address.port() == 0 => Err(format!(
-            "`{text}` has port 0; write a port from 1 to 65535"
-        )),
+        Ok(address) if address.port() == 0 => {
+            Err(format!("`{text}` has port 0; write a port from 1 to 65535"))
+        }
         Ok(address) => Ok(address),
         Err(_) => Err(no_address(text)),
     }
@@ -80,6 +84,9 @@ fn no_address(text: &str) -> String {
         let rest = rest.trim_end_matches('/');
         return format!("`{text}` is a URL; write only the address and port, like {rest}");
     }
+    if let Some((host, port)) = bare_ip_v6(text) {
+        return format!("`{text}` needs brackets; write [{host}]:{port}");
+    }
     if let Ok(ip) = text.parse::<IpAddr>() {
         return format!("`{text}` has no port; write {}", SocketAddr::new(ip, 8080));
     }
@@ -89,11 +96,10 @@ fn no_address(text: &str) -> String {
             Err(_) => no_ip(text, text, "8080"),
         };
     };
-    if host.parse::<Ipv6Addr>().is_ok() {
-        return format!("`{text}` needs brackets; write [{host}]:{port}");
-    }
     if port.parse::<u16>().is_err() {
-        return format!("`{text}` has no valid port; write {host}:PORT with a port from 1 to 65535");
+        return format!(
+            "`{text}` has no valid port; write {host}:PORT with a port from 1 to 65535"
+        );
     }
     match host {
         "" | "*" => format!("`{text}` has no IP address; write 0.0.0.0:{port} for all of IPv4"),
@@ -101,16 +107,29 @@ fn no_address(text: &str) -> String {
     }
 }
 
+/// `::1:8080` is an address by itself, but hardly the one that is meant.
+fn bare_ip_v6(text: &str) -> Option<(Ipv6Addr, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.parse().ok().filter(|port| *port >= 80)?;
+    Some((host.parse().ok()?, port))
+}
+
 fn no_ip(text: &str, host: &str, port: &str) -> String {
     let is_name = host.contains(|c: char| c.is_ascii_alphabetic());
     match (host, is_name) {
         ("localhost", _) => {
-            format!("`{text}` is a name, and this version of Lakh takes IP addresses only; write 127.0.0.1:{port}")
+            format!(
+                "`{text}` is a name, and this version of Lakh takes IP addresses only; write 127.0.0.1:{port}"
+            )
         }
         (_, true) => {
-            format!("`{text}` is a name, and this version of Lakh takes IP addresses only; write the address behind it, like 10.0.0.5:{port}")
+            format!(
+                "`{text}` is a name, and this version of Lakh takes IP addresses only; write the address behind it, like 10.0.0.5:{port}"
+            )
         }
-        (_, false) => format!("`{text}` is not an IP address and port; write it like 10.0.0.5:{port}"),
+        (_, false) => {
+            format!("`{text}` is not an IP address and port; write it like 10.0.0.5:{port}")
+        }
     }
 }
 
@@ -151,7 +170,9 @@ pub fn cookie_name(text: &str) -> Result<String, String> {
 
 /// Printable ASCII, without spaces around it.
 pub fn header_text(text: &str) -> Result<String, String> {
-    let is_plain = text.bytes().all(|b| b == b'\t' || (b' '..=b'~').contains(&b));
+    let is_plain = text
+        .bytes()
+        .all(|b| b == b'\t' || (b' '..=b'~').contains(&b));
     match is_plain && text.trim() == text {
         true => Ok(text.to_owned()),
         false => Err(format!(
@@ -162,13 +183,34 @@ pub fn header_text(text: &str) -> Result<String, String> {
 
 /// `/health`, with a query if it has one.
 pub fn request_path(text: &str) -> Result<String, String> {
-    match text.parse::<http::uri::PathAndQuery>() {
-        _ if !text.starts_with('/') => Err(no_slash(text)),
-        Ok(path) if path.as_str() == text => Ok(text.to_owned()),
-        _ => Err(format!(
-            "`{text}` is not a path; percent-encode spaces and what isn't ASCII, and leave out `#`"
-        )),
+    if !text.starts_with('/') {
+        return Err(no_slash(text));
     }
+    if let Some((before, _)) = text.split_once('#') {
+        return Err(format!(
+            "`{text}` has a fragment, which is never sent; write {before}"
+        ));
+    }
+    percent_encoded(text)?;
+    Ok(text.to_owned())
+}
+
+/// What RFC 3986 doesn't allow in a path must be written as `%XX`.
+pub fn percent_encoded(text: &str) -> Result<(), String> {
+    let is_plain = |b: u8| b.is_ascii_graphic() && !br#""<>\^`{|}"#.contains(&b);
+    if text.bytes().all(is_plain) {
+        return Ok(());
+    }
+    let encoded: String = text
+        .bytes()
+        .map(|b| match is_plain(b) {
+            true => char::from(b).to_string(),
+            false => format!("%{b:02X}"),
+        })
+        .collect();
+    Err(format!(
+        "`{text}` has characters that no path has; write {encoded}"
+    ))
 }
 
 pub fn no_slash(text: &str) -> String {

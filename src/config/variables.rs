@@ -107,7 +107,9 @@ mod tests {
 
     #[test]
     fn what_has_no_value_is_an_error() {
-        for text in ["${NONE}", "${EMPTY}", "${", "${HOME", "${}", "${1A}", "${A-b}"] {
+        for text in [
+            "${NONE}", "${EMPTY}", "${", "${HOME", "${}", "${1A}", "${A-b}",
+        ] {
             assert!(expand_with(text).is_err(), "{text}");
         }
     }

@@ -12,8 +12,10 @@ pub struct Networks {
 
 impl Networks {
     pub fn new(nets: &[IpNet]) -> Networks {
-        let mut ranges: Vec<_> =
-            nets.iter().map(|n| (number(n.network()), number(n.broadcast()))).collect();
+        let mut ranges: Vec<_> = nets
+            .iter()
+            .map(|n| (number(n.network()), number(n.broadcast())))
+            .collect();
         ranges.sort_unstable();
         let mut merged: Vec<(u128, u128)> = Vec::with_capacity(ranges.len());
         for (low, high) in ranges {
@@ -53,12 +55,14 @@ pub struct AddressRules {
 
 impl AddressRules {
     pub fn new(allow: &[IpNet], deny: &[IpNet]) -> AddressRules {
-        AddressRules { allow: Networks::new(allow), deny: Networks::new(deny) }
+        AddressRules {
+            allow: Networks::new(allow),
+            deny: Networks::new(deny),
+        }
     }
 
     pub fn admit(&self, address: IpAddr) -> bool {
-        !self.deny.contains(address)
-            && (self.allow.is_empty() || self.allow.contains(address))
+        !self.deny.contains(address) && (self.allow.is_empty() || self.allow.contains(address))
     }
 }
 
@@ -74,9 +78,13 @@ pub fn client_address<'a>(
     if !trusted.contains(client) {
         return client;
     }
-    let entries = forwarded_for.rev().flat_map(|line| line.rsplit(|b| *b == b','));
+    let entries = forwarded_for
+        .rev()
+        .flat_map(|line| line.rsplit(|b| *b == b','));
     for entry in entries {
-        let Some(address) = parse_entry(entry) else { break };
+        let Some(address) = parse_entry(entry) else {
+            break;
+        };
         client = address;
         if !trusted.contains(client) {
             break;
@@ -126,10 +134,20 @@ mod tests {
             client_address(ip(peer), &trusted, lines.iter().map(|l| l.as_bytes()))
         };
         assert_eq!(ask("127.0.0.1", &[]), ip("127.0.0.1"));
-        assert_eq!(ask("9.9.9.9", &["1.1.1.1"]), ip("9.9.9.9"), "an untrusted peer is itself");
-        assert_eq!(ask("127.0.0.1", &["1.1.1.1, 2.2.2.2, 10.0.0.7"]), ip("2.2.2.2"));
+        assert_eq!(
+            ask("9.9.9.9", &["1.1.1.1"]),
+            ip("9.9.9.9"),
+            "an untrusted peer is itself"
+        );
+        assert_eq!(
+            ask("127.0.0.1", &["1.1.1.1, 2.2.2.2, 10.0.0.7"]),
+            ip("2.2.2.2")
+        );
         assert_eq!(ask("127.0.0.1", &["1.1.1.1", "2.2.2.2"]), ip("2.2.2.2"));
-        assert_eq!(ask("127.0.0.1", &["1.1.1.1, nonsense, 10.0.0.7"]), ip("10.0.0.7"));
+        assert_eq!(
+            ask("127.0.0.1", &["1.1.1.1, nonsense, 10.0.0.7"]),
+            ip("10.0.0.7")
+        );
         assert_eq!(ask("127.0.0.1", &["[2001:db8::1]:80"]), ip("2001:db8::1"));
         assert_eq!(ask("127.0.0.1", &["1.2.3.4:80"]), ip("1.2.3.4"));
     }

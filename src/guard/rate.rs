@@ -33,7 +33,10 @@ impl Limiters {
         settings: &[RateLimitSettings],
         metrics: impl Fn(&str) -> LimitMetrics,
     ) -> Vec<Arc<Limiter>> {
-        let known = self.by_name.lock().expect("no code panics while it holds this lock");
+        let known = self
+            .by_name
+            .lock()
+            .expect("no code panics while it holds this lock");
         let build = |s: &RateLimitSettings| match known.get(&s.name) {
             Some(limiter) if limiter.settings == *s => limiter.clone(),
             _ => Arc::new(Limiter::new(s.clone(), metrics(&s.name))),
@@ -43,8 +46,13 @@ impl Limiters {
 
     /// From here on only these are kept for the next `build`.
     pub fn commit(&self, limiters: &[Arc<Limiter>]) {
-        *self.by_name.lock().expect("no code panics while it holds this lock") =
-            limiters.iter().map(|l| (l.settings.name.clone(), l.clone())).collect();
+        *self
+            .by_name
+            .lock()
+            .expect("no code panics while it holds this lock") = limiters
+            .iter()
+            .map(|l| (l.settings.name.clone(), l.clone()))
+            .collect();
     }
 }
 
@@ -60,7 +68,9 @@ pub struct Asker<'a> {
 pub enum Verdict {
     Pass,
     /// The bucket is empty; one token is there after this time.
-    Refuse { retry_after: Duration },
+    Refuse {
+        retry_after: Duration,
+    },
 }
 
 /// One named limit.
@@ -93,7 +103,9 @@ impl<C: Clock + Clone> Limiter<C> {
     /// Takes one token, or says when there will be one. A request without the header that a limit
     /// is keyed on is not limited by it.
     pub fn check(&self, asker: &Asker<'_>) -> Verdict {
-        let Some(key) = self.key(asker) else { return Verdict::Pass };
+        let Some(key) = self.key(asker) else {
+            return Verdict::Pass;
+        };
         let Err(not_until) = self.gcra.check_key(&key) else {
             self.metrics.allowed.inc();
             return Verdict::Pass;
@@ -103,7 +115,9 @@ impl<C: Clock + Clone> Limiter<C> {
             return Verdict::Pass;
         }
         self.metrics.refused.inc();
-        Verdict::Refuse { retry_after: not_until.wait_time_from(self.clock.now()) }
+        Verdict::Refuse {
+            retry_after: not_until.wait_time_from(self.clock.now()),
+        }
     }
 
     fn key(&self, asker: &Asker<'_>) -> Option<u64> {
@@ -174,7 +188,9 @@ impl<C: Clock> Buckets<C> {
         shard.swept_at = now.max(1);
         let before = shard.arrivals.len();
         shard.arrivals.retain(|_, arrival| *arrival > now);
-        self.metrics.keys.sub((before - shard.arrivals.len()) as i64);
+        self.metrics
+            .keys
+            .sub((before - shard.arrivals.len()) as i64);
     }
 }
 
@@ -186,7 +202,9 @@ impl<C: Clock> StateStore for Buckets<C> {
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         let shard = &self.shards[*key as usize % SHARDS];
-        let mut shard = shard.lock().expect("no code panics while it holds this lock");
+        let mut shard = shard
+            .lock()
+            .expect("no code panics while it holds this lock");
         if let Some(arrival) = shard.arrivals.get_mut(key) {
             let (outcome, next) = decide(Some((*arrival).into()))?;
             *arrival = next.as_u64();
@@ -211,7 +229,9 @@ impl<C: Clock> Drop for Buckets<C> {
     /// The gauge is shared with the limit that follows this one after a reload.
     fn drop(&mut self) {
         let lock = |s: &Mutex<Shard>| s.lock().map_or(0, |s| s.arrivals.len());
-        self.metrics.keys.sub(self.shards.iter().map(lock).sum::<usize>() as i64);
+        self.metrics
+            .keys
+            .sub(self.shards.iter().map(lock).sum::<usize>() as i64);
     }
 }
 
@@ -254,11 +274,18 @@ mod tests {
 
     fn limiter(s: RateLimitSettings) -> (Limiter<FakeRelativeClock>, FakeRelativeClock) {
         let clock = FakeRelativeClock::default();
-        (Limiter::with_clock(s, Metrics::new().limit("test"), clock.clone()), clock)
+        (
+            Limiter::with_clock(s, Metrics::new().limit("test"), clock.clone()),
+            clock,
+        )
     }
 
     fn from(limiter: &Limiter<FakeRelativeClock>, address: IpAddr) -> Verdict {
-        limiter.check(&Asker { address, headers: &HeaderMap::new(), route: 0 })
+        limiter.check(&Asker {
+            address,
+            headers: &HeaderMap::new(),
+            route: 0,
+        })
     }
 
     fn v4(n: u32) -> IpAddr {
@@ -271,7 +298,9 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(from(&limiter, v4(1)), Verdict::Pass);
         }
-        let refused = Verdict::Refuse { retry_after: Duration::from_secs(1) };
+        let refused = Verdict::Refuse {
+            retry_after: Duration::from_secs(1),
+        };
         assert_eq!(from(&limiter, v4(1)), refused);
         assert_eq!(from(&limiter, v4(2)), Verdict::Pass);
         clock.advance(Duration::from_secs(1));
@@ -282,9 +311,18 @@ mod tests {
     #[test]
     fn addresses_of_one_v6_network_share_a_bucket() {
         let (limiter, _) = limiter(settings(1, Duration::from_secs(60), 1));
-        assert_eq!(from(&limiter, "2001:db8::1".parse().expect("v6")), Verdict::Pass);
-        assert_ne!(from(&limiter, "2001:db8::2".parse().expect("v6")), Verdict::Pass);
-        assert_eq!(from(&limiter, "2001:db8:0:1::2".parse().expect("v6")), Verdict::Pass);
+        assert_eq!(
+            from(&limiter, "2001:db8::1".parse().expect("v6")),
+            Verdict::Pass
+        );
+        assert_ne!(
+            from(&limiter, "2001:db8::2".parse().expect("v6")),
+            Verdict::Pass
+        );
+        assert_eq!(
+            from(&limiter, "2001:db8:0:1::2".parse().expect("v6")),
+            Verdict::Pass
+        );
     }
 
     #[test]
@@ -294,15 +332,30 @@ mod tests {
         for n in 1..10_000 {
             from(&limiter, v4(n));
         }
-        assert_ne!(from(&limiter, v4(0)), Verdict::Pass, "its token is still gone");
-        assert!(limiter.metrics.keys.get() <= 1024, "{}", limiter.metrics.keys.get());
+        assert_ne!(
+            from(&limiter, v4(0)),
+            Verdict::Pass,
+            "its token is still gone"
+        );
+        assert!(
+            limiter.metrics.keys.get() <= 1024,
+            "{}",
+            limiter.metrics.keys.get()
+        );
         clock.advance(Duration::from_secs(120));
-        assert_eq!(from(&limiter, v4(20_001)), Verdict::Pass, "idle keys made room");
+        assert_eq!(
+            from(&limiter, v4(20_001)),
+            Verdict::Pass,
+            "idle keys made room"
+        );
     }
 
     #[test]
     fn a_dry_run_refuses_nobody_and_counts() {
-        let dry = RateLimitSettings { dry_run: true, ..settings(1, Duration::from_secs(60), 1) };
+        let dry = RateLimitSettings {
+            dry_run: true,
+            ..settings(1, Duration::from_secs(60), 1)
+        };
         let (limiter, _) = limiter(dry);
         from(&limiter, v4(1));
         assert_eq!(from(&limiter, v4(1)), Verdict::Pass);

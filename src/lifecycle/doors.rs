@@ -73,19 +73,23 @@ impl Doors {
 
     /// Opens the new doors and closes those that left the configuration.
     pub fn apply(&mut self, bound: Bound) {
-        self.open.retain(|address, opened| match bound.wanted.get(address) {
-            Some(door) if (*door == Door::Admin) == opened.admin => {
-                opened.http2.store(*door == Door::Web { http2: true }, Ordering::Relaxed);
-                true
-            }
-            _ => {
-                opened.accepting.abort();
-                false
-            }
-        });
+        self.open
+            .retain(|address, opened| match bound.wanted.get(address) {
+                Some(door) if (*door == Door::Admin) == opened.admin => {
+                    opened
+                        .http2
+                        .store(*door == Door::Web { http2: true }, Ordering::Relaxed);
+                    true
+                }
+                _ => {
+                    opened.accepting.abort();
+                    false
+                }
+            });
         for (listener, door) in bound.fresh {
             tracing::info!(listener = %listener.name, address = %listener.address, "listening");
-            self.open.insert(listener.address, self.accept(listener, door));
+            self.open
+                .insert(listener.address, self.accept(listener, door));
         }
     }
 
@@ -102,13 +106,21 @@ impl Doors {
     fn accept(&self, listener: Listener, door: Door) -> Opened {
         let admin = door == Door::Admin;
         let http2 = Arc::new(AtomicBool::new(door == Door::Web { http2: true }));
-        let caps = if admin { &self.admin_caps } else { &self.foundation.caps }.clone();
+        let caps = if admin {
+            &self.admin_caps
+        } else {
+            &self.foundation.caps
+        }
+        .clone();
         let current = self.current.clone();
         let admit = move || match admin {
             true => (ADMIN_CONNECTIONS, ADMIN_CONNECTIONS),
             false => {
                 let runtime = current.load();
-                (runtime.limits.connections, runtime.limits.connections_per_address)
+                (
+                    runtime.limits.connections,
+                    runtime.limits.connections_per_address,
+                )
             }
         };
         let refused = self.foundation.metrics.connections_refused.clone();
@@ -116,25 +128,44 @@ impl Doors {
         let serve = move |stream, peer, place| {
             let door = match admin {
                 true => Door::Admin,
-                false => Door::Web { http2: speaks.load(Ordering::Relaxed) },
+                false => Door::Web {
+                    http2: speaks.load(Ordering::Relaxed),
+                },
             };
-            serve(Visitor { door, stream, peer, place });
+            serve(Visitor {
+                door,
+                stream,
+                peer,
+                place,
+            });
         };
         let accepting = tokio::spawn(listener.accept(caps, admit, move || refused.inc(), serve));
-        Opened { admin, http2, accepting: accepting.abort_handle() }
+        Opened {
+            admin,
+            http2,
+            accepting: accepting.abort_handle(),
+        }
     }
 }
 
 impl Drop for Doors {
     fn drop(&mut self) {
-        self.open.values().for_each(|opened| opened.accepting.abort());
+        self.open
+            .values()
+            .for_each(|opened| opened.accepting.abort());
     }
 }
 
 fn bind_all(config: &Config, is_open: impl Fn(SocketAddr) -> bool) -> Result<Bound, String> {
     let admin = ("admin", config.admin.address, Door::Admin);
-    let web = config.listeners.iter().map(|l| (l.name.as_str(), l.address, Door::Web { http2: l.http2 }));
-    let mut bound = Bound { fresh: Vec::new(), wanted: HashMap::new() };
+    let web = config
+        .listeners
+        .iter()
+        .map(|l| (l.name.as_str(), l.address, Door::Web { http2: l.http2 }));
+    let mut bound = Bound {
+        fresh: Vec::new(),
+        wanted: HashMap::new(),
+    };
     for (name, address, door) in web.chain([admin]) {
         bound.wanted.insert(address, door);
         if !is_open(address) {
@@ -147,8 +178,12 @@ fn bind_all(config: &Config, is_open: impl Fn(SocketAddr) -> bool) -> Result<Bou
 
 fn cannot_listen(name: &str, address: SocketAddr, e: &std::io::Error) -> String {
     let hint = match e.kind() {
-        std::io::ErrorKind::AddrInUse => "; another process has it: stop that one, or choose another address",
-        std::io::ErrorKind::PermissionDenied => "; ports below 1024 need root or CAP_NET_BIND_SERVICE",
+        std::io::ErrorKind::AddrInUse => {
+            "; another process has it: stop that one, or choose another address"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need root or CAP_NET_BIND_SERVICE"
+        }
         std::io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
         _ => "",
     };

@@ -24,7 +24,9 @@ impl Reload {
                 tracing::info!(config = %self.path.display(), "reloaded");
             }
             Err(why) => {
-                tracing::error!("reload refused; the configuration before it stays in force\n{why}");
+                tracing::error!(
+                    "reload refused; the configuration before it stays in force\n{why}"
+                );
                 self.foundation.metrics.reload_failures.inc();
                 self.foundation.metrics.config_stale.set(1);
                 self.foundation.set_config_error(Some(why));
@@ -35,9 +37,14 @@ impl Reload {
     async fn try_reload(&self, doors: &mut Doors) -> Result<(), String> {
         let path = self.path.clone();
         let loaded = tokio::task::spawn_blocking(move || config::load(&path, &config::environment));
-        let loaded = loaded.await.map_err(|e| format!("reading it panicked: {e}"))?;
+        let loaded = loaded
+            .await
+            .map_err(|e| format!("reading it panicked: {e}"))?;
         let loaded = loaded.map_err(|errors| errors.to_string())?;
-        loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        loaded
+            .warnings
+            .iter()
+            .for_each(|warning| tracing::warn!("{warning}"));
         let runtime = self.foundation.build(loaded.config)?;
         let bound = doors.bind(&runtime.config)?;
         // From here on nothing fails.
@@ -54,9 +61,7 @@ impl Reload {
 
 /// The pools whose processes Lakh starts itself.
 pub fn spawns(config: &Config) -> Vec<(String, crate::upstream::SpawnSettings)> {
-    let spawned = |u: &crate::upstream::UpstreamSettings| {
-        Some((u.name.clone(), u.spawn.clone()?))
-    };
+    let spawned = |u: &crate::upstream::UpstreamSettings| Some((u.name.clone(), u.spawn.clone()?));
     config.upstreams.iter().filter_map(spawned).collect()
 }
 

@@ -19,13 +19,20 @@ pub struct Listener {
 
 /// Binds at once or fails at once: nothing is retried behind the operator's back.
 pub fn bind(name: &str, address: SocketAddr) -> io::Result<Listener> {
-    let socket =
-        if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
     // So that a restart does not wait for old connections to leave TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     let socket = socket.listen(BACKLOG)?;
-    Ok(Listener { name: name.to_owned(), address: socket.local_addr()?, socket })
+    Ok(Listener {
+        name: name.to_owned(),
+        address: socket.local_addr()?,
+        socket,
+    })
 }
 
 impl Listener {
@@ -60,7 +67,10 @@ impl Listener {
     /// Out of file descriptors: wait for some to be closed rather than spin. A client that left
     /// before it was accepted needs no wait.
     async fn after_error(&self, e: &io::Error) {
-        if matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)) {
+        if matches!(
+            e.raw_os_error(),
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)
+        ) {
             tracing::error!(listener = %self.name, error = %e, "accept failed; raise the limit of open files");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

@@ -43,17 +43,30 @@ impl Caps {
     }
 
     /// A place for a connection from `address`, unless a cap is reached.
-    pub fn enter(self: &Arc<Caps>, address: IpAddr, most: usize, per_address: usize) -> Option<Place> {
+    pub fn enter(
+        self: &Arc<Caps>,
+        address: IpAddr,
+        most: usize,
+        per_address: usize,
+    ) -> Option<Place> {
         let taken = |n: usize| (n < most).then_some(n + 1);
-        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken).ok()?;
-        let mut counts = self.shard(address).lock().expect("no code panics while it holds this lock");
+        self.open
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken)
+            .ok()?;
+        let mut counts = self
+            .shard(address)
+            .lock()
+            .expect("no code panics while it holds this lock");
         let count = counts.entry(address).or_insert(0);
         if *count >= per_address {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
         *count += 1;
-        Some(Place { caps: self.clone(), address })
+        Some(Place {
+            caps: self.clone(),
+            address,
+        })
     }
 
     fn shard(&self, address: IpAddr) -> &Mutex<HashMap<IpAddr, usize>> {
@@ -71,7 +84,9 @@ impl Drop for Place {
             self.caps.empty.notify_one();
         }
         let shard = self.caps.shard(self.address);
-        let mut counts = shard.lock().expect("no code panics while it holds this lock");
+        let mut counts = shard
+            .lock()
+            .expect("no code panics while it holds this lock");
         if let Some(count) = counts.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
@@ -88,7 +103,10 @@ mod tests {
     #[test]
     fn places_are_bounded_and_come_back() {
         let caps = Caps::new();
-        let (a, b) = ("10.0.0.1".parse().expect("ip"), "10.0.0.2".parse().expect("ip"));
+        let (a, b) = (
+            "10.0.0.1".parse().expect("ip"),
+            "10.0.0.2".parse().expect("ip"),
+        );
         let first = caps.enter(a, 3, 2).expect("a place");
         let _second = caps.enter(a, 3, 2).expect("a place");
         assert!(caps.enter(a, 3, 2).is_none(), "per address");

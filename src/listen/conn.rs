@@ -9,11 +9,11 @@ use super::head::Framing;
 use super::{Malformed, head};
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
+use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
 };
-use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::time::timeout;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -220,7 +220,11 @@ impl Conn {
         self.input.reserve(FIRST_READ);
         let Conn { io, input, .. } = self;
         let n = ready!(tokio_util::io::poll_read_buf(Pin::new(io), cx, input))?;
-        if n == 0 { Poll::Ready(Ok(())) } else { Poll::Pending }
+        if n == 0 {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
     }
 }
 
@@ -343,7 +347,9 @@ impl Conn {
 
 impl std::fmt::Debug for Conn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Conn").field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("Conn")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
     }
 }
 
@@ -425,7 +431,10 @@ mod tests {
         let (mut client, mut conn) = pair().await;
         let first = "POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
         let second = "GET /2 HTTP/1.1\r\nHost: h\r\n\r\n";
-        client.write_all(format!("{first}\r\n{second}").as_bytes()).await.expect("sent");
+        client
+            .write_all(format!("{first}\r\n{second}").as_bytes())
+            .await
+            .expect("sent");
         assert_eq!(conn.begin(&LIMITS).await, Begun::Request);
         assert_eq!(read(&mut conn, first.len()).await, first);
         let mut more = [0; 1];
@@ -452,7 +461,10 @@ mod tests {
     #[tokio::test]
     async fn heads_that_are_refused() {
         for (sent, begun) in [
-            (&b"GET / HTTP/1.1\nHost: h\n\n"[..], Begun::Malformed(Malformed("a line that ends without CR"))),
+            (
+                &b"GET / HTTP/1.1\nHost: h\n\n"[..],
+                Begun::Malformed(Malformed("a line that ends without CR")),
+            ),
             (&[b'a'; 2000], Begun::TooLarge),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Begun::Http2),
         ] {
@@ -466,7 +478,10 @@ mod tests {
     async fn a_slow_head_has_one_deadline() {
         let (mut client, mut conn) = pair().await;
         client.write_all(b"GET / HT").await.expect("sent");
-        let limits = ConnLimits { header: Duration::from_millis(20), ..LIMITS };
+        let limits = ConnLimits {
+            header: Duration::from_millis(20),
+            ..LIMITS
+        };
         assert_eq!(conn.begin(&limits).await, Begun::TimedOut);
     }
 

@@ -34,16 +34,28 @@ pub fn check(head: &[u8]) -> Result<Framing, Malformed> {
 
 /// §3.2: origin form, or absolute form, or `*` for OPTIONS. CONNECT is none of a gateway's.
 fn check_target(method: &str, target: &str) -> Result<(), Malformed> {
-    let clean = target.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'<' | b'>' | b'#'));
+    let clean = target
+        .bytes()
+        .all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'<' | b'>' | b'#'));
     if !clean {
-        return Err(Malformed("the target has characters that must be percent-encoded"));
+        return Err(Malformed(
+            "the target has characters that must be percent-encoded",
+        ));
     }
     let known_form = target.starts_with('/')
         || (target == "*" && method == "OPTIONS")
-        || target.get(..7).is_some_and(|s| s.eq_ignore_ascii_case("http://"))
-        || target.get(..8).is_some_and(|s| s.eq_ignore_ascii_case("https://"))
+        || target
+            .get(..7)
+            .is_some_and(|s| s.eq_ignore_ascii_case("http://"))
+        || target
+            .get(..8)
+            .is_some_and(|s| s.eq_ignore_ascii_case("https://"))
         || method == "CONNECT";
-    if known_form { Ok(()) } else { Err(Malformed("the target is neither a path nor a URL")) }
+    if known_form {
+        Ok(())
+    } else {
+        Err(Malformed("the target is neither a path nor a URL"))
+    }
 }
 
 fn framing(http11: bool, fields: &[httparse::Header<'_>]) -> Result<Framing, Malformed> {
@@ -117,7 +129,10 @@ mod tests {
         assert_eq!(with(""), Ok(Framing::Length(0)));
         assert_eq!(with("Content-Length: 12\r\n"), Ok(Framing::Length(12)));
         assert_eq!(with("Transfer-Encoding: Chunked\r\n"), Ok(Framing::Chunked));
-        assert_eq!(with("Connection: upgrade\r\nUpgrade: websocket\r\n"), Ok(Framing::Upgrade));
+        assert_eq!(
+            with("Connection: upgrade\r\nUpgrade: websocket\r\n"),
+            Ok(Framing::Upgrade)
+        );
     }
 
     #[test]
@@ -143,8 +158,15 @@ mod tests {
 
     #[test]
     fn request_lines() {
-        for line in ["GET /a?b=c HTTP/1.1", "OPTIONS * HTTP/1.1", "GET http://h/x HTTP/1.1"] {
-            assert!(check(format!("{line}\r\nHost: h\r\n\r\n").as_bytes()).is_ok(), "{line}");
+        for line in [
+            "GET /a?b=c HTTP/1.1",
+            "OPTIONS * HTTP/1.1",
+            "GET http://h/x HTTP/1.1",
+        ] {
+            assert!(
+                check(format!("{line}\r\nHost: h\r\n\r\n").as_bytes()).is_ok(),
+                "{line}"
+            );
         }
         for line in [
             "GET x HTTP/1.1",
@@ -157,17 +179,26 @@ mod tests {
             "G@T",
             "",
         ] {
-            assert!(check(format!("{line}\r\nHost: h\r\n\r\n").as_bytes()).is_err(), "{line}");
+            assert!(
+                check(format!("{line}\r\nHost: h\r\n\r\n").as_bytes()).is_err(),
+                "{line}"
+            );
         }
     }
 
     #[test]
     fn hosts() {
         for host in ["h:80", "[::1]:80", "a.b-c.example", ""] {
-            assert!(check(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).is_ok(), "{host}");
+            assert!(
+                check(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).is_ok(),
+                "{host}"
+            );
         }
         for host in ["a b", "a/b", "a,b", "a:1:2", "u@h"] {
-            assert!(check(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).is_err(), "{host}");
+            assert!(
+                check(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).is_err(),
+                "{host}"
+            );
         }
         assert!(check(b"GET / HTTP/1.1\r\n\r\n").is_err());
         assert!(check(b"GET / HTTP/1.0\r\n\r\n").is_ok());

@@ -52,18 +52,29 @@ impl AccessLog {
     pub fn open(settings: &AccessLogSettings, metrics: Arc<Metrics>) -> io::Result<AccessLog> {
         let target: Box<dyn Write + Send> = match &settings.to {
             LogTarget::None => {
-                return Ok(AccessLog { sample: 0.0, lines: None, metrics });
+                return Ok(AccessLog {
+                    sample: 0.0,
+                    lines: None,
+                    metrics,
+                });
             }
             LogTarget::Stdout => Box::new(io::stdout()),
-            LogTarget::File(path) => {
-                Box::new(std::fs::OpenOptions::new().create(true).append(true).open(path)?)
-            }
+            LogTarget::File(path) => Box::new(
+                std::fs::OpenOptions::new()
+                    .create(true)
+                    .append(true)
+                    .open(path)?,
+            ),
         };
         let (lines, queue) = sync_channel(QUEUE);
         std::thread::Builder::new()
             .name("lakh-access-log".into())
             .spawn(move || write_lines(queue, target))?;
-        Ok(AccessLog { sample: settings.sample, lines: Some(lines), metrics })
+        Ok(AccessLog {
+            sample: settings.sample,
+            lines: Some(lines),
+            metrics,
+        })
     }
 
     /// Whether this request's line is wanted; asked before anything is formatted. Server errors
@@ -142,8 +153,11 @@ impl Line<'_> {
             self.duration.as_secs_f64() * 1000.0
         );
         json_string(&mut out, self.route);
-        for (name, value) in [("server", self.server), ("cache", self.cache), ("error", self.error)]
-        {
+        for (name, value) in [
+            ("server", self.server),
+            ("cache", self.cache),
+            ("error", self.error),
+        ] {
             if let Some(value) = value {
                 let _ = write!(out, r#","{name}":"#);
                 json_string(&mut out, value);
@@ -208,7 +222,10 @@ mod tests {
     #[test]
     fn what_is_queued_is_written_by_a_flush() {
         let path = std::env::temp_dir().join(format!("lakh-log-{}", std::process::id()));
-        let settings = AccessLogSettings { to: LogTarget::File(path.clone()), sample: 1.0 };
+        let settings = AccessLogSettings {
+            to: LogTarget::File(path.clone()),
+            sample: 1.0,
+        };
         let log = AccessLog::open(&settings, Arc::new(Metrics::new())).expect("a log");
         for _ in 0..100 {
             log.write(&line("/x"));
@@ -221,7 +238,10 @@ mod tests {
 
     #[test]
     fn server_errors_are_always_wanted() {
-        let settings = AccessLogSettings { to: LogTarget::Stdout, sample: 0.1 };
+        let settings = AccessLogSettings {
+            to: LogTarget::Stdout,
+            sample: 0.1,
+        };
         let log = AccessLog::open(&settings, Arc::new(Metrics::new())).expect("a log");
         assert!(log.wants(500, || 0.9));
         assert!(!log.wants(200, || 0.9));

@@ -139,7 +139,9 @@ pub struct ImageMetrics {
 impl Metrics {
     pub fn new() -> Metrics {
         let registry = Registry::new();
-        let made = Make { registry: &registry };
+        let made = Make {
+            registry: &registry,
+        };
         Metrics {
             requests: made.counters(
                 "lakh_requests_total",
@@ -323,7 +325,9 @@ impl Metrics {
     }
 
     pub fn images(&self) -> ImageMetrics {
-        ImageMetrics { outcomes: self.images.clone() }
+        ImageMetrics {
+            outcomes: self.images.clone(),
+        }
     }
 }
 
@@ -381,7 +385,9 @@ struct Make<'a> {
 
 impl Make<'_> {
     fn add<C: prometheus::core::Collector + Clone + 'static>(&self, family: C) -> C {
-        self.registry.register(Box::new(family.clone())).expect("metric names are unique");
+        self.registry
+            .register(Box::new(family.clone()))
+            .expect("metric names are unique");
         family
     }
 
@@ -425,7 +431,10 @@ mod tests {
         let metrics = Metrics::new();
         metrics.route("home").refused(Refusal::NoServer);
         let page = String::from_utf8(metrics.render()).expect("text");
-        assert!(page.contains(r#"lakh_refused_total{reason="no_server",route="home"} 1"#), "{page}");
+        assert!(
+            page.contains(r#"lakh_refused_total{reason="no_server",route="home"} 1"#),
+            "{page}"
+        );
     }
 
     #[test]
@@ -434,7 +443,10 @@ mod tests {
         metrics.route("home").answered(999);
         metrics.route("home").answered(0);
         let page = String::from_utf8(metrics.render()).expect("text");
-        assert!(page.contains(r#"lakh_requests_total{class="5xx",route="home"} 2"#), "{page}");
+        assert!(
+            page.contains(r#"lakh_requests_total{class="5xx",route="home"} 2"#),
+            "{page}"
+        );
     }
 
     #[test]

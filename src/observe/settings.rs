@@ -19,6 +19,9 @@ pub enum LogTarget {
 
 impl Default for AccessLogSettings {
     fn default() -> AccessLogSettings {
-        AccessLogSettings { to: LogTarget::Stdout, sample: 1.0 }
+        AccessLogSettings {
+            to: LogTarget::Stdout,
+            sample: 1.0,
+        }
     }
 }

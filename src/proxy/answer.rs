@@ -78,9 +78,13 @@ impl Problem {
             }
             Problem::BodyTimeout => "The request's body took too long to arrive.".into(),
             Problem::AddressRefused => "Your address may not use this.".into(),
-            Problem::RateLimited { .. } => "Too many requests. Try again after the time given in Retry-After.".into(),
+            Problem::RateLimited { .. } => {
+                "Too many requests. Try again after the time given in Retry-After.".into()
+            }
             Problem::ImageQuery(what) => format!("The image can't be made as asked: {what}."),
-            Problem::OnlyIfCached => "Not in the cache, and the request asked for nothing else.".into(),
+            Problem::OnlyIfCached => {
+                "Not in the cache, and the request asked for nothing else.".into()
+            }
             Problem::Upstream(Kind::NoServer) => "No server is available at the moment.".into(),
             Problem::Upstream(Kind::Timeout) => "The server behind this one took too long.".into(),
             Problem::Upstream(_) => "The server behind this one did not answer properly.".into(),
@@ -195,7 +199,12 @@ mod tests {
 
     #[test]
     fn retry_after_is_rounded_up() {
-        let after = |ms| Problem::RateLimited { retry_after: Duration::from_millis(ms) }.retry_after();
+        let after = |ms| {
+            Problem::RateLimited {
+                retry_after: Duration::from_millis(ms),
+            }
+            .retry_after()
+        };
         assert_eq!(after(1), Some(1));
         assert_eq!(after(1001), Some(2));
         assert_eq!(after(2000), Some(2));
@@ -205,7 +214,10 @@ mod tests {
     fn a_raw_answer_is_whole() {
         let text = Problem::HeadTooLarge.to_http1(&RequestId::new());
         let text = String::from_utf8(text).expect("text");
-        assert!(text.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"), "{text}");
+        assert!(
+            text.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"),
+            "{text}"
+        );
         let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
         assert!(head.contains(&format!("content-length: {}", body.len())));
         let problem: serde_json::Value = serde_json::from_str(body).expect("JSON");

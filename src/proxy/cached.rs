@@ -31,7 +31,9 @@ pub enum Answered {
 }
 
 pub fn unix_now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs())
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs())
 }
 
 /// The cached resource that a request asks for.
@@ -50,7 +52,10 @@ impl Resource {
         let route = ctx.routed().clone();
         let cache = route.cache.clone()?;
         let request = session.req_header();
-        let asked = Asked { method: &request.method, headers: &request.headers };
+        let asked = Asked {
+            method: &request.method,
+            headers: &request.headers,
+        };
         let bypass = if !may_look_up(&asked) {
             Some("method")
         } else if ctx.upgrade || CacheControl::parse(&request.headers).no_store {
@@ -64,9 +69,19 @@ impl Resource {
             return None;
         }
         let (path, query) = path_and_query(request.raw_path());
-        let key =
-            cache.keys.key(&route.pool.name, headers::host(request), path, query, &request.headers);
-        Some(Resource { route, cache, key, target: None })
+        let key = cache.keys.key(
+            &route.pool.name,
+            headers::host(request),
+            path,
+            query,
+            &request.headers,
+        );
+        Some(Resource {
+            route,
+            cache,
+            key,
+            target: None,
+        })
     }
 }
 
@@ -88,7 +103,8 @@ pub async fn answer(
         let now = unix_now();
         let request = session.req_header();
         let (key, stale) = match zone.find(resource.key.clone(), &request.headers, now) {
-            Found::Object { key, object } => match usable(&object.freshness, &request.headers, now) {
+            Found::Object { key, object } => match usable(&object.freshness, &request.headers, now)
+            {
                 Use::Fresh => return hit(session, ctx, resource, &object, now).await,
                 Use::StaleWhileRevalidate => {
                     refresh(edge, session, ctx, resource, key, &object)?;
@@ -116,7 +132,10 @@ pub async fn answer(
 
 fn pass(ctx: &mut Context, resource: &Resource, detail: &'static str) -> Answered {
     resource.cache.zone.metrics.misses.inc();
-    ctx.cache = Some(CacheStatus::Forwarded { why: "miss", detail: Some(detail) });
+    ctx.cache = Some(CacheStatus::Forwarded {
+        why: "miss",
+        detail: Some(detail),
+    });
     Answered::No
 }
 
@@ -129,7 +148,11 @@ async fn hit(
 ) -> pingora::Result<Answered> {
     let ttl = object.freshness.ttl(now);
     let metrics = &resource.cache.zone.metrics;
-    if ttl > 0 { metrics.hits.inc() } else { metrics.stale.inc() }
+    if ttl > 0 {
+        metrics.hits.inc()
+    } else {
+        metrics.stale.inc()
+    }
     ctx.cache = Some(CacheStatus::Hit { ttl });
     whole(session, ctx, object, now).await
 }
@@ -167,23 +190,40 @@ async fn miss(
     let now = unix_now();
     match opened {
         Opened::Head(head) if head.vary.is_empty() || ours(session, resource, &head) => {
-            if collapsed { zone.metrics.collapsed.inc() } else { zone.metrics.misses.inc() }
-            ctx.cache = Some(CacheStatus::Miss { collapsed, made: false });
+            if collapsed {
+                zone.metrics.collapsed.inc()
+            } else {
+                zone.metrics.misses.inc()
+            }
+            ctx.cache = Some(CacheStatus::Miss {
+                collapsed,
+                made: false,
+            });
             stream(session, ctx, &head, follower, now).await?;
         }
         Opened::Head(_) => return Ok(None),
         Opened::Object(object) => {
             ctx.cache = Some(match known {
                 Some(_) => CacheStatus::Revalidated { collapsed },
-                None => CacheStatus::Miss { collapsed, made: false },
+                None => CacheStatus::Miss {
+                    collapsed,
+                    made: false,
+                },
             });
-            if known.is_some() { zone.metrics.revalidated.inc() } else { zone.metrics.misses.inc() }
+            if known.is_some() {
+                zone.metrics.revalidated.inc()
+            } else {
+                zone.metrics.misses.inc()
+            }
             whole(session, ctx, &object, now).await?;
         }
         Opened::Mine(response) => {
             zone.metrics.misses.inc();
             let why = if known.is_some() { "stale" } else { "miss" };
-            ctx.cache = Some(CacheStatus::Forwarded { why, detail: Some("not-stored") });
+            ctx.cache = Some(CacheStatus::Forwarded {
+                why,
+                detail: Some("not-stored"),
+            });
             relay(session, ctx, response).await?;
         }
         Opened::NotShared => return Ok(Some(pass(ctx, resource, "not-stored"))),
@@ -223,7 +263,11 @@ async fn wait(follower: &mut Follower<Response>, route: &Route) -> Opened<Respon
 /// Whether what is being filled is the variant that this request asks for.
 fn ours(session: &Session, resource: &Resource, head: &Head) -> bool {
     let request = &session.req_header().headers;
-    resource.cache.zone.place(&resource.key, &head.vary, request) == head.key
+    resource
+        .cache
+        .zone
+        .place(&resource.key, &head.vary, request)
+        == head.key
 }
 
 async fn failed(
@@ -236,11 +280,16 @@ async fn failed(
 ) -> pingora::Result<()> {
     if let Some((object, true)) = stale {
         resource.cache.zone.metrics.stale.inc();
-        ctx.cache = Some(CacheStatus::StaleOnError { ttl: object.freshness.ttl(now) });
+        ctx.cache = Some(CacheStatus::StaleOnError {
+            ttl: object.freshness.ttl(now),
+        });
         whole(session, ctx, &object, now).await?;
         return Ok(());
     }
-    ctx.cache = Some(CacheStatus::Forwarded { why: "miss", detail: None });
+    ctx.cache = Some(CacheStatus::Forwarded {
+        why: "miss",
+        detail: None,
+    });
     ctx.error = Some(format!("{kind:?}"));
     answer::problem(session, ctx, &Problem::Upstream(kind)).await
 }
@@ -267,7 +316,9 @@ pub async fn whole(
     }
     session.write_response_header(head, bodiless).await?;
     if !bodiless {
-        session.write_response_body(Some(object.body.clone()), true).await?;
+        session
+            .write_response_body(Some(object.body.clone()), true)
+            .await?;
     }
     Ok(Answered::Yes)
 }
@@ -313,7 +364,10 @@ pub async fn relay(
     let mut head = Box::new(response.head().clone());
     head.set_version(Version::HTTP_11);
     headers::strip_from_server(&mut head, false);
-    if method == Method::GET && not_modified(&request.headers, &head.headers) && head.status == StatusCode::OK {
+    if method == Method::GET
+        && not_modified(&request.headers, &head.headers)
+        && head.status == StatusCode::OK
+    {
         head.set_status(StatusCode::NOT_MODIFIED)?;
         head.remove_header(&CONTENT_LENGTH);
         head.remove_header(&TRANSFER_ENCODING);
@@ -322,7 +376,10 @@ pub async fn relay(
     }
     headers::to_client(&mut head, ctx)?;
     let bodiless = method == Method::HEAD
-        || matches!(head.status, StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT);
+        || matches!(
+            head.status,
+            StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT
+        );
     session.write_response_header(head, bodiless).await?;
     if bodiless {
         return Ok(());
@@ -374,7 +431,15 @@ fn not_modified_head(
 ) -> pingora::Result<Box<ResponseHeader>> {
     use http::header::{CACHE_CONTROL, CONTENT_LOCATION, DATE, EXPIRES, LAST_MODIFIED, VARY};
     let mut kept = HeaderMap::with_capacity(12);
-    for name in [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, VARY] {
+    for name in [
+        CACHE_CONTROL,
+        CONTENT_LOCATION,
+        DATE,
+        ETAG,
+        EXPIRES,
+        LAST_MODIFIED,
+        VARY,
+    ] {
         for value in fields.get_all(&name) {
             kept.append(name.clone(), value.clone());
         }

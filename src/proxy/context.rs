@@ -40,14 +40,26 @@ pub struct Context {
 /// What the cache did for a request: `Cache-Status`, RFC 9211.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheStatus {
-    Hit { ttl: i64 },
+    Hit {
+        ttl: i64,
+    },
     /// Answered with what was stored because the origin failed.
-    StaleOnError { ttl: i64 },
-    Miss { collapsed: bool, made: bool },
+    StaleOnError {
+        ttl: i64,
+    },
+    Miss {
+        collapsed: bool,
+        made: bool,
+    },
     /// Stored, but the origin said that it still holds.
-    Revalidated { collapsed: bool },
+    Revalidated {
+        collapsed: bool,
+    },
     /// Went to the origin and was not stored.
-    Forwarded { why: &'static str, detail: Option<&'static str> },
+    Forwarded {
+        why: &'static str,
+        detail: Option<&'static str>,
+    },
 }
 
 impl Context {
@@ -76,7 +88,9 @@ impl Context {
 
     /// The route, in phases that only a routed request reaches.
     pub fn routed(&self) -> &Arc<Route> {
-        self.route.as_ref().expect("a phase after request_filter: the request has a route")
+        self.route
+            .as_ref()
+            .expect("a phase after request_filter: the request has a route")
     }
 }
 
@@ -91,7 +105,9 @@ impl CacheStatus {
     pub fn to_value(self) -> String {
         match self {
             CacheStatus::Hit { ttl } => format!("lakh; hit; ttl={ttl}"),
-            CacheStatus::StaleOnError { ttl } => format!("lakh; hit; ttl={ttl}; detail=stale-if-error"),
+            CacheStatus::StaleOnError { ttl } => {
+                format!("lakh; hit; ttl={ttl}; detail=stale-if-error")
+            }
             CacheStatus::Miss { collapsed, made } => {
                 let collapsed = if collapsed { "; collapsed" } else { "" };
                 let made = if made { "; detail=transformed" } else { "" };
@@ -102,7 +118,10 @@ impl CacheStatus {
                 format!("lakh; fwd=stale; fwd-status=304; stored{collapsed}")
             }
             CacheStatus::Forwarded { why, detail: None } => format!("lakh; fwd={why}"),
-            CacheStatus::Forwarded { why, detail: Some(detail) } => {
+            CacheStatus::Forwarded {
+                why,
+                detail: Some(detail),
+            } => {
                 format!("lakh; fwd={why}; detail={detail}")
             }
         }
@@ -188,9 +207,15 @@ mod tests {
     #[test]
     fn cache_status_is_as_rfc_9211_says() {
         assert_eq!(CacheStatus::Hit { ttl: 30 }.to_value(), "lakh; hit; ttl=30");
-        let miss = CacheStatus::Miss { collapsed: true, made: false };
+        let miss = CacheStatus::Miss {
+            collapsed: true,
+            made: false,
+        };
         assert_eq!(miss.to_value(), "lakh; fwd=miss; stored; collapsed");
-        let pass = CacheStatus::Forwarded { why: "miss", detail: Some("private") };
+        let pass = CacheStatus::Forwarded {
+            why: "miss",
+            detail: Some("private"),
+        };
         assert_eq!(pass.to_value(), "lakh; fwd=miss; detail=private");
     }
 }

@@ -76,7 +76,10 @@ impl Job {
     }
 
     fn asked(&self) -> Asked<'_> {
-        Asked { method: &http::Method::GET, headers: &self.client }
+        Asked {
+            method: &http::Method::GET,
+            headers: &self.client,
+        }
     }
 }
 
@@ -97,7 +100,10 @@ pub async fn run(job: Job) {
     }
     let asked_at = unix_now();
     let client = &job.edge.foundation.client;
-    match client.fetch(&job.route.pool, &job.request, None, job.route.timeout).await {
+    match client
+        .fetch(&job.route.pool, &job.request, None, job.route.timeout)
+        .await
+    {
         Ok(response) => settle(job, response, asked_at).await,
         Err(e) => fail(&job, &e),
     }
@@ -120,9 +126,18 @@ async fn settle(job: Job, response: Response, asked_at: u64) {
             return fail(&job, &Error::new(Kind::BadAnswer, head.status.as_str()));
         }
     }
-    let kept = storable(&job.asked(), head.status, &head.headers, &job.cache.ttl, asked_at, now);
+    let kept = storable(
+        &job.asked(),
+        head.status,
+        &head.headers,
+        &job.cache.ttl,
+        asked_at,
+        now,
+    );
     match kept {
-        Ok(_) if too_large(&head.headers, job.cache.zone.max_object()) => private(job, response, true),
+        Ok(_) if too_large(&head.headers, job.cache.zone.max_object()) => {
+            private(job, response, true)
+        }
         Ok(freshness) => store(job, response, freshness).await,
         // A failure is about this moment, not about what the URL names.
         Err(refused) => private(job, response, refused != Refused::Status),
@@ -134,14 +149,18 @@ fn may_hide_errors(stale: &Freshness, now: u64) -> bool {
 }
 
 fn too_large(headers: &HeaderMap, max_object: u64) -> bool {
-    let length = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     length.is_some_and(|length| length > max_object)
 }
 
 fn private(job: Job, response: Response, remember: bool) {
     job.cache.zone.metrics.fills_uncacheable.inc();
     if remember {
-        job.cache.zone.pass(job.filling.key().clone(), unix_now() + PASS_SECONDS);
+        job.cache
+            .zone
+            .pass(job.filling.key().clone(), unix_now() + PASS_SECONDS);
     }
     job.filling.open(Opening::Private(Some(response)));
 }
@@ -157,16 +176,35 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
             headers.append(name, value.clone());
         }
     }
-    let kept = storable(&job.asked(), stale.status, &headers, &job.cache.ttl, asked_at, now);
+    let kept = storable(
+        &job.asked(),
+        stale.status,
+        &headers,
+        &job.cache.ttl,
+        asked_at,
+        now,
+    );
     let (freshness, keep) = match kept {
         Ok(freshness) => (freshness, true),
         // It still answers those who wait, but is asked for again next time.
-        Err(_) => (Freshness { always_revalidate: true, ..stale.freshness }, false),
+        Err(_) => (
+            Freshness {
+                always_revalidate: true,
+                ..stale.freshness
+            },
+            false,
+        ),
     };
-    let object =
-        Arc::new(Object { status: stale.status, headers, body: stale.body.clone(), freshness });
+    let object = Arc::new(Object {
+        status: stale.status,
+        headers,
+        body: stale.body.clone(),
+        freshness,
+    });
     if keep {
-        job.cache.zone.store(job.filling.key().clone(), object.clone());
+        job.cache
+            .zone
+            .store(job.filling.key().clone(), object.clone());
     } else {
         job.cache.zone.invalidate(job.filling.key());
     }
@@ -180,7 +218,13 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
     let headers = end_to_end(response.head().headers.clone(), true);
     let vary = vary_names(&headers).unwrap_or_default();
     let key = zone.place(&job.key, &vary, &job.client);
-    let head = Head { status, headers: headers.clone(), freshness, key: key.clone(), vary };
+    let head = Head {
+        status,
+        headers: headers.clone(),
+        freshness,
+        key: key.clone(),
+        vary,
+    };
     job.filling.open(Opening::Head(head));
     loop {
         match response.chunk().await {
@@ -199,7 +243,15 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
     }
     job.filling.finish(|outcome| match outcome {
         Outcome::Body(body) => {
-            zone.store(key, Arc::new(Object { status, headers, body, freshness }));
+            zone.store(
+                key,
+                Arc::new(Object {
+                    status,
+                    headers,
+                    body,
+                    freshness,
+                }),
+            );
         }
         Outcome::TooLarge => zone.metrics.fills_uncacheable.inc(),
     });

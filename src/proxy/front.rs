@@ -33,17 +33,26 @@ pub struct Front {
 impl Front {
     /// `shutdown` turns true when the edge begins to drain.
     pub fn new(edge: Arc<Edge>, threads: usize, shutdown: ShutdownWatch) -> Front {
-        let conf = ServerConf { threads, max_retries: MAX_TRIES, ..ServerConf::default() };
+        let conf = ServerConf {
+            threads,
+            max_retries: MAX_TRIES,
+            ..ServerConf::default()
+        };
         let mut proxy = HttpProxy::new(Service(edge.clone()), Arc::new(conf));
         let mut options = HttpServerOptions::default();
         options.h2c = true;
         options.h2_idle_timeout = Some(H2_IDLE);
         proxy.server_options = Some(options);
         let mut h2 = H2Options::new();
-        h2.max_concurrent_streams(H2_STREAMS).max_header_list_size(H2_HEAD);
+        h2.max_concurrent_streams(H2_STREAMS)
+            .max_header_list_size(H2_HEAD);
         proxy.h2_options = Some(h2);
         proxy.handle_init_modules();
-        Front { edge, proxy: Arc::new(proxy), shutdown }
+        Front {
+            edge,
+            proxy: Arc::new(proxy),
+            shutdown,
+        }
     }
 
     /// Ends keep-alive connections that wait for a request.
@@ -52,10 +61,19 @@ impl Front {
     }
 
     /// Serves a connection to its end. `http2`: whether the listener speaks it.
-    pub async fn serve(self: Arc<Front>, io: TcpStream, peer: SocketAddr, place: Place, http2: bool) {
+    pub async fn serve(
+        self: Arc<Front>,
+        io: TcpStream,
+        peer: SocketAddr,
+        place: Place,
+        http2: bool,
+    ) {
         let connections = self.edge.foundation.metrics.connections.clone();
         connections.inc();
-        let _open = Open { connections, _place: place };
+        let _open = Open {
+            connections,
+            _place: place,
+        };
         let mut conn = Box::new(Conn::new(io, peer));
         loop {
             match self.begin(&mut conn).await {
@@ -89,7 +107,11 @@ impl Front {
             begun = conn.begin(&limits) => return begun,
             _ = shutdown.wait_for(|draining| *draining) => {}
         }
-        if conn.has_input() { conn.begin(&limits).await } else { Begun::Closed }
+        if conn.has_input() {
+            conn.begin(&limits).await
+        } else {
+            Begun::Closed
+        }
     }
 
     /// One request; gives the connection back when it can take another.
@@ -105,7 +127,12 @@ impl Front {
         session.set_write_timeout(Some(send_timeout));
         let reused = self.proxy.process_new_http(session, &self.shutdown).await?;
         let (stream, _) = reused.consume();
-        Some(stream.into_any().downcast().expect("Pingora gives back the stream that it was given"))
+        Some(
+            stream
+                .into_any()
+                .downcast()
+                .expect("Pingora gives back the stream that it was given"),
+        )
     }
 
     async fn refuse(&self, conn: Conn, begun: Begun) {
@@ -118,7 +145,8 @@ impl Front {
         self.edge.foundation.metrics.bad_requests.inc();
         tracing::debug!(peer = %conn.peer(), ?begun, "refused a head");
         let limit = self.edge.runtime.load().limits.send_timeout;
-        conn.refuse(&problem.to_http1(&RequestId::new()), limit).await;
+        conn.refuse(&problem.to_http1(&RequestId::new()), limit)
+            .await;
     }
 }
 

@@ -57,7 +57,11 @@ pub fn for_fetch(
     for name in &CONDITIONS {
         request.remove_header(name);
     }
-    for name in [http::header::CONTENT_LENGTH, http::header::TRANSFER_ENCODING, http::header::EXPECT] {
+    for name in [
+        http::header::CONTENT_LENGTH,
+        http::header::TRANSFER_ENCODING,
+        http::header::EXPECT,
+    ] {
         request.remove_header(&name);
     }
     to_server(&mut request, ctx)?;
@@ -136,8 +140,13 @@ fn strip_hop_by_hop(request: &mut RequestHeader, upgrade: bool) {
 fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let mut names = Vec::new();
     for line in headers.get_all(CONNECTION) {
-        for name in line.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii) {
-            let usual = name.eq_ignore_ascii_case(b"close") || name.eq_ignore_ascii_case(b"keep-alive");
+        for name in line
+            .as_bytes()
+            .split(|b| *b == b',')
+            .map(<[u8]>::trim_ascii)
+        {
+            let usual =
+                name.eq_ignore_ascii_case(b"close") || name.eq_ignore_ascii_case(b"keep-alive");
             if usual || name.is_empty() {
                 continue;
             }

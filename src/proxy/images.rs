@@ -46,7 +46,11 @@ pub async fn answer(
     };
     let source = source_of(resource, path, query, session);
     let rendition = source.key.derived(&plan.key());
-    let work = Work { images: images.clone(), plan, key: rendition };
+    let work = Work {
+        images: images.clone(),
+        plan,
+        key: rendition,
+    };
     respond(edge, session, ctx, source, work).await.map(Some)
 }
 
@@ -59,7 +63,9 @@ struct Work {
 
 /// Where the picture comes from: the same URL without what asks for a rendition.
 fn source_of(asked: &Resource, path: &[u8], query: Option<&str>, session: &Session) -> Resource {
-    let rest = query.map(Plan::without_parameters).filter(|rest| !rest.is_empty());
+    let rest = query
+        .map(Plan::without_parameters)
+        .filter(|rest| !rest.is_empty());
     let mut target = path.to_vec();
     if let Some(rest) = &rest {
         target.push(b'?');
@@ -93,7 +99,9 @@ async fn respond(
     if let Found::Object { object, .. } = zone.find(work.key.clone(), &HeaderMap::new(), now) {
         if usable(&object.freshness, &session.req_header().headers, now) == Use::Fresh {
             zone.metrics.hits.inc();
-            ctx.cache = Some(CacheStatus::Hit { ttl: object.freshness.ttl(now) });
+            ctx.cache = Some(CacheStatus::Hit {
+                ttl: object.freshness.ttl(now),
+            });
             return cached::whole(session, ctx, &object, now).await;
         }
     }
@@ -107,8 +115,15 @@ async fn respond(
     let collapsed = !follower.leads();
     match follower.opened().await {
         Opened::Object(object) => {
-            if collapsed { zone.metrics.collapsed.inc() } else { zone.metrics.misses.inc() }
-            ctx.cache = Some(CacheStatus::Miss { collapsed, made: true });
+            if collapsed {
+                zone.metrics.collapsed.inc()
+            } else {
+                zone.metrics.misses.inc()
+            }
+            ctx.cache = Some(CacheStatus::Miss {
+                collapsed,
+                made: true,
+            });
             cached::whole(session, ctx, &object, unix_now()).await
         }
         Opened::Failed(kind) => {
@@ -117,7 +132,10 @@ async fn respond(
             Ok(Answered::Yes)
         }
         Opened::Mine(original) => {
-            ctx.cache = Some(CacheStatus::Forwarded { why: "miss", detail: Some("not-stored") });
+            ctx.cache = Some(CacheStatus::Forwarded {
+                why: "miss",
+                detail: Some("not-stored"),
+            });
             cached::relay(session, ctx, original).await?;
             Ok(Answered::Yes)
         }
@@ -140,7 +158,9 @@ fn make(
     let max_source = work.images.settings.max_source;
     tokio::spawn(async move {
         let opening = match obtain.run(max_source).await {
-            Obtained::Object(original) => Opening::Object(rendition(&edge, &work, &original, &cache).await),
+            Obtained::Object(original) => {
+                Opening::Object(rendition(&edge, &work, &original, &cache).await)
+            }
             Obtained::Failed(kind) => Opening::Failed(kind),
             Obtained::NotShared(response) => Opening::Private(response),
         };
@@ -150,7 +170,12 @@ fn make(
 }
 
 /// The rendition, stored; or the original where none can be made of it.
-async fn rendition(edge: &Edge, work: &Work, original: &Arc<Object>, cache: &RouteCache) -> Arc<Object> {
+async fn rendition(
+    edge: &Edge,
+    work: &Work,
+    original: &Arc<Object>,
+    cache: &RouteCache,
+) -> Arc<Object> {
     if original.status != StatusCode::OK {
         return original.clone();
     }
@@ -180,7 +205,11 @@ async fn render(edge: &Edge, work: &Work, source: Bytes) -> Result<Rendition, &'
     let asked = Instant::now();
     let job = move || {
         let (waited, started) = (asked.elapsed(), Instant::now());
-        (transform(&source, &plan, &limits), waited, started.elapsed())
+        (
+            transform(&source, &plan, &limits),
+            waited,
+            started.elapsed(),
+        )
     };
     let metrics = &edge.foundation.metrics;
     let (made, waited, took) = work.images.pool.run(job).await.map_err(|e| match e {
@@ -204,12 +233,21 @@ async fn render(edge: &Edge, work: &Work, source: Bytes) -> Result<Rendition, &'
 /// As fresh as its source. The tag is of the bytes: equal renditions are equal everywhere.
 fn object_of(made: Rendition, work: &Work, original: &Object) -> Object {
     let mut headers = original.headers.clone();
-    for name in [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_DISPOSITION, LAST_MODIFIED, ACCEPT_RANGES] {
+    for name in [
+        CONTENT_LENGTH,
+        CONTENT_ENCODING,
+        CONTENT_DISPOSITION,
+        LAST_MODIFIED,
+        ACCEPT_RANGES,
+    ] {
         headers.remove(name);
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(made.content_type));
     let digest = Sha256::digest(&made.bytes);
-    let tag: String = digest[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+    let tag: String = digest[..12]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     headers.insert(
         ETAG,
         HeaderValue::try_from(format!("\"{tag}\"")).expect("hexadecimal digits in quotes"),
@@ -294,7 +332,10 @@ async fn collect(head: &Head, follower: &mut Follower<Response>, max_source: u64
 }
 
 fn accept(headers: &HeaderMap) -> Option<String> {
-    let mut lines = headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok());
+    let mut lines = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|v| v.to_str().ok());
     let first = lines.next()?.to_owned();
     Some(lines.fold(first, |joined, line| joined + "," + line))
 }

@@ -55,19 +55,28 @@ impl ProxyHttp for Service {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context::new(self.0.runtime.load_full(), self.0.foundation.metrics.clone())
+        Context::new(
+            self.0.runtime.load_full(),
+            self.0.foundation.metrics.clone(),
+        )
     }
 
     /// None: compression and the like are ours.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> pingora::Result<bool> {
+    async fn request_filter(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+    ) -> pingora::Result<bool> {
         identify(session, ctx);
         if let Err(refusal) = admit(session, ctx) {
             answer::problem(session, ctx, &refusal).await?;
             return Ok(true);
         }
-        let Some(resource) = Resource::of(session, ctx) else { return Ok(false) };
+        let Some(resource) = Resource::of(session, ctx) else {
+            return Ok(false);
+        };
         if let Some(images) = ctx.routed().images.clone() {
             let answered = images::answer(&self.0, session, ctx, &images, &resource).await?;
             if let Some(answered) = answered {
@@ -142,7 +151,8 @@ impl ProxyHttp for Service {
         }
         let switching = answer.status == StatusCode::SWITCHING_PROTOCOLS;
         if switching && !ctx.upgrade {
-            return Error::e_explain(ErrorType::InvalidHTTPHeader, "101 without being asked").map_err(|e| e.into_up());
+            return Error::e_explain(ErrorType::InvalidHTTPHeader, "101 without being asked")
+                .map_err(|e| e.into_up());
         }
         // The server's version is its own affair; we speak to this client. RFC 9110 §2.5.
         answer.set_version(Version::HTTP_11);
@@ -177,11 +187,21 @@ impl ProxyHttp for Service {
         e
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Context) -> FailToProxy {
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        e: &Error,
+        ctx: &mut Context,
+    ) -> FailToProxy {
         ctx.error.get_or_insert_with(|| e.to_string());
-        let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
+        let begun = session
+            .response_written()
+            .is_some_and(|head| !head.status.is_informational());
         let Some(problem) = problem_of(e, ctx).filter(|_| !begun) else {
-            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+            return FailToProxy {
+                error_code: 0,
+                can_reuse_downstream: false,
+            };
         };
         // What is left of the request's body is not read, so the connection can't be used again.
         session.set_keepalive(None);
@@ -209,11 +229,15 @@ impl ProxyHttp for Service {
     }
 
     async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Context) {
-        let status = session.response_written().map_or(0, |head| head.status.as_u16());
+        let status = session
+            .response_written()
+            .map_or(0, |head| head.status.as_u16());
         let took = ctx.started.elapsed();
         if let Some(route) = &ctx.route {
             // A client that left before it was answered is nobody's failure.
-            route.metrics.answered(if status == 0 { 499 } else { status });
+            route
+                .metrics
+                .answered(if status == 0 { 499 } else { status });
             route.metrics.duration.observe(took.as_secs_f64());
         }
         if ctx.runtime.access_log.wants(status, fastrand::f64) {
@@ -248,8 +272,14 @@ fn to_origin_form(request: &mut RequestHeader) {
     if request.version > Version::HTTP_11 {
         return;
     }
-    let Some(authority) = request.uri.authority().map(|a| a.as_str().to_owned()) else { return };
-    let target = request.uri.path_and_query().map_or("/", |t| t.as_str()).to_owned();
+    let Some(authority) = request.uri.authority().map(|a| a.as_str().to_owned()) else {
+        return;
+    };
+    let target = request
+        .uri
+        .path_and_query()
+        .map_or("/", |t| t.as_str())
+        .to_owned();
     // Both were parsed as parts of a URI, so they are valid.
     let _ = request.set_raw_path(target.as_bytes());
     let _ = request.insert_header(http::header::HOST, authority);
@@ -267,20 +297,33 @@ fn admit(session: &Session, ctx: &mut Context) -> Result<(), Problem> {
     if !route.addresses.admit(ctx.client) {
         return Err(Problem::AddressRefused);
     }
-    let asker = Asker { address: ctx.client, headers: &request.headers, route: route.index };
+    let asker = Asker {
+        address: ctx.client,
+        headers: &request.headers,
+        route: route.index,
+    };
     for limiter in &route.limiters {
         if let Verdict::Refuse { retry_after } = limiter.check(&asker) {
             return Err(Problem::RateLimited { retry_after });
         }
     }
-    let length = request.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+    let length = request
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: u64| length > route.body_size) {
-        return Err(Problem::BodyTooLarge { limit: route.body_size });
+        return Err(Problem::BodyTooLarge {
+            limit: route.body_size,
+        });
     }
     Ok(())
 }
 
-fn find_route<'a>(runtime: &'a Runtime, request: &RequestHeader, method: &Method) -> Option<&'a Arc<Route>> {
+fn find_route<'a>(
+    runtime: &'a Runtime,
+    request: &RequestHeader,
+    method: &Method,
+) -> Option<&'a Arc<Route>> {
     let (path, _) = path_and_query(request.raw_path());
     runtime.route(&Asked {
         host: headers::host(request),
@@ -293,7 +336,10 @@ fn find_route<'a>(runtime: &'a Runtime, request: &RequestHeader, method: &Method
 
 /// As HTTP/2 counts it: RFC 9113 §6.5.2.
 fn head_size(request: &RequestHeader) -> usize {
-    let fields = request.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 32);
+    let fields = request
+        .headers
+        .iter()
+        .map(|(n, v)| n.as_str().len() + v.len() + 32);
     request.raw_path().len() + fields.sum::<usize>()
 }
 
@@ -315,13 +361,21 @@ fn pick(session: &Session, ctx: &mut Context) -> pingora::Result<HttpPeer> {
         lease = pool.pick(&ctx.tried, ctx.preferred);
     }
     let Some(lease) = lease else {
-        let why = if ctx.failures > 0 { ErrorType::ConnectError } else { NO_SERVER };
+        let why = if ctx.failures > 0 {
+            ErrorType::ConnectError
+        } else {
+            NO_SERVER
+        };
         return Err(Error::explain(why, "no server left to try").into_up());
     };
     ctx.tried.add(&lease);
-    let remaining = route.timeout.map(|t| t.saturating_sub(ctx.started.elapsed()));
+    let remaining = route
+        .timeout
+        .map(|t| t.saturating_sub(ctx.started.elapsed()));
     if remaining.is_some_and(|r| r.is_zero()) {
-        return Err(Error::explain(ErrorType::ReadTimedout, "the route's timeout has passed").into_up());
+        return Err(
+            Error::explain(ErrorType::ReadTimedout, "the route's timeout has passed").into_up(),
+        );
     }
     let peer = peer(pool, &lease, remaining);
     ctx.lease = Some(lease);
@@ -341,7 +395,9 @@ fn may_try_again(ctx: &mut Context) -> bool {
 
 /// Names the server in the sticky cookie, when the client's names another or none.
 fn stick(answer: &mut ResponseHeader, ctx: &Context) -> pingora::Result<()> {
-    let (Some(sticky), Some(lease)) = (&ctx.routed().pool.sticky, &ctx.lease) else { return Ok(()) };
+    let (Some(sticky), Some(lease)) = (&ctx.routed().pool.sticky, &ctx.lease) else {
+        return Ok(());
+    };
     let id = lease.server().id;
     if sticky.needs_issue(ctx.preferred, id) {
         answer.append_header(SET_COOKIE, sticky.issue(id, SystemTime::now(), false))?;
@@ -355,24 +411,48 @@ fn forget(session: &Session, status: StatusCode, ctx: &Context) {
     if !invalidates(&request.method, status) {
         return;
     }
-    let Some(reads) = find_route(&ctx.runtime, request, &Method::GET) else { return };
+    let Some(reads) = find_route(&ctx.runtime, request, &Method::GET) else {
+        return;
+    };
     if let Some(cache) = &reads.cache {
         let (path, query) = path_and_query(request.raw_path());
         let host = headers::host(request);
-        cache.zone.invalidate(&cache.keys.key(&reads.pool.name, host, path, query, &request.headers));
+        cache.zone.invalidate(&cache.keys.key(
+            &reads.pool.name,
+            host,
+            path,
+            query,
+            &request.headers,
+        ));
     }
 }
 
 /// None: the client is gone, and nobody can be answered.
 fn problem_of(e: &Error, ctx: &Context) -> Option<Problem> {
     Some(match (e.etype(), e.esource()) {
-        (ErrorType::HTTPStatus(413), _) => Problem::BodyTooLarge { limit: ctx.routed().body_size },
+        (ErrorType::HTTPStatus(413), _) => Problem::BodyTooLarge {
+            limit: ctx.routed().body_size,
+        },
         (kind, _) if *kind == NO_SERVER => Problem::Upstream(Kind::NoServer),
         (ErrorType::ReadTimedout, ErrorSource::Downstream) => Problem::BodyTimeout,
-        (ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed | ErrorType::WriteTimedout, ErrorSource::Downstream) => return None,
+        (
+            ErrorType::WriteError
+            | ErrorType::ReadError
+            | ErrorType::ConnectionClosed
+            | ErrorType::WriteTimedout,
+            ErrorSource::Downstream,
+        ) => return None,
         (_, ErrorSource::Downstream) => Problem::Malformed("its body is not framed properly"),
-        (ErrorType::ReadTimedout | ErrorType::WriteTimedout, ErrorSource::Upstream) => Problem::Upstream(Kind::Timeout),
-        (ErrorType::ConnectTimedout | ErrorType::ConnectRefused | ErrorType::ConnectError | ErrorType::ConnectNoRoute, ErrorSource::Upstream) => Problem::Upstream(Kind::Connect),
+        (ErrorType::ReadTimedout | ErrorType::WriteTimedout, ErrorSource::Upstream) => {
+            Problem::Upstream(Kind::Timeout)
+        }
+        (
+            ErrorType::ConnectTimedout
+            | ErrorType::ConnectRefused
+            | ErrorType::ConnectError
+            | ErrorType::ConnectNoRoute,
+            ErrorSource::Upstream,
+        ) => Problem::Upstream(Kind::Connect),
         (_, ErrorSource::Upstream) => Problem::Upstream(Kind::BadAnswer),
         _ => Problem::Internal,
     })
@@ -381,7 +461,10 @@ fn problem_of(e: &Error, ctx: &Context) -> Option<Problem> {
 fn log(session: &Session, e: Option<&Error>, ctx: &Context, status: u16, took: Duration) {
     let request = session.req_header();
     let (path, _) = path_and_query(request.raw_path());
-    let server = ctx.lease.as_ref().map(|lease| lease.server().address.to_string());
+    let server = ctx
+        .lease
+        .as_ref()
+        .map(|lease| lease.server().address.to_string());
     let error = ctx.error.clone().or_else(|| e.map(|e| e.to_string()));
     ctx.runtime.access_log.write(&Line {
         time: SystemTime::now() - took,

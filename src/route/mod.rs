@@ -43,8 +43,11 @@ pub struct Asked<'a> {
 impl<T: Clone> Router<T> {
     /// `routes` in the order written.
     pub fn new(routes: impl IntoIterator<Item = (Match, T)>) -> Router<T> {
-        let mut router =
-            Router { exact: HashMap::new(), wildcard: HashMap::new(), any: Paths::new() };
+        let mut router = Router {
+            exact: HashMap::new(),
+            wildcard: HashMap::new(),
+            any: Paths::new(),
+        };
         for (matches, target) in routes {
             if matches.hosts.is_empty() {
                 router.any.add(&matches, target.clone());
@@ -81,7 +84,11 @@ impl<T: Clone> Router<T> {
         }
         let mut rest = host;
         while let Some((_, suffix)) = rest.split_once('.') {
-            if let Some(found) = self.wildcard.get(suffix).and_then(|paths| paths.find(asked)) {
+            if let Some(found) = self
+                .wildcard
+                .get(suffix)
+                .and_then(|paths| paths.find(asked))
+            {
                 return Some(found);
             }
             rest = suffix;
@@ -94,20 +101,29 @@ impl<T: Clone> Router<T> {
             Some(suffix) => (&mut self.wildcard, suffix),
             None => (&mut self.exact, host),
         };
-        table.entry(name.to_ascii_lowercase().into()).or_insert_with(Paths::new)
+        table
+            .entry(name.to_ascii_lowercase().into())
+            .or_insert_with(Paths::new)
     }
 
     fn for_each_path(&mut self, sort: impl Fn(&mut Vec<Candidate<T>>)) {
         let hosts = self.exact.values_mut().chain(self.wildcard.values_mut());
         for paths in hosts.chain(std::iter::once(&mut self.any)) {
-            paths.exact.values_mut().chain(paths.prefix.values_mut()).for_each(&sort);
+            paths
+                .exact
+                .values_mut()
+                .chain(paths.prefix.values_mut())
+                .for_each(&sort);
         }
     }
 }
 
 impl<T> Paths<T> {
     fn new() -> Paths<T> {
-        Paths { exact: HashMap::new(), prefix: HashMap::new() }
+        Paths {
+            exact: HashMap::new(),
+            prefix: HashMap::new(),
+        }
     }
 
     fn add(&mut self, matches: &Match, target: T) {
@@ -140,7 +156,10 @@ impl<T> Paths<T> {
 }
 
 fn first<'a, T>(candidates: &'a [Candidate<T>], asked: &Asked<'_>) -> Option<&'a T> {
-    candidates.iter().find(|c| c.admits(asked)).map(|c| &c.target)
+    candidates
+        .iter()
+        .find(|c| c.admits(asked))
+        .map(|c| &c.target)
 }
 
 impl<T> Candidate<T> {
@@ -151,7 +170,11 @@ impl<T> Candidate<T> {
     fn admits(&self, asked: &Asked<'_>) -> bool {
         (self.methods.is_empty() || self.methods.contains(asked.method))
             && self.headers.iter().all(|(name, value)| {
-                asked.headers.get_all(name).iter().any(|v| v.as_bytes() == value.as_bytes())
+                asked
+                    .headers
+                    .get_all(name)
+                    .iter()
+                    .any(|v| v.as_bytes() == value.as_bytes())
             })
     }
 }
@@ -184,7 +207,14 @@ mod tests {
 
     fn find<'a>(router: &'a Router<&'a str>, host: &str, path: &str) -> Option<&'a str> {
         let (method, headers) = (Method::GET, HeaderMap::new());
-        router.find(&Asked { host, path, method: &method, headers: &headers }).copied()
+        router
+            .find(&Asked {
+                host,
+                path,
+                method: &method,
+                headers: &headers,
+            })
+            .copied()
     }
 
     #[test]
@@ -201,7 +231,10 @@ mod tests {
         assert_eq!(find(&router, "other", "/photos/one"), Some("one photo"));
         assert_eq!(find(&router, "other", "/photos/one/two"), Some("photos"));
         assert_eq!(find(&router, "other", "/photos"), Some("everything"));
-        assert_eq!(find(&router, "A.Shop.Example:8080", "/photos/x"), Some("photos of a"));
+        assert_eq!(
+            find(&router, "A.Shop.Example:8080", "/photos/x"),
+            Some("photos of a")
+        );
         assert_eq!(find(&router, "a.shop.example", "/x"), Some("any shop"));
         assert_eq!(find(&router, "x.b.shop.example.", "/x"), Some("below b"));
         assert_eq!(find(&router, "shop.example", "/x"), Some("everything"));
@@ -217,18 +250,29 @@ mod tests {
 
     #[test]
     fn conditions_come_before_order_and_all_must_hold() {
-        let post = Match { methods: vec![Method::POST], ..route(&[], "/*") };
+        let post = Match {
+            methods: vec![Method::POST],
+            ..route(&[], "/*")
+        };
         let beta = Match {
             methods: vec![Method::POST],
             headers: vec![(http::HeaderName::from_static("x-beta"), "1".into())],
             ..route(&[], "/*")
         };
-        let router =
-            Router::new([(route(&[], "/*"), "plain"), (post, "post"), (beta, "beta post")]);
+        let router = Router::new([
+            (route(&[], "/*"), "plain"),
+            (post, "post"),
+            (beta, "beta post"),
+        ]);
         let ask = |method: Method, beta: Option<&'static str>| {
             let mut headers = HeaderMap::new();
             beta.map(|v| headers.insert("x-beta", http::HeaderValue::from_static(v)));
-            let asked = Asked { host: "h", path: "/", method: &method, headers: &headers };
+            let asked = Asked {
+                host: "h",
+                path: "/",
+                method: &method,
+                headers: &headers,
+            };
             router.find(&asked).copied()
         };
         assert_eq!(ask(Method::GET, Some("1")), Some("plain"));
@@ -239,7 +283,10 @@ mod tests {
 
     #[test]
     fn an_address_is_a_host_too() {
-        let router = Router::new([(route(&["::1"], "/*"), "six"), (route(&["1.2.3.4"], "/*"), "four")]);
+        let router = Router::new([
+            (route(&["::1"], "/*"), "six"),
+            (route(&["1.2.3.4"], "/*"), "four"),
+        ]);
         assert_eq!(find(&router, "[::1]:8080", "/"), Some("six"));
         assert_eq!(find(&router, "1.2.3.4:80", "/"), Some("four"));
     }

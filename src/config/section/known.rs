@@ -18,7 +18,7 @@ impl Section<'_> {
                 true => "the file".to_owned(),
                 false => self.path.clone(),
             };
-            let message = format!("{place} has no {key}; write {key}: {example}");
+            let message = format!("{place} has no `{key}`; write {key}: {example}");
             self.missing.push(Missing { key, message });
         }
     }
@@ -68,6 +68,12 @@ impl Section<'_> {
                 self.report.error(entry.key_span, message);
             }
         }
+    }
+
+    /// Reports `key` instead of reading it.
+    pub fn refuse(&mut self, key: &'static str, message: &str) {
+        self.settled.push(key);
+        self.error_at(self.key_span(key), key, message);
     }
 
     /// When the reader is through: keys that nobody asked for, and those that aren't there. A

@@ -90,7 +90,10 @@ impl<'a> Section<'a> {
             return default;
         };
         if self.is_empty(key) {
-            self.error(key, "nothing is in it; write at least one, or remove the key");
+            self.error(
+                key,
+                "nothing is in it; write at least one, or remove the key",
+            );
         }
         self.scalars(key, node, parse)
     }

@@ -96,7 +96,8 @@ impl<'a> Section<'a> {
                 self.report.error(entry.key_span, message);
             }
             None => {
-                let message = format!("{path}: there is no value here; write {write}, or remove it");
+                let message =
+                    format!("{path}: there is no value here; write {write}, or remove it");
                 self.report.error(node.span, message);
             }
         }

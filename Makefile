@@ -1,0 +1,56 @@
+# make run    build and serve on 127.0.0.1:8080
+# make test   everything that must be green
+# make bench  CPU per request beside nginx, HAProxy, Varnish and a bare pingora-proxy
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+BUILD_PACKAGES := cmake nasm pkg-config
+TEST_PACKAGES := $(BUILD_PACKAGES)
+BENCH_PACKAGES := $(BUILD_PACKAGES) wrk nginx-light haproxy varnish
+
+.PHONY: help run test lint unit edge configs build bench micro clean
+
+help:
+	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -3
+
+run:
+	@scripts/need $(BUILD_PACKAGES)
+	cargo build --release --workspace
+	@echo; echo "  http://127.0.0.1:8080/                               the application, through the edge"
+	@echo "  http://127.0.0.1:8080/api/v1/listings                its API, cached for seconds"
+	@echo "  http://127.0.0.1:9900/metrics                        what the edge tells Prometheus"; echo
+	@exec target/release/lakh run --config conf/dev.yaml
+
+# The order is from what fails fastest.
+test: lint build unit configs edge
+	@echo "make test: all green"
+
+lint:
+	@scripts/need $(TEST_PACKAGES)
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# The edge suite starts real processes, so both binaries must be there.
+build:
+	cargo build --workspace --locked
+
+unit:
+	cargo test --workspace --locked --lib --bins --test layers --test api
+
+configs:
+	cargo test --locked --test configs
+	@for file in conf/*.yaml conf/examples/*.yaml; do target/debug/lakh check --config $$file; done
+
+edge: build
+	cargo test --locked --test edge
+
+bench:
+	@scripts/need $(BENCH_PACKAGES)
+	cargo build --release --workspace
+	cargo build --release --manifest-path benches/bare-proxy/Cargo.toml --target-dir target/bare-proxy
+	cargo bench --bench micro
+	python3 benches/load/run.py
+
+clean:
+	cargo clean

@@ -1,0 +1,117 @@
+//! Who may register, and what a login must say.
+
+use super::fields::{Fields, Invalid};
+use serde::Serialize;
+use serde_json::Value;
+
+#[derive(Debug, Serialize)]
+pub struct User {
+    pub id: i64,
+    pub name: String,
+    pub email: String,
+}
+
+/// Not `Debug`: a password must not find its way into a log.
+pub struct Registration {
+    pub name: String,
+    pub email: String,
+    pub password: String,
+}
+
+pub struct Login {
+    pub email: String,
+    pub password: String,
+}
+
+impl Registration {
+    pub fn read(body: Value) -> Result<Self, Invalid> {
+        let mut fields = Fields::of(body)?;
+        let registration = Self {
+            name: fields.text("name", 1..=80),
+            email: email(&mut fields),
+            password: password(&mut fields, 8),
+        };
+        fields.finish(registration)
+    }
+}
+
+impl Login {
+    /// Says nothing about whether the password could ever have been chosen.
+    pub fn read(body: Value) -> Result<Self, Invalid> {
+        let mut fields = Fields::of(body)?;
+        let login = Self {
+            email: email(&mut fields),
+            password: password(&mut fields, 1),
+        };
+        fields.finish(login)
+    }
+}
+
+/// One spelling per address: lower case. Whether it exists, only a letter to it could tell.
+fn email(fields: &mut Fields) -> String {
+    let text = fields.text("email", 1..=254).to_lowercase();
+    let well_formed = text.split_once('@').is_some_and(|(local, domain)| {
+        !local.is_empty() && !domain.is_empty() && !domain.contains('@')
+    });
+    // Empty: already refused, and one fault per field is enough.
+    if text.is_empty()
+        || well_formed && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+    {
+        return text;
+    }
+    fields.fault("email", "must be an e-mail address")
+}
+
+/// Not trimmed: blanks may be part of it. The upper bound keeps hashing cheap.
+fn password(fields: &mut Fields, least: usize) -> String {
+    match fields.take("password") {
+        None => fields.fault("password", "is required"),
+        Some(Value::String(text)) if (least..=128).contains(&text.chars().count()) => text,
+        Some(_) => fields.fault(
+            "password",
+            format!("must be text of {least} to 128 characters"),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn faults(body: Value) -> Vec<(String, String)> {
+        let Err(Invalid(faults)) = Registration::read(body) else {
+            panic!("the registration should be refused");
+        };
+        faults
+            .into_iter()
+            .map(|fault| (fault.field, fault.detail))
+            .collect()
+    }
+
+    #[test]
+    fn an_address_is_kept_in_lower_case() {
+        let body = json!({"name": "Ada", "email": " Ada@Example.org ", "password": " 8 chars"});
+        let ada = Registration::read(body).ok().expect("a good registration");
+        assert_eq!(
+            (ada.email.as_str(), ada.password.as_str()),
+            ("ada@example.org", " 8 chars")
+        );
+    }
+
+    #[test]
+    fn every_fault_is_named_at_once_and_each_field_once() {
+        let found = faults(json!({"name": " ", "password": "short"}));
+        let fields: Vec<_> = found.iter().map(|(field, _)| field.as_str()).collect();
+        assert_eq!(fields, ["name", "email", "password"]);
+        assert_eq!(found[1].1, "is required");
+    }
+
+    #[test]
+    fn addresses_without_a_shape_are_refused() {
+        for email in ["ada", "@x", "ada@", "a@b@c", "a b@c", "a\u{0}@c"] {
+            let body = json!({"name": "Ada", "email": email, "password": "long enough"});
+            assert_eq!(faults(body).len(), 1, "{email:?}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The only place that turns an error into an answer: `application/problem+json`, RFC 9457.
+
+use crate::credentials::Crowded;
+use crate::domain::fields::{Fault, Invalid};
+use crate::log;
+use crate::store::Refused;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::json;
+use std::io;
+
+pub struct Problem {
+    status: StatusCode,
+    detail: String,
+    faults: Vec<Fault>,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [Fault],
+}
+
+impl Problem {
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            detail: detail.into(),
+            faults: Vec::new(),
+            header: None,
+        }
+    }
+
+    pub fn invalid(status: StatusCode, Invalid(faults): Invalid) -> Self {
+        let detail = format!(
+            "{} field(s) are not acceptable; see `errors`.",
+            faults.len()
+        );
+        Self {
+            faults,
+            ..Self::new(status, detail)
+        }
+    }
+
+    pub fn no_such(thing: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("There is no such {thing}."))
+    }
+
+    pub fn unauthorized(detail: &str) -> Self {
+        let challenge = (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        Self {
+            header: Some(challenge),
+            ..Self::new(StatusCode::UNAUTHORIZED, detail)
+        }
+    }
+
+    pub fn busy() -> Self {
+        let soon = (header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let detail = "Too much is going on at the moment; please try again.";
+        Self {
+            header: Some(soon),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        }
+    }
+
+    /// The reason is for the log; the client learns only that it is not to blame.
+    fn internal(reason: &dyn std::error::Error) -> Self {
+        log::error("internal_error", json!({ "reason": reason.to_string() }));
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Something went wrong here.",
+        )
+    }
+}
+
+pub async fn unknown_path(uri: Uri) -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        format!("There is nothing at {}.", uri.path()),
+    )
+}
+
+pub async fn wrong_method(method: Method) -> Problem {
+    let detail = format!("{method} is not possible here; `Allow` says what is.");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+}
+
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        Self::invalid(StatusCode::UNPROCESSABLE_ENTITY, invalid)
+    }
+}
+
+impl From<Crowded> for Problem {
+    fn from(_: Crowded) -> Self {
+        Self::busy()
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::PoolTimedOut => Self::busy(),
+            sqlx::Error::Database(database) if is_busy(database.code().as_deref()) => Self::busy(),
+            _ => Self::internal(&error),
+        }
+    }
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::TooLarge => Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "A photo may have at most 10 MiB (10485760 bytes).",
+            ),
+            Refused::Mislabelled => Self::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "The body is not in the format that Content-Type names.",
+            ),
+            Refused::BrokenOff => Self::new(StatusCode::BAD_REQUEST, "The body broke off."),
+            Refused::Failed(error) => Self::internal(&error),
+        }
+    }
+}
+
+/// SQLITE_BUSY is 5; extended codes keep it in their low byte.
+fn is_busy(code: Option<&str>) -> bool {
+    code.and_then(|code| code.parse::<u32>().ok())
+        .is_some_and(|code| code & 0xff == 5)
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        let about_fields = "urn:lakh-origin:problem:fields";
+        let document = Document {
+            r#type: if self.faults.is_empty() {
+                "about:blank"
+            } else {
+                about_fields
+            },
+            title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            errors: &self.faults,
+        };
+        let body = serde_json::to_vec(&document).expect("a problem has only text keys");
+        let headers = [
+            (header::CONTENT_TYPE, "application/problem+json"),
+            (header::CACHE_CONTROL, "no-store"),
+        ];
+        let mut response = (self.status, headers, body).into_response();
+        response.headers_mut().extend(self.header);
+        response
+    }
+}

@@ -1,0 +1,156 @@
+//! What a resource looks like at this moment: bytes, their validator, and how long they may be kept.
+//! RFC 9110 §8.8 and §13.
+
+use super::problem::Problem;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+
+pub const NO_STORE: &str = "no-store";
+
+pub struct Representation {
+    media_type: &'static str,
+    body: Vec<u8>,
+    etag: String,
+}
+
+impl Representation {
+    pub fn json(value: &impl Serialize) -> Self {
+        let body = serde_json::to_vec(value).expect("representations have only text keys");
+        Self::of("application/json", body)
+    }
+
+    pub fn html(page: String) -> Self {
+        Self::of("text/html; charset=utf-8", page.into_bytes())
+    }
+
+    fn of(media_type: &'static str, body: Vec<u8>) -> Self {
+        let etag = strong_etag(&body);
+        Self {
+            media_type,
+            body,
+            etag,
+        }
+    }
+
+    /// The answer to a read: nothing but the validator when the client has these very bytes.
+    pub fn answer(self, request: &HeaderMap, cache_control: &'static str) -> Response {
+        if names(
+            request,
+            &header::IF_NONE_MATCH,
+            &self.etag,
+            Comparison::Weak,
+        ) == Some(true)
+        {
+            let headers = [
+                (header::ETAG, self.etag.as_str()),
+                (header::CACHE_CONTROL, cache_control),
+            ];
+            return (StatusCode::NOT_MODIFIED, headers, Body::empty()).into_response();
+        }
+        self.written(StatusCode::OK, cache_control)
+    }
+
+    /// The answer to a write, which shows what it has led to.
+    pub fn written(self, status: StatusCode, cache_control: &'static str) -> Response {
+        let headers = [
+            (header::CONTENT_TYPE, self.media_type),
+            (header::ETAG, &self.etag),
+            (header::CACHE_CONTROL, cache_control),
+        ];
+        (status, headers, self.body).into_response()
+    }
+
+    /// Passes a write whose `If-Match` names these bytes, so that nobody's change is lost unseen.
+    pub fn expect_match(&self, request: &HeaderMap, required: bool) -> Result<(), Problem> {
+        match names(request, &header::IF_MATCH, &self.etag, Comparison::Strong) {
+            Some(true) => Ok(()),
+            None if !required => Ok(()),
+            Some(false) => Err(changed_meanwhile()),
+            None => Err(Problem::new(
+                StatusCode::PRECONDITION_REQUIRED,
+                "Send If-Match with the ETag that you have seen.",
+            )),
+        }
+    }
+}
+
+pub fn changed_meanwhile() -> Problem {
+    Problem::new(
+        StatusCode::PRECONDITION_FAILED,
+        "It has changed since; please look again.",
+    )
+}
+
+#[derive(Clone, Copy)]
+enum Comparison {
+    Weak,
+    Strong,
+}
+
+/// Whether a condition lists the validator; `None` without a condition.
+fn names(request: &HeaderMap, field: &HeaderName, etag: &str, by: Comparison) -> Option<bool> {
+    if !request.contains_key(field) {
+        return None;
+    }
+    let lines = request
+        .get_all(field)
+        .iter()
+        .filter_map(|line| line.to_str().ok());
+    let mut listed = lines.flat_map(|line| line.split(',')).map(str::trim);
+    Some(listed.any(|one| match by {
+        Comparison::Weak => one == "*" || one.strip_prefix("W/").unwrap_or(one) == etag,
+        Comparison::Strong => one == "*" || one == etag,
+    }))
+}
+
+/// From the bytes themselves, so that every process gives the same.
+fn strong_etag(body: &[u8]) -> String {
+    let mut etag = String::from("\"");
+    for byte in &Sha256::digest(body)[..12] {
+        write!(etag, "{byte:02x}").expect("text can always be appended to");
+    }
+    etag + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn page() -> Representation {
+        Representation::html("hello".into())
+    }
+
+    fn with(field: HeaderName, value: &str) -> HeaderMap {
+        let value = HeaderValue::from_str(value).expect("a header value");
+        HeaderMap::from_iter([(field, value)])
+    }
+
+    #[test]
+    fn a_read_compares_weakly() {
+        for condition in [page().etag, format!("\"x\", W/{}", page().etag), "*".into()] {
+            let answer = page().answer(&with(header::IF_NONE_MATCH, &condition), NO_STORE);
+            assert_eq!(answer.status(), StatusCode::NOT_MODIFIED, "{condition}");
+        }
+        let answer = page().answer(&with(header::IF_NONE_MATCH, "\"x\""), NO_STORE);
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn a_write_compares_strongly() {
+        let passes = |value: &str| {
+            page()
+                .expect_match(&with(header::IF_MATCH, value), true)
+                .is_ok()
+        };
+        assert!(passes(&page().etag));
+        assert!(passes("*"));
+        assert!(!passes(&format!("W/{}", page().etag)));
+        assert!(page().expect_match(&HeaderMap::new(), true).is_err());
+        assert!(page().expect_match(&HeaderMap::new(), false).is_ok());
+    }
+}

@@ -1,0 +1,224 @@
+//! Real processes on free ports and temporary folders, and a plain client to talk to them.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+use tempfile::TempDir;
+use ureq::{Agent, Body, SendBody, http};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Origin {
+    process: Child,
+    address: String,
+    data: Arc<TempDir>,
+    agent: Agent,
+}
+
+pub struct Reply {
+    pub status: u16,
+    pub body: Vec<u8>,
+    headers: http::HeaderMap,
+}
+
+impl Origin {
+    /// Alone, on a folder of its own, without demonstration data.
+    pub fn start() -> Self {
+        let data = Arc::new(tempfile::tempdir().expect("a temporary folder"));
+        let process = spawn(&data, &["--no-demo"]);
+        Self::listening(process, data)
+    }
+
+    /// All started before any of them listens, on one folder, with demonstration data.
+    pub fn start_together(count: usize) -> Vec<Self> {
+        let data = Arc::new(tempfile::tempdir().expect("a temporary folder"));
+        let processes: Vec<_> = (0..count).map(|_| spawn(&data, &[])).collect();
+        processes
+            .into_iter()
+            .map(|process| Self::listening(process, data.clone()))
+            .collect()
+    }
+
+    pub fn start_again(&mut self) {
+        let process = spawn(&self.data, &["--no-demo"]);
+        *self = Self::listening(process, self.data.clone());
+    }
+
+    /// The exit code after that signal; `None` when the signal itself was the end.
+    pub fn stop(&mut self, signal: &str) -> Option<i32> {
+        let process = self.process.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &process]).status();
+        assert!(sent.expect("kill runs").success());
+        self.process.wait().expect("our own child").code()
+    }
+
+    /// The log's `listening` line names the port; the rest of the log is read so that writing it
+    /// never blocks.
+    fn listening(mut process: Child, data: Arc<TempDir>) -> Self {
+        let mut log = BufReader::new(process.stderr.take().expect("standard error is piped"));
+        let address = loop {
+            let mut line = String::new();
+            assert!(
+                log.read_line(&mut line).expect("a log") > 0,
+                "it ended before listening"
+            );
+            let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+            if line["event"] == "listening" {
+                break line["address"].as_str().expect("an address").to_owned();
+            }
+            assert_ne!(line["level"], "error", "{line}");
+        };
+        thread::spawn(move || log.read_to_end(&mut Vec::new()));
+        let settings = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(PATIENCE));
+        Self {
+            process,
+            address,
+            data,
+            agent: settings.build().into(),
+        }
+    }
+
+    pub fn get(&self, path: &str) -> Reply {
+        self.call("GET", path, &[], b"")
+    }
+
+    pub fn post(&self, path: &str, token: Option<&str>, body: &Value) -> Reply {
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let mut headers = vec![("content-type", "application/json")];
+        headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
+        self.call("POST", path, &headers, body.to_string().as_bytes())
+    }
+
+    pub fn patch(&self, path: &str, token: &str, seen: Option<&str>, body: &Value) -> Reply {
+        let bearer = format!("Bearer {token}");
+        let mut headers = vec![
+            ("content-type", "application/json"),
+            ("authorization", &bearer),
+        ];
+        headers.extend(seen.map(|etag| ("if-match", etag)));
+        self.call("PATCH", path, &headers, body.to_string().as_bytes())
+    }
+
+    pub fn upload(&self, listing: &str, token: &str, media_type: &str, photo: &[u8]) -> Reply {
+        let bearer = format!("Bearer {token}");
+        let headers = [("content-type", media_type), ("authorization", &bearer)];
+        self.call("POST", &format!("{listing}/photos"), &headers, photo)
+    }
+
+    /// Without an announced length.
+    pub fn upload_chunked(
+        &self,
+        listing: &str,
+        token: &str,
+        media_type: &str,
+        photo: &[u8],
+    ) -> Reply {
+        let bearer = format!("Bearer {token}");
+        let headers = [("content-type", media_type), ("authorization", &bearer)];
+        self.send(
+            "POST",
+            &format!("{listing}/photos"),
+            &headers,
+            SendBody::from_owned_reader(std::io::Cursor::new(photo.to_vec())),
+        )
+    }
+
+    pub fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        let body = body.to_vec();
+        self.send(method, path, headers, body)
+    }
+
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl ureq::AsSendBody,
+    ) -> Reply {
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body).expect("a request");
+        let answer = self.agent.run(request);
+        answer
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+            .into()
+    }
+
+    pub fn photo_files(&self) -> usize {
+        fs::read_dir(self.data.path().join("photos"))
+            .expect("the photos' folder")
+            .count()
+    }
+
+    pub fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+            thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        // It may have been stopped already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn spawn(data: &TempDir, arguments: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_lakh-origin"))
+        .args(["--port", "0", "--data"])
+        .arg(data.path())
+        .args(arguments)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts")
+}
+
+impl Reply {
+    pub fn expect_status(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.text());
+        self
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
+    }
+}
+
+impl From<http::Response<Body>> for Reply {
+    fn from(answer: http::Response<Body>) -> Self {
+        let (head, body) = answer.into_parts();
+        let mut bytes = Vec::new();
+        body.into_reader()
+            .read_to_end(&mut bytes)
+            .expect("a whole body");
+        Self {
+            status: head.status.as_u16(),
+            body: bytes,
+            headers: head.headers,
+        }
+    }
+}

@@ -12,7 +12,7 @@ use std::{net::IpAddr, path::PathBuf};
 #[command(version)]
 pub struct Settings {
     /// Address to listen on
-    #[arg(long, env = "HOST", default_value = "127.0.0.1")]
+    #[arg(long, default_value = "127.0.0.1")]
     pub host: IpAddr,
 
     /// Port to listen on; 0 takes a free one, which the log names

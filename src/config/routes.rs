@@ -29,7 +29,6 @@ pub fn read(
 ) -> Option<RouteSettings> {
     s.unsupported(&["split_key", "auth", "cors"]);
     s.unsupported_but("compress", &["false"]);
-    s.misplaced(&["host", "path", "methods", "header"], "match");
     let name = s
         .required("name", "everything", check_name)
         .unwrap_or_default();
@@ -50,6 +49,7 @@ pub fn read(
         cache: s.section("cache", |s| cache(s, targets)),
         images: s.or("images", false, switch),
     };
+    s.misplaced(&["host", "path", "methods", "header"], "match");
     check_together(s, &route);
     Some(route)
 }

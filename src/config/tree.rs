@@ -232,6 +232,8 @@ fn syntax_message(error: &serde_saphyr::Error, line: &str) -> String {
     }
     let advice = if problem.contains("tabs") {
         "indent with spaces"
+    } else if problem.contains("unsupported tag") {
+        "remove it, or put the text in quotes"
     } else if problem.contains("unknown anchor") {
         "text that begins with `*` must be in quotes, like \"*.shop.example\""
     } else if problem.contains("unexpected character") {

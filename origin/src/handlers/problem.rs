@@ -14,7 +14,7 @@ pub struct Problem {
     status: StatusCode,
     detail: String,
     faults: Vec<Fault>,
-    header: Option<(HeaderName, HeaderValue)>,
+    header: Option<(HeaderName, &'static str)>,
 }
 
 #[derive(Serialize)]
@@ -53,7 +53,7 @@ impl Problem {
     }
 
     pub fn unauthorized(detail: &str) -> Self {
-        let challenge = (header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        let challenge = (header::WWW_AUTHENTICATE, "Bearer");
         Self {
             header: Some(challenge),
             ..Self::new(StatusCode::UNAUTHORIZED, detail)
@@ -61,7 +61,7 @@ impl Problem {
     }
 
     pub fn busy() -> Self {
-        let soon = (header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let soon = (header::RETRY_AFTER, "1");
         let detail = "Too much is going on at the moment; please try again.";
         Self {
             header: Some(soon),
@@ -163,7 +163,10 @@ impl IntoResponse for Problem {
             (header::CACHE_CONTROL, "no-store"),
         ];
         let mut response = (self.status, headers, body).into_response();
-        response.headers_mut().extend(self.header);
+        let header = self
+            .header
+            .map(|(name, value)| (name, HeaderValue::from_static(value)));
+        response.headers_mut().extend(header);
         response
     }
 }

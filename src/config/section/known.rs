@@ -56,7 +56,7 @@ impl Section<'_> {
         }
     }
 
-    /// Keys that are easily written here although they belong under `inner`.
+    /// Keys that are easily written here although they belong under `inner`, which has been read.
     pub fn misplaced(&mut self, keys: &[&'static str], inner: &str) {
         for key in keys {
             self.settled.push(key);
@@ -66,6 +66,7 @@ impl Section<'_> {
                     self.path
                 );
                 self.report.error(entry.key_span, message);
+                self.missing.retain(|missing| missing.key != inner);
             }
         }
     }

@@ -36,16 +36,16 @@ fn add_octave(seed: u32, (width, height): (f32, f32), strength: f32, y: f32, row
         strength * (above + (below - above) * blend)
     };
 
-    let (mut column, mut left, mut right) = (0, knot(0), knot(1));
-    let mut along = 0.0;
-    for value in row {
-        *value += left + (right - left) * smooth(along);
-        along += 1.0 / width;
-        while along >= 1.0 {
-            along -= 1.0;
-            column += 1;
-            (left, right) = (right, knot(column + 1));
+    // A cell at a time: within one, no pixel depends on the one before.
+    let (mut column, mut start, mut left) = (0, 0, knot(0));
+    while start < row.len() {
+        let right = knot(column + 1);
+        let end = (((column + 1) as f32 * width).ceil() as usize).min(row.len());
+        for (x, value) in (start..).zip(&mut row[start..end]) {
+            let along = x as f32 / width - column as f32;
+            *value += left + (right - left) * smooth(along);
         }
+        (column, start, left) = (column + 1, end, right);
     }
 }
 

@@ -209,23 +209,23 @@ impl Shape {
     /// To the edge; negative inside.
     fn distance(&self, (x, y): Point) -> f32 {
         match self {
-            Self::Disc { centre, radius } => (x - centre.0).hypot(y - centre.1) - radius,
+            Self::Disc { centre, radius } => length(x - centre.0, y - centre.1) - radius,
             Self::Ring {
                 centre,
                 radius,
                 width,
-            } => ((x - centre.0).hypot(y - centre.1) - radius).abs() - width / 2.0,
+            } => (length(x - centre.0, y - centre.1) - radius).abs() - width / 2.0,
             Self::Rod { from, to, radius } => {
                 let (dx, dy) = (to.0 - from.0, to.1 - from.1);
                 let along = ((x - from.0) * dx + (y - from.1) * dy) / (dx * dx + dy * dy);
                 let along = along.clamp(0.0, 1.0);
-                (x - from.0 - dx * along).hypot(y - from.1 - dy * along) - radius
+                length(x - from.0 - dx * along, y - from.1 - dy * along) - radius
             }
             Self::Polygon(corners) => {
                 let next = corners.iter().cycle().skip(1);
                 let sides = corners.iter().zip(next).map(|(a, b)| {
                     let (dx, dy) = (b.0 - a.0, b.1 - a.1);
-                    ((x - a.0) * dy - (y - a.1) * dx) / dx.hypot(dy)
+                    ((x - a.0) * dy - (y - a.1) * dx) / length(dx, dy)
                 });
                 sides.fold(f32::MIN, f32::max)
             }
@@ -264,14 +264,28 @@ fn develop(seed: u32, mut row: Row, planes: &mut [Vec<u8>; 4]) {
     row.noise.fill(0.0);
     add_grain(seed, row.y as u32, 0.035, &mut row.noise);
     let down = (row.y / f32::from(HEIGHT) - 0.5).powi(2);
-    for (x, (pixel, grain)) in row.pixels.iter().zip(&row.noise).enumerate() {
+    for (x, (pixel, grain)) in row.pixels.iter_mut().zip(&row.noise).enumerate() {
         let across = (x as f32 / f32::from(WIDTH) - 0.5).powi(2);
         let light = 1.06 - 0.5 * (across + down);
-        let [r, g, b] = pixel.map(|channel| ((channel * light + grain) * 255.0).clamp(0.0, 255.0));
-        planes[0].push((0.299 * r + 0.587 * g + 0.114 * b) as u8);
-        planes[1].push((128.0 - 0.168_74 * r - 0.331_26 * g + 0.5 * b) as u8);
-        planes[2].push((128.0 + 0.5 * r - 0.418_69 * g - 0.081_31 * b) as u8);
+        *pixel = pixel.map(|channel| ((channel * light + grain) * 255.0).clamp(0.0, 255.0));
     }
+    let weights = [
+        (0.0, [0.299, 0.587, 0.114]),
+        (128.0, [-0.168_74, -0.331_26, 0.5]),
+        (128.0, [0.5, -0.418_69, -0.081_31]),
+    ];
+    for (plane, (base, [r, g, b])) in planes.iter_mut().zip(weights) {
+        let values = row
+            .pixels
+            .iter()
+            .map(|p| (base + r * p[0] + g * p[1] + b * p[2]) as u8);
+        plane.extend(values);
+    }
+}
+
+/// Unlike `hypot`, inlined, and the same on every machine.
+fn length(x: f32, y: f32) -> f32 {
+    (x * x + y * y).sqrt()
 }
 
 fn blend(from: Colour, to: Colour, share: f32) -> Colour {

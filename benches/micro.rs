@@ -1,0 +1,142 @@
+//! What the pure parts of the hot path cost: route, key and look-up, limiter, server pick. Each at
+//! two sizes, because the promise is that the cost is flat.
+
+use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use http::{HeaderMap, Method, StatusCode};
+use lakh::cache::{CacheSettings, Freshness, Key, KeyRules, Object, Zone};
+use lakh::guard::{Asker, LimitKey, Limiters, Rate, RateLimitSettings};
+use lakh::observe::Metrics;
+use lakh::route::{Asked, Match, Router};
+use lakh::upstream::{Balance, Registry, RetrySettings, ServerSettings, Tried, UpstreamSettings};
+use std::hint::black_box;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+fn route(c: &mut Criterion) {
+    let mut group = c.benchmark_group("route");
+    for count in [10, 10_000] {
+        let routes = (0..count).map(|n| {
+            let hosts = vec![format!("host{}.example", n % 100)];
+            (Match { hosts, path: format!("/service{n}/*"), ..Match::default() }, n)
+        });
+        let router = Router::new(routes);
+        let (method, headers) = (Method::GET, HeaderMap::new());
+        let asked = Asked {
+            host: "host7.example:8080",
+            path: "/service7/items/42",
+            method: &method,
+            headers: &headers,
+        };
+        assert_eq!(router.find(&asked), Some(&7));
+        group.bench_function(BenchmarkId::from_parameter(count), |b| {
+            b.iter(|| router.find(black_box(&asked)));
+        });
+    }
+    group.finish();
+}
+
+fn key(rules: &KeyRules, n: usize) -> Key {
+    let path = format!("/items/{n}");
+    rules.key("app", "host7.example", path.as_bytes(), Some(b"size=2"), &HeaderMap::new())
+}
+
+fn cache(c: &mut Criterion) {
+    let mut group = c.benchmark_group("cache look-up");
+    for count in [1_000, 1_000_000] {
+        let settings =
+            CacheSettings { name: "z".into(), memory: 4 << 30, max_object: 1 << 20 };
+        let zone: Zone<()> = Zone::new(settings, Metrics::new().cache("z"));
+        let (rules, object) = (KeyRules::default(), Arc::new(object()));
+        (0..count).for_each(|n| zone.store(key(&rules, n), object.clone()));
+        let none = HeaderMap::new();
+        let mut n = 0;
+        group.bench_function(BenchmarkId::from_parameter(count), |b| {
+            b.iter_batched(
+                || {
+                    n = (n + 7919) % count;
+                    key(&rules, n)
+                },
+                |key| zone.find(key, &none, 5),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+fn object() -> Object {
+    Object {
+        status: StatusCode::OK,
+        headers: HeaderMap::new(),
+        body: vec![b'x'; 64].into(),
+        freshness: Freshness {
+            stored_at: 0,
+            initial_age: 0,
+            lifetime: 3600,
+            stale_while_revalidate: 0,
+            stale_if_error: 0,
+            always_revalidate: false,
+        },
+    }
+}
+
+fn limiter(c: &mut Criterion) {
+    let mut group = c.benchmark_group("limiter");
+    for keys in [10u32, 1_000_000] {
+        let settings = RateLimitSettings {
+            name: "l".into(),
+            key: LimitKey::ClientAddress,
+            rate: Rate { count: 1_000_000_000, per: Duration::from_secs(1) },
+            burst: 1_000_000_000,
+            dry_run: false,
+            max_keys: 2_000_000,
+        };
+        let metrics = Metrics::new();
+        let limiter = Limiters::default().build(&[settings], |name| metrics.limit(name)).remove(0);
+        let headers = HeaderMap::new();
+        let mut ask = |n: u32| {
+            let address = Ipv4Addr::from(n).into();
+            limiter.check(&Asker { address, headers: &headers, route: 0 })
+        };
+        (0..keys).for_each(|n| drop(ask(n)));
+        let mut n = 0;
+        group.bench_function(BenchmarkId::from_parameter(keys), |b| {
+            b.iter(|| {
+                n = (n + 7919) % keys;
+                ask(n)
+            });
+        });
+    }
+    group.finish();
+}
+
+fn pick(c: &mut Criterion) {
+    let mut group = c.benchmark_group("server pick");
+    for count in [3u16, 1_000] {
+        let server = |n| ServerSettings {
+            address: SocketAddr::from(([127, 0, 0, 1], 10_000 + n)),
+            weight: 1,
+        };
+        let settings = UpstreamSettings {
+            name: "app".into(),
+            balance: Balance::LeastConnections,
+            servers: (0..count).map(server).collect(),
+            spawn: None,
+            timeouts: Default::default(),
+            health_check: None,
+            retry: RetrySettings::default(),
+            sticky: None,
+        };
+        let registry = Registry::new(Arc::new(Metrics::new()));
+        let pool = registry.pools(&[settings]).expect("a pool").remove(0);
+        let none = Tried::default();
+        group.bench_function(BenchmarkId::from_parameter(count), |b| {
+            b.iter(|| pool.pick(black_box(&none), None));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, route, cache, limiter, pick);
+criterion_main!(benches);

@@ -1,0 +1,54 @@
+//! HTTP/2 with prior knowledge.
+
+use super::{Ask, PATIENCE, Reply};
+use bytes::Bytes;
+use std::net::SocketAddr;
+
+/// Sends the request on a connection of its own.
+#[track_caller]
+pub fn h2c(address: SocketAddr, ask: &Ask) -> Reply {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let whole = async { tokio::time::timeout(PATIENCE, exchange(address, ask)).await };
+    let reply = runtime.expect("an event loop").block_on(whole);
+    reply.expect("an answer in time").expect("a whole answer")
+}
+
+async fn exchange(address: SocketAddr, ask: &Ask) -> Result<Reply, h2::Error> {
+    let stream = tokio::net::TcpStream::connect(address).await.map_err(h2::Error::from_io)?;
+    let (client, connection) = h2::client::handshake(stream).await?;
+    tokio::spawn(connection);
+    let mut request = http::Request::builder()
+        .method(ask.method.as_str())
+        .uri(format!("http://{}{}", ask.host, ask.target));
+    for (name, value) in &ask.fields {
+        request = request.header(name, value);
+    }
+    let request = request.body(()).expect("a valid request");
+    let (answer, mut sending) = client.ready().await?.send_request(request, ask.body.is_empty())?;
+    for chunk in ask.body.chunks(16 << 10) {
+        sending.reserve_capacity(chunk.len());
+        while sending.capacity() < chunk.len() {
+            std::future::poll_fn(|cx| sending.poll_capacity(cx)).await.expect("an open stream")?;
+        }
+        sending.send_data(Bytes::copy_from_slice(chunk), false)?;
+    }
+    if !ask.body.is_empty() {
+        sending.send_data(Bytes::new(), true)?;
+    }
+    read(answer.await?).await
+}
+
+async fn read(answer: http::Response<h2::RecvStream>) -> Result<Reply, h2::Error> {
+    let (head, mut stream) = answer.into_parts();
+    let mut body = Vec::new();
+    while let Some(data) = stream.data().await {
+        let data = data?;
+        stream.flow_control().release_capacity(data.len())?;
+        body.extend_from_slice(&data);
+    }
+    let field = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let fields = head.headers.iter().map(field).collect();
+    Ok(Reply { status: head.status.as_u16(), fields, body })
+}

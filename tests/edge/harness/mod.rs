@@ -1,0 +1,62 @@
+//! What tests are written with: an edge, an origin, clients, and waiting.
+
+mod client;
+mod edge;
+mod h2c;
+mod origin;
+mod ports;
+
+pub use client::{Ask, Client, Reply, ask, get, head, post};
+pub use edge::{Edge, lakh};
+pub use h2c::h2c;
+pub use origin::{Answer, Gate, Origin, Seen, Step};
+pub use ports::{free_address, free_ports};
+
+use std::time::{Duration, Instant};
+
+/// The longest that anything may take before a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Waits until `holds`; fails with `what` when it never does.
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "never came true: {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// Does `work` on `n` threads at once and gives the results in order.
+pub fn at_once<T: Send>(n: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let together = std::sync::Barrier::new(n);
+    std::thread::scope(|scope| {
+        let (work, together) = (&work, &together);
+        let start = |i| {
+            scope.spawn(move || {
+                together.wait();
+                work(i)
+            })
+        };
+        let threads: Vec<_> = (0..n).map(start).collect();
+        let join = |t: std::thread::ScopedJoinHandle<'_, T>| t.join().expect("no thread panics");
+        threads.into_iter().map(join).collect()
+    })
+}
+
+/// Bytes that compress badly and repeat nowhere near; the same for the same `seed`.
+pub fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        bytes.extend_from_slice(&next());
+    }
+    bytes.truncate(len);
+    bytes
+}

@@ -1,0 +1,27 @@
+//! The edge as its users meet it: the real binary, real sockets, an origin that does as told.
+//!
+//! Each test starts an edge of its own on ports of its own, so all may run at once. Nothing here
+//! sleeps: every wait is for a condition, and ends with a failure when it takes too long.
+
+mod harness;
+
+mod proxy;
+mod routes;
+
+mod upstream;
+mod spawn;
+
+mod guard;
+
+mod cache;
+mod collapse;
+mod freshness;
+
+mod images;
+
+mod config;
+mod observe;
+mod stop;
+
+mod limits;
+mod malformed;

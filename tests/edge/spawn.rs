@@ -1,0 +1,147 @@
+//! Processes that the edge starts and watches itself.
+
+use crate::harness::{Client, Edge, eventually, get};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const POOL: &str = "
+process: {drain: 5s}
+access_log: {to: none}
+upstreams:
+  app:
+    spawn: {command: [$lakh_origin, --no-demo], instances: 3, first_port: $ports}
+    health_check: {path: /health, interval: 200ms}
+routes: [{name: all, match: {path: /*}, upstream: app}]
+";
+
+const REQUESTS: usize = 2000;
+const CLIENTS: usize = 32;
+
+fn start() -> Edge {
+    let edge = Edge::start(POOL, &[]);
+    edge.await_metric("lakh_spawn_running", 3.0);
+    edge.await_metric("lakh_upstream_up", 3.0);
+    edge
+}
+
+#[test]
+fn each_process_gets_a_port_and_a_share_of_the_requests() {
+    let edge = start();
+    let mut client = edge.connect();
+
+    for _ in 0..30 {
+        get("/api/v1/listings").on(&mut client).expect(200);
+    }
+
+    let mut ports: Vec<_> = edge.children().into_iter().map(|(_, port)| port).collect();
+    ports.sort();
+    assert_eq!(ports.len(), 3);
+    assert!(ports[0] > 0 && ports[0] + 1 == ports[1] && ports[1] + 1 == ports[2], "{ports:?}");
+    for port in ports {
+        let series = format!("lakh_upstream_requests_total{{server=\"127.0.0.1:{port}\"}}");
+        assert!(edge.metric(&series) >= 5.0, "{port} got its share");
+    }
+}
+
+#[test]
+fn no_request_fails_while_a_process_is_killed_and_it_is_started_again() {
+    let edge = start();
+    let before = edge.children();
+    let (victim, port) = before[1];
+    let answered = AtomicUsize::new(0);
+
+    let ask_many = |client: usize| {
+        let mut connection = Client::connect(edge.web);
+        let share = REQUESTS / CLIENTS + usize::from(client < REQUESTS % CLIENTS);
+        let failed = |_: &usize| {
+            let reply = get("/api/v1/listings?limit=5").try_on(&mut connection);
+            let failed = !reply.as_ref().is_ok_and(|reply| reply.status == 200);
+            if answered.fetch_add(1, Ordering::SeqCst) == REQUESTS / 4 {
+                kill(victim);
+            }
+            if failed {
+                eprintln!("failed: {reply:?}");
+                connection = Client::connect(edge.web);
+            }
+            failed
+        };
+        (0..share).filter(failed).count()
+    };
+    let failed: usize = crate::harness::at_once(CLIENTS, ask_many).into_iter().sum();
+
+    assert_eq!((answered.into_inner(), failed), (REQUESTS, 0));
+    edge.await_metric("lakh_spawn_restarts_total", 1.0);
+    edge.await_metric("lakh_spawn_running", 3.0);
+    edge.await_metric("lakh_upstream_up", 3.0);
+    let replaced = |(id, its_port): &(u32, u16)| *id != victim && *its_port == port;
+    eventually("another process has its port", || edge.children().iter().any(replaced));
+}
+
+#[test]
+fn no_process_is_left_when_the_edge_stops() {
+    let mut edge = start();
+    let children = edge.children();
+    assert_eq!(children.len(), 3);
+
+    edge.sigterm();
+
+    assert!(edge.await_exit().success());
+    assert!(children.iter().all(|(id, _)| !runs(*id)), "all have ended before the edge does");
+}
+
+#[test]
+fn no_process_is_left_when_the_edge_is_killed() {
+    let mut edge = start();
+    let children = edge.children();
+    assert_eq!(children.len(), 3);
+
+    edge.sigkill();
+    edge.await_exit();
+
+    eventually("none of them runs", || children.iter().all(|(id, _)| !runs(*id)));
+}
+
+#[test]
+fn a_reload_leaves_processes_alone_and_stops_those_that_are_no_longer_wanted() {
+    let edge = start();
+    let before = edge.children();
+
+    edge.reload(&POOL.replace("routes: [{name: all", "routes: [{name: renamed"));
+    assert_eq!(edge.children(), before);
+
+    edge.reload(&POOL.replace("instances: 3", "instances: 2"));
+    eventually("the third has ended", || edge.children().len() == 2);
+    assert!(edge.children().iter().all(|child| before.contains(child)), "the others are the same");
+    get("/health").send(&edge).expect(200);
+}
+
+#[test]
+fn a_command_that_ends_at_once_is_not_started_in_a_hot_loop() {
+    let edge = Edge::start(
+        "
+upstreams: {app: {spawn: {command: [/bin/sh, -c, 'echo started >> $dir/starts; exit 1'], instances: 1, first_port: $ports}}}
+routes: [{name: all, match: {path: /*}, upstream: app}]
+",
+        &[],
+    );
+    let started = std::time::Instant::now();
+    edge.await_metric("lakh_spawn_restarts_total", 3.0);
+
+    // Without a pause between them a thousand starts take a second.
+    assert!(started.elapsed() > std::time::Duration::from_millis(200), "{:?}", started.elapsed());
+    let starts = std::fs::read_to_string(edge.dir.join("starts")).expect("it was started");
+    assert!(starts.lines().count() <= 10, "{starts}");
+    let reply = get("/").send(&edge);
+    assert!(matches!(reply.status, 502 | 503), "{reply:?}");
+}
+
+fn kill(id: u32) {
+    let id = i32::try_from(id).expect("a process id");
+    // SAFETY: a process that the edge, our child, has started and not yet waited for.
+    assert_eq!(unsafe { libc::kill(id, libc::SIGKILL) }, 0, "it runs");
+}
+
+/// A zombie has ended.
+fn runs(id: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+}

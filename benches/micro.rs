@@ -18,7 +18,14 @@ fn route(c: &mut Criterion) {
     for count in [10, 10_000] {
         let routes = (0..count).map(|n| {
             let hosts = vec![format!("host{}.example", n % 100)];
-            (Match { hosts, path: format!("/service{n}/*"), ..Match::default() }, n)
+            (
+                Match {
+                    hosts,
+                    path: format!("/service{n}/*"),
+                    ..Match::default()
+                },
+                n,
+            )
         });
         let router = Router::new(routes);
         let (method, headers) = (Method::GET, HeaderMap::new());
@@ -38,14 +45,23 @@ fn route(c: &mut Criterion) {
 
 fn key(rules: &KeyRules, n: usize) -> Key {
     let path = format!("/items/{n}");
-    rules.key("app", "host7.example", path.as_bytes(), Some(b"size=2"), &HeaderMap::new())
+    rules.key(
+        "app",
+        "host7.example",
+        path.as_bytes(),
+        Some(b"size=2"),
+        &HeaderMap::new(),
+    )
 }
 
 fn cache(c: &mut Criterion) {
     let mut group = c.benchmark_group("cache look-up");
     for count in [1_000, 1_000_000] {
-        let settings =
-            CacheSettings { name: "z".into(), memory: 4 << 30, max_object: 1 << 20 };
+        let settings = CacheSettings {
+            name: "z".into(),
+            memory: 4 << 30,
+            max_object: 1 << 20,
+        };
         let zone: Zone<()> = Zone::new(settings, Metrics::new().cache("z"));
         let (rules, object) = (KeyRules::default(), Arc::new(object()));
         (0..count).for_each(|n| zone.store(key(&rules, n), object.clone()));
@@ -87,17 +103,26 @@ fn limiter(c: &mut Criterion) {
         let settings = RateLimitSettings {
             name: "l".into(),
             key: LimitKey::ClientAddress,
-            rate: Rate { count: 1_000_000_000, per: Duration::from_secs(1) },
+            rate: Rate {
+                count: 1_000_000_000,
+                per: Duration::from_secs(1),
+            },
             burst: 1_000_000_000,
             dry_run: false,
             max_keys: 2_000_000,
         };
         let metrics = Metrics::new();
-        let limiter = Limiters::default().build(&[settings], |name| metrics.limit(name)).remove(0);
+        let limiter = Limiters::default()
+            .build(&[settings], |name| metrics.limit(name))
+            .remove(0);
         let headers = HeaderMap::new();
         let mut ask = |n: u32| {
             let address = Ipv4Addr::from(n).into();
-            limiter.check(&Asker { address, headers: &headers, route: 0 })
+            limiter.check(&Asker {
+                address,
+                headers: &headers,
+                route: 0,
+            })
         };
         (0..keys).for_each(|n| drop(ask(n)));
         let mut n = 0;

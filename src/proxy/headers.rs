@@ -11,8 +11,15 @@ pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Beside Connection and what it names. RFC 9110 §7.6.1.
+static HOP_BY_HOP: [HeaderName; 5] = [
+    UPGRADE,
+    TE,
+    TRAILER,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
 
 const VIA_LAKH: HeaderValue = HeaderValue::from_static("1.1 lakh");
 
@@ -92,28 +99,20 @@ pub fn to_client(answer: &mut ResponseHeader, ctx: &Context) -> pingora::Result<
 
 /// Fields that were between the server and us only. `switching`: a 101 keeps its Upgrade.
 pub fn strip_from_server(answer: &mut ResponseHeader, switching: bool) {
-    for name in listed_in_connection(&answer.headers) {
-        if !(switching && name == UPGRADE) && name != http::header::TRANSFER_ENCODING {
-            answer.remove_header(&name);
-        }
-    }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, TRAILER] {
+    for name in of_the_connection(&answer.headers, switching) {
         answer.remove_header(&name);
-    }
-    if !switching {
-        answer.remove_header(&CONNECTION);
-        answer.remove_header(&UPGRADE);
     }
 }
 
 /// The host that the request is for: the target's authority before the Host field (RFC 9112 §3.2.2).
 pub fn host(request: &RequestHeader) -> &str {
-    request
-        .uri
-        .authority()
-        .map(|a| a.as_str())
+    host_of_target(request)
         .or_else(|| request.headers.get(HOST).and_then(|v| v.to_str().ok()))
         .unwrap_or("")
+}
+
+fn host_of_target(request: &RequestHeader) -> Option<&str> {
+    request.uri.authority().map(|a| a.as_str())
 }
 
 pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
@@ -121,47 +120,47 @@ pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 }
 
 fn strip_hop_by_hop(request: &mut RequestHeader, upgrade: bool) {
-    for name in listed_in_connection(&request.headers) {
-        if !(upgrade && name == UPGRADE) && name != http::header::TRANSFER_ENCODING {
-            request.remove_header(&name);
-        }
-    }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRAILER] {
+    for name in of_the_connection(&request.headers, upgrade) {
         request.remove_header(&name);
-    }
-    if !upgrade {
-        request.remove_header(&CONNECTION);
-        request.remove_header(&UPGRADE);
     }
 }
 
-/// The fields that Connection names. Host and the like may be named too, by mistake or malice;
-/// they are not the connection's, and stay.
-fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+/// The fields that are the connection's, not the message's: those that Connection names, and those
+/// that older software sends without naming them. One pass over what is there, because most
+/// messages have none and looking each one up costs a hash. `switching`: Connection and Upgrade
+/// stay. Transfer-Encoding stays too: Pingora frames the body by it.
+fn of_the_connection(headers: &HeaderMap, switching: bool) -> Vec<HeaderName> {
     let mut names = Vec::new();
-    for line in headers.get_all(CONNECTION) {
-        for name in line
-            .as_bytes()
-            .split(|b| *b == b',')
-            .map(<[u8]>::trim_ascii)
-        {
-            let usual =
-                name.eq_ignore_ascii_case(b"close") || name.eq_ignore_ascii_case(b"keep-alive");
-            if usual || name.is_empty() {
-                continue;
-            }
-            match HeaderName::from_bytes(name) {
-                Ok(name) if !END_TO_END.contains(&name) => names.push(name),
-                _ => {}
-            }
+    for (name, value) in headers {
+        if *name == CONNECTION {
+            names.extend(named_by(value));
+            names.push(CONNECTION);
+        } else if HOP_BY_HOP.contains(name) {
+            names.push(name.clone());
         }
     }
+    names.retain(|name| !(switching && [CONNECTION, UPGRADE].contains(name)));
     names
 }
 
+/// Host and the like may be named too, by mistake or malice; they are not the connection's.
+fn named_by(connection: &HeaderValue) -> impl Iterator<Item = HeaderName> + '_ {
+    let options = connection
+        .as_bytes()
+        .split(|b| *b == b',')
+        .map(<[u8]>::trim_ascii);
+    options
+        .filter(|option| {
+            !option.eq_ignore_ascii_case(b"close") && !option.eq_ignore_ascii_case(b"keep-alive")
+        })
+        .filter_map(|option| HeaderName::from_bytes(option).ok())
+        .filter(|name| !END_TO_END.contains(name))
+}
+
 /// Taking these away would change what the message means. RFC 9110 §7.6.1.
-const END_TO_END: [HeaderName; 6] = [
+const END_TO_END: [HeaderName; 7] = [
     HOST,
+    http::header::TRANSFER_ENCODING,
     http::header::CONTENT_LENGTH,
     http::header::CONTENT_TYPE,
     http::header::CACHE_CONTROL,
@@ -192,8 +191,12 @@ fn forwarded(request: &mut RequestHeader, ctx: &Context) -> pingora::Result<()> 
         request.insert_header(X_FORWARDED_PROTO, "http")?;
     }
     if !ctx.peer_is_trusted || !request.headers.contains_key(X_FORWARDED_HOST) {
-        let host = host(request).to_owned();
-        request.insert_header(X_FORWARDED_HOST, host)?;
+        // Not copied: a field's value is shared.
+        let host = request.headers.get(HOST).cloned();
+        let host = host.or_else(|| HeaderValue::from_str(host_of_target(request)?).ok());
+        if let Some(host) = host {
+            request.insert_header(X_FORWARDED_HOST, host)?;
+        }
     }
     Ok(())
 }

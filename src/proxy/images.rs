@@ -96,14 +96,14 @@ async fn respond(
 ) -> pingora::Result<Answered> {
     let zone = source.cache.zone.clone();
     let now = unix_now();
-    if let Found::Object { object, .. } = zone.find(work.key.clone(), &HeaderMap::new(), now) {
-        if usable(&object.freshness, &session.req_header().headers, now) == Use::Fresh {
-            zone.metrics.hits.inc();
-            ctx.cache = Some(CacheStatus::Hit {
-                ttl: object.freshness.ttl(now),
-            });
-            return cached::whole(session, ctx, &object, now).await;
-        }
+    if let Found::Object { object, .. } = zone.find(work.key.clone(), &HeaderMap::new(), now)
+        && usable(&object.freshness, &session.req_header().headers, now) == Use::Fresh
+    {
+        zone.metrics.hits.inc();
+        ctx.cache = Some(CacheStatus::Hit {
+            ttl: object.freshness.ttl(now),
+        });
+        return cached::whole(session, ctx, &object, now).await;
     }
     let mut follower = match zone.fills.join(&work.key) {
         Joined::Follows(follower) => follower,

@@ -24,11 +24,11 @@ pub struct Client {
 
 /// An answer whose head has come.
 pub struct Response {
-    head: ResponseHeader,
+    head: Box<ResponseHeader>,
     /// None once the body has been read to its end.
-    session: Option<HttpSession>,
+    session: Option<Box<HttpSession>>,
     connector: Arc<Connector>,
-    peer: HttpPeer,
+    peer: Box<HttpPeer>,
     lease: Lease,
 }
 
@@ -96,9 +96,9 @@ impl Client {
         request: &RequestHeader,
         remaining: Option<Duration>,
     ) -> Result<Response, Error> {
-        let peer = peer(pool, &lease, remaining);
+        let peer = Box::new(peer(pool, &lease, remaining));
         loop {
-            let (session, reused) = self.connector.get_http_session(&peer).await.map_err(|e| {
+            let (session, reused) = self.connector.get_http_session(&*peer).await.map_err(|e| {
                 lease.failed();
                 // Nobody listens there. Other errors may be ours: no port, no file, no time.
                 if *e.etype() == ErrorType::ConnectRefused {
@@ -111,7 +111,7 @@ impl Client {
                     let connector = self.connector.clone();
                     return Ok(Response {
                         head,
-                        session: Some(session),
+                        session: Some(Box::new(session)),
                         connector,
                         peer,
                         lease,
@@ -133,7 +133,7 @@ async fn exchange(
     mut session: HttpSession,
     request: &RequestHeader,
     peer: &HttpPeer,
-) -> pingora::Result<(ResponseHeader, HttpSession)> {
+) -> pingora::Result<(Box<ResponseHeader>, HttpSession)> {
     session.set_read_timeout(peer.options.read_timeout);
     session.set_write_timeout(peer.options.write_timeout);
     session
@@ -154,7 +154,7 @@ async fn exchange(
         if head.status.is_informational() {
             continue;
         }
-        let head = head.clone();
+        let head = Box::new(head.clone());
         if let HttpSession::H1(h1) = &mut session {
             h1.respect_keepalive();
         }
@@ -198,7 +198,7 @@ impl Response {
         if let Some(session) = self.session.take() {
             let idle = self.peer.options.idle_timeout;
             self.connector
-                .release_http_session(session, &self.peer, idle)
+                .release_http_session(*session, &*self.peer, idle)
                 .await;
         }
     }

@@ -1,0 +1,203 @@
+//! What becomes of a stored answer when it is no longer fresh.
+//!
+//! No test waits for time to pass: the origin says that an answer was old when it was sent.
+
+use crate::harness::{Answer, Edge, Gate, Origin, Seen, Step, eventually, get};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const CACHED: &str = "
+upstreams: {app: {servers: [$0], retry: {attempts: 1}}}
+caches: {pages: {memory: 64MiB, max_object: 1MiB}}
+routes: [{name: all, match: {path: /*}, upstream: app, cache: {in: pages}}]
+";
+
+/// Stored, and stale at once.
+fn stale(more: &str, body: &str) -> Answer {
+    let control = format!("max-age=10{more}");
+    Answer::of(200, &[("cache-control", &control), ("age", "20"), ("etag", "\"v1\"")], body)
+}
+
+/// `first` for the first request, `then` for those after it.
+fn in_turn(
+    first: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    then: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+) -> Origin {
+    let asked = Arc::new(AtomicUsize::new(0));
+    Origin::start(move |seen| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => first(seen),
+        _ => then(seen),
+    })
+}
+
+#[test]
+fn what_is_stale_is_asked_for_by_its_validators() {
+    let changed = ("last-modified", "Wed, 01 Jan 2025 10:00:00 GMT");
+    let origin = in_turn(
+        move |_| {
+            let fields = [("cache-control", "max-age=10"), ("age", "20"), ("etag", "\"v1\""), changed, ("x-n", "1")];
+            Answer::of(200, &fields, "hello")
+        },
+        |_| Answer::of(304, &[("cache-control", "max-age=60"), ("etag", "\"v1\""), ("x-n", "2")], ""),
+    );
+    let edge = Edge::start(CACHED, &[&origin]);
+
+    get("/").send(&edge).expect(200);
+    let revalidated = get("/").send(&edge).expect(200);
+    let hit = get("/").send(&edge).expect(200);
+
+    let asked = &origin.seen()[1];
+    assert_eq!(asked.the("if-none-match"), "\"v1\"");
+    assert_eq!(asked.the("if-modified-since"), changed.1);
+    assert!(revalidated.cache_status().starts_with("fwd=stale"), "{revalidated:?}");
+    assert!(revalidated.cache_status().contains("fwd-status=304"), "{revalidated:?}");
+    assert!(hit.is_hit());
+    assert_eq!(origin.count(), 2);
+    for reply in [&revalidated, &hit] {
+        assert_eq!(reply.text(), "hello");
+        assert_eq!(reply.the("x-n"), "2", "304 brings the fields up to date");
+        assert!(reply.the("age").parse::<u64>().expect("seconds") < 10);
+    }
+    assert_eq!(edge.metric(r#"lakh_cache_requests_total{result="revalidated"}"#), 1.0);
+}
+
+#[test]
+fn what_has_changed_is_replaced() {
+    let origin = in_turn(
+        |_| stale("", "old"),
+        |_| Answer::of(200, &[("cache-control", "max-age=60"), ("etag", "\"v2\"")], "new"),
+    );
+    let edge = Edge::start(CACHED, &[&origin]);
+
+    assert_eq!(get("/").send(&edge).text(), "old");
+    assert_eq!(get("/").send(&edge).text(), "new");
+    let hit = get("/").send(&edge);
+    assert!(hit.is_hit() && hit.text() == "new", "{hit:?}");
+}
+
+#[test]
+fn no_cache_is_stored_and_always_asked_about() {
+    let origin = in_turn(
+        |_| Answer::of(200, &[("cache-control", "no-cache"), ("etag", "\"v1\"")], "hello"),
+        |seen| {
+            assert_eq!(seen.the("if-none-match"), "\"v1\"");
+            Answer::of(304, &[("cache-control", "no-cache"), ("etag", "\"v1\"")], "")
+        },
+    );
+    let edge = Edge::start(CACHED, &[&origin]);
+
+    for n in 1..=3 {
+        assert_eq!(get("/").send(&edge).expect(200).text(), "hello");
+        assert_eq!(origin.count(), n);
+    }
+}
+
+#[test]
+fn a_client_may_ask_for_something_fresher() {
+    let origin = Origin::start(|_| Answer::of(200, &[("cache-control", "max-age=60"), ("age", "20")], "hello"));
+    let edge = Edge::start(CACHED, &[&origin]);
+    get("/").send(&edge).expect(200);
+
+    for (control, hit) in [
+        ("max-age=30", true),
+        ("max-age=10", false),
+        ("no-cache", false),
+        ("max-age=0", false),
+        ("min-fresh=10", true),
+        ("min-fresh=50", false),
+    ] {
+        assert_eq!(get("/").with("cache-control", control).send(&edge).is_hit(), hit, "{control}");
+    }
+    assert!(!get("/").with("pragma", "no-cache").send(&edge).is_hit());
+}
+
+#[test]
+fn stale_while_revalidate_answers_at_once_and_refreshes_behind_it() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = in_turn(
+        |_| stale(", stale-while-revalidate=60", "old"),
+        move |_| Answer::of(200, &[("cache-control", "max-age=60")], "new").after(&held),
+    );
+    let edge = Edge::start(CACHED, &[&origin]);
+    get("/").send(&edge).expect(200);
+
+    // The origin has not answered the refresh, and nobody waits for it.
+    for _ in 0..5 {
+        let reply = get("/").send(&edge).expect(200);
+        assert_eq!(reply.text(), "old");
+        assert!(reply.is_hit());
+    }
+    origin.await_requests(2);
+    gate.open();
+
+    eventually("the new one is there", || get("/").send(&edge).text() == "new");
+    assert_eq!(origin.count(), 2, "one refresh for all of them");
+    assert!(edge.metric(r#"lakh_cache_requests_total{result="stale"}"#) >= 5.0);
+}
+
+#[test]
+fn stale_if_error_hides_an_origin_that_fails() {
+    for failure in ["hang up", "500", "503"] {
+        let fail = move |_: &Seen| match failure {
+            "hang up" => Answer::hang_up(),
+            status => Answer::of(status.parse().expect("a status"), &[], "failed"),
+        };
+        let origin = in_turn(|_| stale(", stale-if-error=60", "old"), fail);
+        let edge = Edge::start(CACHED, &[&origin]);
+
+        get("/").send(&edge).expect(200);
+        let reply = get("/").send(&edge).expect(200);
+
+        assert_eq!(reply.text(), "old", "{failure}");
+        assert!(reply.is_hit(), "{failure}: {reply:?}");
+        assert_eq!(origin.count(), 2);
+    }
+}
+
+#[test]
+fn a_routes_stale_if_error_does_the_same() {
+    let mut origin = Origin::start(|_| stale("", "old"));
+    let edge = Edge::start(&CACHED.replace("in: pages", "in: pages, stale_if_error: 1h"), &[&origin]);
+    get("/").send(&edge).expect(200);
+
+    origin.stop();
+
+    assert_eq!(get("/").send(&edge).expect(200).text(), "old");
+    get("/never-seen").send(&edge).expect_problem(502);
+}
+
+#[test]
+fn without_it_a_failure_is_told() {
+    for (more, failure) in [("", "500"), (", must-revalidate, stale-if-error=60", "500"), ("", "hang up")] {
+        let fail = move |_: &Seen| match failure {
+            "500" => Answer::of(500, &[], "failed"),
+            _ => Answer::raw("HTTP/1.1 200").then(Step::Close),
+        };
+        let origin = in_turn(move |_| stale(more, "old"), fail);
+        let edge = Edge::start(CACHED, &[&origin]);
+
+        get("/").send(&edge).expect(200);
+        let status = get("/").send(&edge).status;
+
+        assert_eq!(status, if failure == "500" { 500 } else { 502 }, "{more}");
+    }
+}
+
+#[test]
+fn a_failure_does_not_cost_what_is_stored() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let origin = Origin::start(move |seen| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => stale("", "old"),
+        1 => Answer::of(500, &[], "failed"),
+        _ => {
+            assert_eq!(seen.the("if-none-match"), "\"v1\"");
+            Answer::of(304, &[("cache-control", "max-age=60"), ("etag", "\"v1\"")], "")
+        }
+    });
+    let edge = Edge::start(CACHED, &[&origin]);
+
+    get("/").send(&edge).expect(200);
+    get("/").send(&edge).expect(500);
+    assert_eq!(get("/").send(&edge).expect(200).text(), "old");
+}

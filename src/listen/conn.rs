@@ -15,6 +15,7 @@ use pingora::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use pingora::time::timeout;
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -24,6 +25,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Where a head's buffer starts; most heads fit.
@@ -43,6 +45,8 @@ pub struct Conn {
     allowance: Allowance,
     /// Written and not yet sent.
     output: BytesMut,
+    /// Ends a wait for the next request.
+    idle: Option<Pin<Box<Sleep>>>,
     peer: SocketAddr,
     digest: Arc<SocketDigest>,
 }
@@ -87,6 +91,7 @@ impl Conn {
             input: BytesMut::new(),
             allowance: Allowance::Bytes(0),
             output: BytesMut::new(),
+            idle: None,
             peer,
             digest: Arc::new(digest),
         }
@@ -104,11 +109,8 @@ impl Conn {
     /// Waits for the next request's head. Cancel-safe while nothing of it has come.
     pub async fn begin(&mut self, limits: &ConnLimits) -> Begun {
         self.allowance = Allowance::Bytes(0);
-        if self.input.is_empty() {
-            match timeout(limits.idle, self.fill()).await {
-                Ok(Ok(n)) if n > 0 => {}
-                _ => return Begun::Closed,
-            }
+        if self.input.is_empty() && !self.wait_for_input(limits.idle).await {
+            return Begun::Closed;
         }
         // The usual case: the whole head came at once, and no timer is needed.
         if let Some(begun) = self.look(limits.header_size) {
@@ -118,6 +120,32 @@ impl Conn {
             Ok(begun) => begun,
             Err(_) => Begun::TimedOut,
         }
+    }
+
+    /// False when the client left or nothing came for `idle`.
+    ///
+    /// One timer lives as long as the connection and is moved only when it fires: setting one for
+    /// each request costs a place in the timer's queue, and nearly none of them ever fires.
+    async fn wait_for_input(&mut self, idle: Duration) -> bool {
+        let until = Instant::now() + idle;
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(read) = self.poll_fill(cx) {
+                return Poll::Ready(matches!(read, Ok(1..)));
+            }
+            let timer = self.idle.get_or_insert_with(|| Box::pin(sleep_until(until)));
+            // Set for an earlier request, or by a configuration that waited longer.
+            if timer.deadline() > until {
+                timer.as_mut().reset(until);
+            }
+            while timer.as_mut().poll(cx).is_ready() {
+                if timer.deadline() >= until {
+                    return Poll::Ready(false);
+                }
+                timer.as_mut().reset(until);
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     async fn read_head(&mut self, header_size: usize) -> Begun {
@@ -164,10 +192,15 @@ impl Conn {
     }
 
     async fn fill(&mut self) -> io::Result<usize> {
+        std::future::poll_fn(|cx| self.poll_fill(cx)).await
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.input.capacity() - self.input.len() < FIRST_READ / 2 {
             self.input.reserve(FIRST_READ.max(self.input.len()));
         }
-        self.io.read_buf(&mut self.input).await
+        let Conn { io, input, .. } = self;
+        tokio_util::io::poll_read_buf(Pin::new(io), cx, input)
     }
 
     /// Sends an answer that Pingora has no part in, and closes.
@@ -217,9 +250,7 @@ impl Conn {
         if !self.input.is_empty() {
             return Poll::Pending;
         }
-        self.input.reserve(FIRST_READ);
-        let Conn { io, input, .. } = self;
-        let n = ready!(tokio_util::io::poll_read_buf(Pin::new(io), cx, input))?;
+        let n = ready!(self.poll_fill(cx))?;
         if n == 0 {
             Poll::Ready(Ok(()))
         } else {

@@ -10,7 +10,9 @@ use pingora::protocols::http::v2::server::H2Options;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -75,8 +77,12 @@ impl Front {
             _place: place,
         };
         let mut conn = Box::new(Conn::new(io, peer));
+        let mut shutdown = self.shutdown.clone();
+        // One wait for the connection's life: registering it for each request takes a lock.
+        let stopping = async move { drop(shutdown.wait_for(|draining| *draining).await) };
+        let mut stopping = std::pin::pin!(stopping);
         loop {
-            match self.begin(&mut conn).await {
+            match self.begin(&mut conn, stopping.as_mut()).await {
                 Begun::Request => match self.request(conn).await {
                     Some(next) => conn = next,
                     None => return,
@@ -92,7 +98,11 @@ impl Front {
     }
 
     /// Waits for a request, but not once the edge drains: then only one that has begun to come.
-    async fn begin(&self, conn: &mut Conn) -> Begun {
+    async fn begin(
+        &self,
+        conn: &mut Conn,
+        stopping: Pin<&mut impl Future<Output = ()>>,
+    ) -> Begun {
         let limits = {
             let runtime = self.edge.runtime.load();
             ConnLimits {
@@ -101,11 +111,13 @@ impl Front {
                 header_size: runtime.limits.header_size,
             }
         };
-        let mut shutdown = self.shutdown.clone();
-        tokio::select! {
-            biased;
-            begun = conn.begin(&limits) => return begun,
-            _ = shutdown.wait_for(|draining| *draining) => {}
+        // Once it has come true, `stopping` must not be asked again.
+        if !*self.shutdown.borrow() {
+            tokio::select! {
+                biased;
+                begun = conn.begin(&limits) => return begun,
+                () = stopping => {}
+            }
         }
         if conn.has_input() {
             conn.begin(&limits).await

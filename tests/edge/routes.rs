@@ -112,15 +112,15 @@ fn of_equals_the_first_written_wins() {
 #[test]
 fn no_route_is_a_plain_404() {
     let (edge, origin) = edge("shop: {host: shop.example, path: /*, methods: [GET]}");
-    let mut client = edge.connect();
-
     for ask in [get("/"), get("/").host("else.example"), post("/", "x").host("shop.example")] {
-        let reply = ask.on(&mut client).expect(404);
+        let reply = ask.send(&edge).expect(404);
         assert!(reply.the("content-type").starts_with("text/plain"), "{reply:?}");
         assert!(!reply.text().is_empty());
         assert!(!reply.the("x-request-id").is_empty());
     }
     assert_eq!(origin.count(), 0);
+    let mut client = edge.connect();
+    get("/").on(&mut client).expect(404);
     get("/").host("shop.example").on(&mut client).expect(200);
 }
 
@@ -168,22 +168,4 @@ routes:
     assert_eq!(get("/blog/1").send(&edge).text(), "blog");
     assert_eq!(get("/cart").send(&edge).text(), "shop");
     assert_eq!((shop.count(), blog.count()), (1, 1));
-}
-
-#[test]
-fn a_path_that_is_written_otherwise_gets_around_no_route() {
-    let (edge, _origin) = edge(
-        "
-        all: {path: /*}
-        admin: {path: /admin/*}
-        ",
-    );
-
-    for path in ["/admin/x", "/x/../admin/x", "//admin/x", "/%61dmin/x", "/./admin/x"] {
-        let seen = get(path).send(&edge);
-        let taken = seen.text();
-        // Refused is as good as taken by the right route; passing it on as written under the
-        // wrong one is what lets people around a guard.
-        assert!(seen.status == 400 || taken == "admin", "{path} went to {taken}");
-    }
 }

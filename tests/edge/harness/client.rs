@@ -130,6 +130,13 @@ impl Client {
         Client::new(TcpStream::connect(address).expect("a connection"))
     }
 
+    /// Reads wait no longer than `limit`.
+    pub fn try_connect(address: SocketAddr, limit: Duration) -> io::Result<Client> {
+        let client = Client::new(TcpStream::connect(address)?);
+        client.stream.set_read_timeout(Some(limit))?;
+        Ok(client)
+    }
+
     pub fn connect_from(source: IpAddr, address: SocketAddr) -> Client {
         let connect = async {
             let socket = tokio::net::TcpSocket::new_v4()?;
@@ -234,6 +241,14 @@ impl Client {
             Ok(n) => n == 0 && self.input.is_empty(),
             Err(e) => e.kind() == ErrorKind::ConnectionReset,
         }
+    }
+
+    /// Whether something is there to be read, or the end, before `limit`.
+    pub fn has_answer_within(&self, limit: Duration) -> bool {
+        self.stream.set_read_timeout(Some(limit)).expect("a socket has options");
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(Some(PATIENCE)).expect("a socket has options");
+        !peeked.is_err_and(|e| matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
     }
 
     /// No more will be sent; answers can still be read.
@@ -341,8 +356,11 @@ impl Reply {
         rest.unwrap_or_else(|| panic!("{status:?} does not begin with lakh"))
     }
 
+    /// Whether nothing was fetched for it. A client that asks again right after the last byte may
+    /// still join the fill that brought it.
     #[track_caller]
     pub fn is_hit(&self) -> bool {
-        self.cache_status().split("; ").next() == Some("hit")
+        let status = self.cache_status();
+        status.split("; ").any(|word| word == "hit" || word == "collapsed")
     }
 }

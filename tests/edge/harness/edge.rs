@@ -24,7 +24,11 @@ pub struct Edge {
     child: Child,
     stdout: Captured,
     stderr: Captured,
+    was_ready: bool,
 }
+
+/// What is in `$dir/token`, and what these tests send to the admin listener.
+pub const ADMIN_TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 type Captured = Arc<Mutex<Vec<u8>>>;
 
@@ -32,8 +36,11 @@ impl Edge {
     #[track_caller]
     pub fn start(yaml: &str, origins: &[&Origin]) -> Edge {
         // Another process may have taken the port since it was found free.
-        let tries = (0..3).find_map(|_| Edge::try_start(yaml, origins));
-        tries.expect("an edge on free ports")
+        let try_start = |_| {
+            let mut edge = Edge::launch(yaml, origins);
+            edge.await_ready().then_some(edge)
+        };
+        (0..3).find_map(try_start).expect("an edge on free ports")
     }
 
     /// With nothing but a route for everything.
@@ -42,8 +49,8 @@ impl Edge {
         Edge::start(ONE_ROUTE, &[origin])
     }
 
-    #[track_caller]
-    fn try_start(yaml: &str, origins: &[&Origin]) -> Option<Edge> {
+    /// Without waiting until it is ready.
+    pub fn launch(yaml: &str, origins: &[&Origin]) -> Edge {
         let (web, admin, dir) = (ports::free_address(), ports::free_address(), fresh_folder());
         let mut words = vec![
             ("$web".to_owned(), web.to_string()),
@@ -65,8 +72,7 @@ impl Edge {
             .unwrap_or_else(|e| panic!("can't start {}: {e}", binary().display()));
         let stdout = capture(child.stdout.take().expect("stdout is piped"));
         let stderr = capture(child.stderr.take().expect("stderr is piped"));
-        let mut edge = Edge { web, admin, dir, pid: child.id(), words, child, stdout, stderr };
-        edge.await_ready().then_some(edge)
+        Edge { web, admin, dir, pid: child.id(), words, child, stdout, stderr, was_ready: false }
     }
 
     /// False when somebody else has its port.
@@ -80,6 +86,7 @@ impl Edge {
             }
             busy || self.is_ready()
         });
+        self.was_ready = !busy;
         !busy
     }
 
@@ -89,8 +96,13 @@ impl Edge {
 
     /// A page of the admin listener; none while that is closed.
     pub fn admin(&self, target: &str) -> Option<Reply> {
-        std::net::TcpStream::connect(self.admin).ok()?;
-        get(target).try_on(&mut Client::connect(self.admin)).ok()
+        self.admin_within(target, PATIENCE)
+    }
+
+    pub fn admin_within(&self, target: &str, limit: Duration) -> Option<Reply> {
+        let mut client = Client::try_connect(self.admin, limit).ok()?;
+        let ask = get(target).with("authorization", format!("Bearer {ADMIN_TOKEN}"));
+        ask.try_on(&mut client).ok()
     }
 
     pub fn connect(&self) -> Client {
@@ -194,7 +206,8 @@ impl Edge {
 impl Drop for Edge {
     fn drop(&mut self) {
         let failing = std::thread::panicking();
-        let panics = self.admin("/metrics").map(|page| {
+        let page = self.was_ready.then(|| self.admin("/metrics")).flatten();
+        let panics = page.map(|page| {
             let text = page.text();
             text.lines().find_map(|line| line.strip_prefix("lakh_panics_total ").map(str::to_owned))
         });
@@ -277,6 +290,7 @@ fn write_config(dir: &Path, yaml: &str, words: &[(String, String)]) -> PathBuf {
     for (word, value) in words {
         text = text.replace(word, value);
     }
+    std::fs::write(dir.join("token"), ADMIN_TOKEN).expect("the folder is ours");
     let file = dir.join("lakh.yaml");
     std::fs::write(&file, text).expect("the folder is ours");
     file

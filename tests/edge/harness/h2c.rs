@@ -14,7 +14,8 @@ pub fn h2c(address: SocketAddr, ask: &Ask) -> Reply {
 }
 
 async fn exchange(address: SocketAddr, ask: &Ask) -> Result<Reply, h2::Error> {
-    let stream = tokio::net::TcpStream::connect(address).await.map_err(h2::Error::from_io)?;
+    let stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
+    stream.set_nodelay(true).expect("a socket has options");
     let (client, connection) = h2::client::handshake(stream).await?;
     tokio::spawn(connection);
     let mut request = http::Request::builder()
@@ -24,18 +25,22 @@ async fn exchange(address: SocketAddr, ask: &Ask) -> Result<Reply, h2::Error> {
         request = request.header(name, value);
     }
     let request = request.body(()).expect("a valid request");
-    let (answer, mut sending) = client.ready().await?.send_request(request, ask.body.is_empty())?;
-    for chunk in ask.body.chunks(16 << 10) {
-        sending.reserve_capacity(chunk.len());
-        while sending.capacity() < chunk.len() {
-            std::future::poll_fn(|cx| sending.poll_capacity(cx)).await.expect("an open stream")?;
-        }
-        sending.send_data(Bytes::copy_from_slice(chunk), false)?;
-    }
-    if !ask.body.is_empty() {
-        sending.send_data(Bytes::new(), true)?;
-    }
+    let mut client = client.ready().await?;
+    let (answer, mut sending) = client.send_request(request, ask.body.is_empty())?;
+    send(&mut sending, &ask.body).await?;
     read(answer.await?).await
+}
+
+/// All of it, or as much as the edge takes: it may have answered already.
+async fn send(stream: &mut h2::SendStream<Bytes>, body: &[u8]) -> Result<(), h2::Error> {
+    let mut left = Bytes::copy_from_slice(body);
+    while !left.is_empty() {
+        stream.reserve_capacity(left.len());
+        let Some(room) = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await else { return Ok(()) };
+        let part = left.split_to(room?.min(left.len()));
+        stream.send_data(part, left.is_empty())?;
+    }
+    Ok(())
 }
 
 async fn read(answer: http::Response<h2::RecvStream>) -> Result<Reply, h2::Error> {

@@ -7,10 +7,10 @@ mod origin;
 mod ports;
 
 pub use client::{Ask, Client, Reply, ask, get, head, post};
-pub use edge::{Edge, lakh};
+pub use edge::{ADMIN_TOKEN, Edge, lakh};
 pub use h2c::h2c;
 pub use origin::{Answer, Gate, Origin, Seen, Step};
-pub use ports::{free_address, free_ports};
+pub use ports::free_address;
 
 use std::time::{Duration, Instant};
 

@@ -313,6 +313,10 @@ impl Gate {
         changed.notify_all();
     }
 
+    pub fn is_open(&self) -> bool {
+        *self.0.0.lock().expect("no thread panics with it")
+    }
+
     fn wait(&self) {
         let (open, changed) = &*self.0;
         let open = open.lock().expect("no thread panics with it");

@@ -2,10 +2,10 @@
 //! finding one free and the edge binding it, no client's socket can get it.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const FIRST: u16 = 10_000;
-const COUNT: u16 = 22_000;
+const COUNT: u32 = 22_000;
 
 /// `n` neighbouring ports; the first of them.
 pub fn free_ports(n: u16) -> u16 {
@@ -28,10 +28,11 @@ pub fn listen() -> TcpListener {
     (0..COUNT).find_map(bind).expect("some port is free")
 }
 
-/// Goes round, from a place that differs between processes.
+/// The first of `n` places that nobody else in this process has. Goes round, from a beginning
+/// that differs between processes.
 fn next(n: u16) -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let place = (std::process::id() as u16).wrapping_mul(997);
-    let taken = NEXT.fetch_add(n, Ordering::Relaxed);
-    (place.wrapping_add(taken)) % (COUNT - n)
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let beginning = std::process::id().wrapping_mul(997) % COUNT;
+    let place = (beginning + TAKEN.fetch_add(n.into(), Ordering::Relaxed)) % COUNT;
+    u16::try_from(place).expect("less than COUNT")
 }

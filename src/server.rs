@@ -78,22 +78,31 @@ async fn serve(path: &Path, config: Config) -> Result<(), String> {
     let mut doors = Doors::new(current.clone(), foundation.clone(), serve);
     // Bound before anything is started, so that a busy address is known at once; clients that
     // come from now on wait in the kernel's queue.
-    let bound = doors.bind(&current.load().config)?;
+    let mut bound = doors.bind(&current.load().config)?;
     let mut signals = Signals::new()?;
 
     let supervisor = Arc::new(Supervisor::new(metrics));
+    doors.apply_admin(&mut bound);
     supervisor.apply(spawned).await;
-    wait_for_spawned(&current.load().config).await;
-    foundation.commit(&current.load());
-    doors.apply(bound);
-    foundation.set_ready(true);
-
+    let first = current.load_full();
+    let told_to_stop = tokio::select! {
+        () = wait_for_spawned(&first.config) => false,
+        () = signals.stop() => true,
+    };
     let reload = Reload {
         path: path.to_owned(),
         current,
         foundation,
         supervisor,
     };
+    if told_to_stop {
+        reload.supervisor.stop(SPAWN_GRACE).await;
+        return Ok(());
+    }
+    reload.foundation.commit(&first);
+    drop(first);
+    doors.apply(bound);
+    reload.foundation.set_ready(true);
     while signals.next().await == Told::Reload {
         reload.reload(&mut doors).await;
     }
@@ -119,11 +128,10 @@ async fn drain(
     doors.close_web();
     stop.send_replace(true);
     front.close_idle().await;
-    let impatient = async { while signals.next().await == Told::Reload {} };
     tokio::select! {
         () = foundation.caps.emptied() => {}
         () = sleep(limit) => tracing::warn!(open = foundation.caps.open(), "drain: time is up"),
-        () = impatient => tracing::warn!(open = foundation.caps.open(), "told to stop at once"),
+        () = signals.stop() => tracing::warn!(open = foundation.caps.open(), "told to stop at once"),
     }
     reload.supervisor.stop(SPAWN_GRACE).await;
     runtime.access_log.flush(LOG_PATIENCE);
@@ -157,6 +165,14 @@ impl Signals {
             _ = self.hangup.recv() => Told::Reload,
             _ = self.terminate.recv() => Told::Stop,
             _ = self.interrupt.recv() => Told::Stop,
+        }
+    }
+
+    /// A reload told meanwhile is not lost: `next` tells it.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }

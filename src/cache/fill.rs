@@ -24,6 +24,8 @@ const WINDOW: u64 = 1 << 20;
 /// The fills of a zone that run now.
 pub struct Fills<H> {
     running: Arc<Running<H>>,
+    /// Bytes of a body; what is larger is streamed and not stored.
+    max_object: u64,
 }
 
 type Running<H> = Mutex<HashMap<Key, Arc<Fill<H>>>>;
@@ -66,6 +68,8 @@ pub struct Head {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub freshness: Freshness,
+    /// Whether requests that come from now on may have it too.
+    pub shared: bool,
     /// Where it will be stored: with Vary, another key than the one asked for.
     pub key: Key,
     pub vary: Vec<HeaderName>,
@@ -108,15 +112,19 @@ pub enum Joined<H> {
 }
 
 impl<H> Fills<H> {
-    pub fn new() -> Fills<H> {
+    pub fn new(max_object: u64) -> Fills<H> {
         Fills {
             running: Arc::new(Mutex::new(HashMap::new())),
+            max_object,
         }
     }
 
-    pub fn join(&self, key: &Key) -> Joined<H> {
+    /// `anew`: an answer that has come already won't do.
+    pub fn join(&self, key: &Key, anew: bool) -> Joined<H> {
         let mut running = lock(&self.running);
-        if let Some(fill) = running.get(key) {
+        if let Some(fill) = running.get(key)
+            && !(anew && fill.opened())
+        {
             return Joined::Follows(Follower::new(fill.clone(), false));
         }
         let fill = Arc::new(Fill::new());
@@ -125,22 +133,17 @@ impl<H> Fills<H> {
             fill: fill.clone(),
             running: self.running.clone(),
             key: key.clone(),
+            max_object: self.max_object,
         };
         Joined::Leads(filling, Follower::new(fill, true))
     }
 
     /// Leads, or None when the object is being filled already: for refreshing behind an answer.
     pub fn lead(&self, key: &Key) -> Option<Filling<H>> {
-        match self.join(key) {
+        match self.join(key, false) {
             Joined::Leads(filling, _) => Some(filling),
             Joined::Follows(_) => None,
         }
-    }
-}
-
-impl<H> Default for Fills<H> {
-    fn default() -> Fills<H> {
-        Fills::new()
     }
 }
 
@@ -162,6 +165,10 @@ impl<H> Fill<H> {
             room: Notify::new(),
         }
     }
+
+    fn opened(&self) -> bool {
+        !matches!(lock(&self.state).phase, Phase::Waiting)
+    }
 }
 
 /// The fetching side. Dropped before its end (a panic, a shutdown), it fails the fill, so that
@@ -170,6 +177,7 @@ pub struct Filling<H> {
     fill: Arc<Fill<H>>,
     running: Arc<Running<H>>,
     key: Key,
+    max_object: u64,
 }
 
 impl<H> Filling<H> {
@@ -178,6 +186,11 @@ impl<H> Filling<H> {
     }
 
     pub fn open(&self, opening: Opening<H>) {
+        // Who asks from here on asks after the answer came, and either finds it stored or may not
+        // have it.
+        if !matches!(&opening, Opening::Head(head) if head.shared) {
+            self.leave();
+        }
         let mut state = lock(&self.fill.state);
         state.phase = match opening {
             Opening::Head(head) => Phase::Open(Arc::new(head)),
@@ -190,11 +203,11 @@ impl<H> Filling<H> {
     }
 
     /// Adds a chunk; false when nobody needs the rest: too large to store, and all have left.
-    pub async fn push(&self, chunk: Bytes, max_object: u64) -> bool {
+    pub async fn push(&self, chunk: Bytes) -> bool {
         {
             let mut state = lock(&self.fill.state);
             state.push(chunk);
-            if !state.overflow && state.total > max_object {
+            if !state.overflow && state.total > self.max_object {
                 state.overflow = true;
                 state.trim();
                 drop(state);
@@ -224,17 +237,24 @@ impl<H> Filling<H> {
         }
     }
 
-    /// The body is whole. What can be stored is stored by `store` before anybody new can lead.
-    pub fn finish(self, store: impl FnOnce(Outcome)) {
-        let mut state = lock(&self.fill.state);
-        let outcome = if state.overflow {
-            Outcome::TooLarge
-        } else {
-            Outcome::Body(state.body())
+    /// The body is whole with `last`, which may be empty. What can be stored is stored by `store`
+    /// before any follower has all of it, and before anybody new can lead.
+    pub fn finish(self, last: Bytes, store: impl FnOnce(Outcome)) {
+        let outcome = {
+            let state = lock(&self.fill.state);
+            if state.overflow || state.total + last.len() as u64 > self.max_object {
+                Outcome::TooLarge
+            } else {
+                Outcome::Body(state.body(&last))
+            }
         };
+        store(outcome);
+        let mut state = lock(&self.fill.state);
+        if !last.is_empty() {
+            state.push(last);
+        }
         state.end = Some(Ok(()));
         drop(state);
-        store(outcome);
         self.fill.news.notify_waiters();
     }
 
@@ -293,14 +313,17 @@ impl<H> State<H> {
         self.readers.iter().sum()
     }
 
-    fn body(&self) -> Bytes {
-        if self.chunks.len() == 1 {
+    fn body(&self, last: &Bytes) -> Bytes {
+        if self.chunks.is_empty() {
+            return last.clone();
+        }
+        if self.chunks.len() == 1 && last.is_empty() {
             return self.chunks[0].clone();
         }
-        let mut body = BytesMut::with_capacity(self.held as usize);
-        self.chunks
-            .iter()
-            .for_each(|chunk| body.extend_from_slice(chunk));
+        let mut body = BytesMut::with_capacity(self.held as usize + last.len());
+        for chunk in self.chunks.iter().chain([last]) {
+            body.extend_from_slice(chunk);
+        }
         body.freeze()
     }
 }
@@ -431,20 +454,21 @@ mod tests {
                 stale_if_error: 0,
                 always_revalidate: false,
             },
+            shared: true,
             key: key(),
             vary: vec![],
         }
     }
 
     fn lead(fills: &Fills<u32>) -> (Filling<u32>, Follower<u32>) {
-        match fills.join(&key()) {
+        match fills.join(&key(), false) {
             Joined::Leads(filling, follower) => (filling, follower),
             Joined::Follows(_) => panic!("somebody leads already"),
         }
     }
 
     fn follow(fills: &Fills<u32>) -> Follower<u32> {
-        match fills.join(&key()) {
+        match fills.join(&key(), false) {
             Joined::Follows(follower) => follower,
             Joined::Leads(..) => panic!("nobody leads"),
         }
@@ -459,21 +483,63 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_asks_after_an_answer_for_those_before_leads_anew() {
+        let fills = Fills::new(1 << 20);
+        let (filling, mut first) = lead(&fills);
+        let shared = false;
+        filling.open(Opening::Head(Head { shared, ..head() }));
+        let (later, _follower) = lead(&fills);
+        filling.finish("old".into(), |_| {});
+        assert_eq!(read(&mut first).await, Ok(b"old".to_vec()));
+        drop(later);
+        lead(&fills);
+    }
+
+    #[tokio::test]
+    async fn who_wants_it_anew_joins_only_while_nothing_has_come() {
+        let fills = Fills::new(1 << 20);
+        let (filling, _follower) = lead(&fills);
+        assert!(matches!(fills.join(&key(), true), Joined::Follows(_)));
+        filling.open(Opening::Head(head()));
+        assert!(matches!(fills.join(&key(), false), Joined::Follows(_)));
+        assert!(matches!(fills.join(&key(), true), Joined::Leads(..)));
+    }
+
+    #[tokio::test]
+    async fn who_has_the_whole_finds_it_stored() {
+        let fills = Fills::new(1 << 20);
+        let (filling, mut follower) = lead(&fills);
+        filling.open(Opening::Head(head()));
+        let stored = std::sync::atomic::AtomicBool::new(false);
+        let fetch = async {
+            filling.push("one".into()).await;
+            filling.finish("last".into(), |_| {
+                stored.store(true, std::sync::atomic::Ordering::Relaxed)
+            });
+        };
+        let client = async {
+            assert_eq!(follower.chunk().await, Ok(Some("one".into())));
+            assert_eq!(follower.chunk().await, Ok(Some("last".into())));
+            assert!(stored.load(std::sync::atomic::Ordering::Relaxed));
+        };
+        tokio::join!(client, fetch);
+    }
+
+    #[tokio::test]
     async fn all_read_the_same_whenever_they_come() {
-        let fills = Fills::new();
+        let fills = Fills::new(1 << 20);
         let (filling, mut first) = lead(&fills);
         filling.open(Opening::Head(head()));
         assert!(matches!(first.opened().await, Opened::Head(_)));
-        assert!(filling.push("one ".into(), 100).await);
+        assert!(filling.push("one ".into()).await);
         assert_eq!(
             first.chunk().await,
             Ok(Some("one ".into())),
             "before the end has come"
         );
         let mut late = follow(&fills);
-        assert!(filling.push("two".into(), 100).await);
         let mut stored = None;
-        filling.finish(|outcome| {
+        filling.finish("two".into(), |outcome| {
             if let Outcome::Body(body) = outcome {
                 stored = Some(body);
             }
@@ -486,11 +552,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_broken_fill_breaks_all_and_frees_the_key() {
-        let fills = Fills::new();
+        let fills = Fills::new(1 << 20);
         let (filling, mut first) = lead(&fills);
         let mut second = follow(&fills);
         filling.open(Opening::Head(head()));
-        filling.push("half".into(), 100).await;
+        filling.push("half".into()).await;
         filling.fail(error::Kind::Truncated);
         assert_eq!(read(&mut first).await, Err(error::Kind::Truncated));
         assert_eq!(read(&mut second).await, Err(error::Kind::Truncated));
@@ -499,7 +565,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_dies_fails_its_followers() {
-        let fills = Fills::new();
+        let fills = Fills::new(1 << 20);
         let (filling, mut first) = lead(&fills);
         drop(filling);
         assert!(matches!(
@@ -510,7 +576,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_private_answer_is_the_leaders_alone() {
-        let fills = Fills::new();
+        let fills = Fills::new(1 << 20);
         let (filling, mut first) = lead(&fills);
         let mut other = follow(&fills);
         filling.open(Opening::Private(Some(7)));
@@ -521,17 +587,19 @@ mod tests {
 
     #[tokio::test]
     async fn too_large_a_body_streams_within_a_window() {
-        let fills = Fills::new();
+        let fills = Fills::new(1 << 20);
         let (filling, mut first) = lead(&fills);
         let chunk = Bytes::from(vec![1; 1 << 19]);
         filling.open(Opening::Head(head()));
         let feed = async {
             for _ in 0..40 {
-                assert!(filling.push(chunk.clone(), 1 << 20).await);
+                assert!(filling.push(chunk.clone()).await);
                 assert!(lock(&filling.fill.state).held <= WINDOW + (1 << 19));
             }
             let mut too_large = false;
-            filling.finish(|outcome| too_large = matches!(outcome, Outcome::TooLarge));
+            filling.finish(Bytes::new(), |outcome| {
+                too_large = matches!(outcome, Outcome::TooLarge)
+            });
             too_large
         };
         let (too_large, body) = tokio::join!(feed, read(&mut first));
@@ -541,12 +609,12 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_joins_a_body_that_lost_its_beginning_and_nobody_left_ends_it() {
-        let fills = Fills::new();
+        let fills = Fills::new(1);
         let (filling, first) = lead(&fills);
         filling.open(Opening::Head(head()));
-        assert!(filling.push("too large".into(), 1).await);
+        assert!(filling.push("too large".into()).await);
         let (_, _other) = lead(&fills);
         drop(first);
-        assert!(!filling.push("x".into(), 1).await);
+        assert!(!filling.push("x".into()).await);
     }
 }

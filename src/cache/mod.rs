@@ -14,7 +14,7 @@ pub use fill::{Filling, Fills, Follower, Head, Joined, Opened, Opening, Outcome}
 pub use key::{Key, KeyRules};
 pub use policy::{
     Asked, CacheControl, Freshness, Refused, RouteTtl, Use, invalidates, may_look_up, not_modified,
-    storable, usable, vary_names,
+    refuses_stored, storable, usable, vary_names,
 };
 pub use settings::{CacheSettings, RouteCacheSettings};
 pub use store::{Found, Object, Zone, Zones};

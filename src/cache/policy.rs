@@ -365,6 +365,22 @@ pub enum Use {
     },
 }
 
+/// §5.2.1.4: what was answered before won't do.
+pub fn refuses_stored(request: &HeaderMap) -> bool {
+    asked_by(request).no_cache
+}
+
+/// Cache-Control, or where there is none Pragma, §5.4.
+fn asked_by(request: &HeaderMap) -> CacheControl {
+    if request.contains_key(CACHE_CONTROL) {
+        return CacheControl::parse(request);
+    }
+    CacheControl {
+        no_cache: pragma_no_cache(request),
+        ..CacheControl::default()
+    }
+}
+
 /// §4.2 and §5.2.1: freshness, bounded by what the request itself asks for.
 pub fn usable(freshness: &Freshness, request: &HeaderMap, now: u64) -> Use {
     let (age, ttl) = (freshness.age(now), freshness.ttl(now));
@@ -375,14 +391,7 @@ pub fn usable(freshness: &Freshness, request: &HeaderMap, now: u64) -> Use {
     if freshness.always_revalidate {
         return revalidate;
     }
-    let asked = if request.contains_key(CACHE_CONTROL) {
-        CacheControl::parse(request)
-    } else {
-        CacheControl {
-            no_cache: pragma_no_cache(request),
-            ..CacheControl::default()
-        }
-    };
+    let asked = asked_by(request);
     let refused = asked.no_cache
         || asked.max_age.is_some_and(|max| age > max)
         || asked.min_fresh.is_some_and(|min| ttl < min as i64);

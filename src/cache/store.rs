@@ -67,10 +67,10 @@ impl<H> Zone<H> {
             .weigher(|key: &Key, slot: &Slot| u32::try_from(weight(key, slot)).unwrap_or(u32::MAX))
             .build();
         Zone {
-            settings,
             slots,
             generations: AtomicU64::new(1),
-            fills: Fills::new(),
+            fills: Fills::new(settings.max_object),
+            settings,
             metrics,
         }
     }

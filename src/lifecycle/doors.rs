@@ -86,7 +86,21 @@ impl Doors {
                     false
                 }
             });
-        for (listener, door) in bound.fresh {
+        self.open_all(bound.fresh);
+    }
+
+    /// Lets operators look while the first clients still wait.
+    pub fn apply_admin(&mut self, bound: &mut Bound) {
+        let fresh = std::mem::take(&mut bound.fresh);
+        let (admin, web) = fresh
+            .into_iter()
+            .partition(|(_, door)| *door == Door::Admin);
+        bound.fresh = web;
+        self.open_all(admin);
+    }
+
+    fn open_all(&mut self, fresh: Vec<(Listener, Door)>) {
+        for (listener, door) in fresh {
             tracing::info!(listener = %listener.name, address = %listener.address, "listening");
             self.open
                 .insert(listener.address, self.accept(listener, door));

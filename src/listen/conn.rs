@@ -5,6 +5,7 @@
 //! until the next one: pipelined requests are answered in order, and Pingora, which drops bytes
 //! it did not expect, never meets them.
 
+use super::chunks::Chunks;
 use super::head::Framing;
 use super::{Malformed, head};
 use async_trait::async_trait;
@@ -41,8 +42,10 @@ pub struct Conn {
     io: TcpStream,
     /// Read and not yet asked for.
     input: BytesMut,
-    /// How much of what comes still belongs to the present request.
-    allowance: Allowance,
+    /// How many of the next bytes are the present request's.
+    granted: u64,
+    /// What is the request's after those.
+    rest: Rest,
     /// Written and not yet sent.
     output: BytesMut,
     /// Ends a wait for the next request.
@@ -52,9 +55,11 @@ pub struct Conn {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Allowance {
-    Bytes(u64),
-    Unlimited,
+enum Rest {
+    Nothing,
+    /// Chunks, of which as many are granted as have come.
+    Chunks(Chunks),
+    All,
 }
 
 /// What a head may cost.
@@ -89,7 +94,8 @@ impl Conn {
         Conn {
             io,
             input: BytesMut::new(),
-            allowance: Allowance::Bytes(0),
+            granted: 0,
+            rest: Rest::Nothing,
             output: BytesMut::new(),
             idle: None,
             peer,
@@ -108,7 +114,7 @@ impl Conn {
 
     /// Waits for the next request's head. Cancel-safe while nothing of it has come.
     pub async fn begin(&mut self, limits: &ConnLimits) -> Begun {
-        self.allowance = Allowance::Bytes(0);
+        (self.granted, self.rest) = (0, Rest::Nothing);
         if self.input.is_empty() && !self.wait_for_input(limits.idle).await {
             return Begun::Closed;
         }
@@ -132,7 +138,9 @@ impl Conn {
             if let Poll::Ready(read) = self.poll_fill(cx) {
                 return Poll::Ready(matches!(read, Ok(1..)));
             }
-            let timer = self.idle.get_or_insert_with(|| Box::pin(sleep_until(until)));
+            let timer = self
+                .idle
+                .get_or_insert_with(|| Box::pin(sleep_until(until)));
             // Set for an earlier request, or by a configuration that waited longer.
             if timer.deadline() > until {
                 timer.as_mut().reset(until);
@@ -165,7 +173,7 @@ impl Conn {
         self.skip_empty_lines();
         let seen = self.input.len().min(H2_PREFACE.len());
         if seen > 3 && self.input[..seen] == H2_PREFACE[..seen] {
-            self.allowance = Allowance::Unlimited;
+            self.rest = Rest::All;
             return (seen == H2_PREFACE.len()).then_some(Begun::Http2);
         }
         let end = match end_of_head(&self.input) {
@@ -175,13 +183,28 @@ impl Conn {
             Ok(None) => return None,
             Err(malformed) => return Some(Begun::Malformed(malformed)),
         };
-        Some(match head::check(&self.input[..end]) {
-            Ok(framing) => {
-                self.allowance = Allowance::of(end, framing);
-                Begun::Request
-            }
+        Some(match self.take_head(end) {
+            Ok(()) => Begun::Request,
             Err(malformed) => Begun::Malformed(malformed),
         })
+    }
+
+    fn take_head(&mut self, end: usize) -> Result<(), Malformed> {
+        let framing = head::check(&self.input[..end])?;
+        let mut length = end;
+        if let Some(head) = head::to_origin_form(&self.input[..end])? {
+            length = head.len();
+            let after = self.input.split_off(end);
+            self.input = BytesMut::from(&head[..]);
+            self.input.unsplit(after);
+        }
+        let head = length as u64;
+        (self.granted, self.rest) = match framing {
+            Framing::Length(body) => (head.saturating_add(body), Rest::Nothing),
+            Framing::Chunked => (head, Rest::Chunks(Chunks::new())),
+            Framing::Upgrade => (0, Rest::All),
+        };
+        Ok(())
     }
 
     /// RFC 9112 §2.2: some clients send an empty line after a request's body.
@@ -217,7 +240,7 @@ impl Conn {
         if self.flush().await.is_err() || self.io.shutdown().await.is_err() {
             return;
         }
-        if self.allowance == Allowance::Bytes(0) && self.input.is_empty() {
+        if self.was_read() && self.input.is_empty() {
             return;
         }
         let drain = async {
@@ -257,27 +280,43 @@ impl Conn {
             Poll::Pending
         }
     }
-}
 
-impl Allowance {
-    fn of(head: usize, framing: Framing) -> Allowance {
-        match framing {
-            Framing::Length(body) => Allowance::Bytes((head as u64).saturating_add(body)),
-            Framing::Chunked | Framing::Upgrade => Allowance::Unlimited,
+    /// How many of the next bytes may be read; 0 at the request's end, or the connection's.
+    fn poll_granted(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let most = match &mut self.rest {
+            Rest::All => u64::MAX,
+            Rest::Chunks(chunks) if self.granted == 0 && !chunks.ended() => {
+                if self.input.is_empty() {
+                    ready!(self.poll_fill(cx))?;
+                }
+                self.grant_chunks()?
+            }
+            _ => self.granted,
+        };
+        Poll::Ready(Ok(usize::try_from(most).unwrap_or(usize::MAX)))
+    }
+
+    /// All that has come of the chunks. What was granted before has been read by then.
+    fn grant_chunks(&mut self) -> io::Result<u64> {
+        if let Rest::Chunks(chunks) = &mut self.rest {
+            self.granted = chunks.take(&self.input).map_err(Malformed::into_io)? as u64;
+        }
+        Ok(self.granted)
+    }
+
+    fn spend(&mut self, read: usize) {
+        if self.rest != Rest::All {
+            self.granted -= read as u64;
         }
     }
 
-    fn most(self) -> usize {
-        match self {
-            Allowance::Bytes(n) => usize::try_from(n).unwrap_or(usize::MAX),
-            Allowance::Unlimited => usize::MAX,
-        }
-    }
-
-    fn take(&mut self, n: usize) {
-        if let Allowance::Bytes(left) = self {
-            *left -= n as u64;
-        }
+    fn was_read(&self) -> bool {
+        self.granted == 0
+            && match &self.rest {
+                Rest::Nothing => true,
+                Rest::Chunks(chunks) => chunks.ended(),
+                Rest::All => false,
+            }
     }
 }
 
@@ -304,7 +343,12 @@ impl AsyncRead for Conn {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let conn = self.get_mut();
-        let most = conn.allowance.most().min(buf.remaining());
+        // Whoever waits for the client has said what there is to say for now; Pingora holds back a
+        // body whose length is known until the last of it.
+        if let Poll::Ready(sent) = conn.poll_send(cx) {
+            sent?;
+        }
+        let most = ready!(conn.poll_granted(cx))?.min(buf.remaining());
         if most == 0 {
             return conn.poll_between(cx);
         }
@@ -312,7 +356,7 @@ impl AsyncRead for Conn {
             let n = most.min(conn.input.len());
             buf.put_slice(&conn.input[..n]);
             conn.input.advance(n);
-            conn.allowance.take(n);
+            conn.spend(n);
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
@@ -325,7 +369,7 @@ impl AsyncRead for Conn {
             buf.advance(n);
         }
         let n = buf.filled().len() - before;
-        conn.allowance.take(n);
+        conn.spend(n);
         Poll::Ready(Ok(()))
     }
 }

@@ -18,18 +18,68 @@ pub enum Framing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
+impl Malformed {
+    /// As a stream reports it.
+    pub fn into_io(self) -> std::io::Error {
+        std::io::Error::new(std::io::ErrorKind::InvalidData, self.0)
+    }
+}
+
 /// `head` is everything up to and with the empty line.
 pub fn check(head: &[u8]) -> Result<Framing, Malformed> {
     let mut fields = [std::mem::MaybeUninit::uninit(); MAX_FIELDS];
-    let mut request = httparse::Request::new(&mut []);
-    match request.parse_with_uninit_headers(head, &mut fields) {
-        Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err(Malformed("the head is incomplete")),
-        Err(httparse::Error::TooManyHeaders) => return Err(Malformed("too many header fields")),
-        Err(_) => return Err(Malformed("the head is not HTTP/1")),
-    }
+    let request = parse(head, &mut fields)?;
     check_target(request.method.unwrap_or(""), request.path.unwrap_or(""))?;
     framing(request.version == Some(1), request.headers)
+}
+
+/// The head with a path for its target, where that is a URL. §3.2.2: a server takes both, and of
+/// two hosts the target's counts.
+pub fn to_origin_form(head: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
+    // Nearly every target is a path.
+    let space = memchr::memchr(b' ', head).unwrap_or(0);
+    if head.get(space + 1) == Some(&b'/') {
+        return Ok(None);
+    }
+    let mut fields = [std::mem::MaybeUninit::uninit(); MAX_FIELDS];
+    let request = parse(head, &mut fields)?;
+    let (method, target) = (request.method.unwrap_or(""), request.path.unwrap_or(""));
+    let Some((_, url)) = target.split_once("://") else {
+        return Ok(None);
+    };
+    let (authority, rest) = url.split_at(url.find(['/', '?']).unwrap_or(url.len()));
+    if authority.is_empty() {
+        return Err(Malformed("the target is a URL without a host"));
+    }
+    check_host(authority.as_bytes())?;
+    let slash = match (method, rest.as_bytes()) {
+        ("OPTIONS", []) => "*",
+        (_, [b'/', ..]) => "",
+        _ => "/",
+    };
+    let version = request.version.unwrap_or(1);
+    let mut origin_form =
+        format!("{method} {slash}{rest} HTTP/1.{version}\r\nHost: {authority}\r\n").into_bytes();
+    for field in request.headers.iter() {
+        if !field.name.eq_ignore_ascii_case("host") {
+            origin_form.extend([field.name.as_bytes(), b": ", field.value, b"\r\n"].concat());
+        }
+    }
+    origin_form.extend(b"\r\n");
+    Ok(Some(origin_form))
+}
+
+fn parse<'h, 'b>(
+    head: &'b [u8],
+    fields: &'h mut [std::mem::MaybeUninit<httparse::Header<'b>>],
+) -> Result<httparse::Request<'h, 'b>, Malformed> {
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(head, fields) {
+        Ok(httparse::Status::Complete(_)) => Ok(request),
+        Ok(httparse::Status::Partial) => Err(Malformed("the head is incomplete")),
+        Err(httparse::Error::TooManyHeaders) => Err(Malformed("too many header fields")),
+        Err(_) => Err(Malformed("the head is not HTTP/1")),
+    }
 }
 
 /// §3.2: origin form, or absolute form, or `*` for OPTIONS. CONNECT is none of a gateway's.
@@ -202,6 +252,29 @@ mod tests {
         }
         assert!(check(b"GET / HTTP/1.1\r\n\r\n").is_err());
         assert!(check(b"GET / HTTP/1.0\r\n\r\n").is_ok());
+    }
+
+    #[test]
+    fn a_url_for_a_target_becomes_a_path() {
+        let origin_form = |line: &str| -> Result<_, Malformed> {
+            let head = format!("{line} HTTP/1.1\r\nA: b\r\nHost: other\r\n\r\n");
+            let changed = to_origin_form(head.as_bytes())?;
+            Ok(changed.map(|head| String::from_utf8(head).expect("text")))
+        };
+        let as_path = |line: &str| {
+            Ok(Some(format!(
+                "{line} HTTP/1.1\r\nHost: h:81\r\nA: b\r\n\r\n"
+            )))
+        };
+        assert_eq!(origin_form("GET http://h:81/a?b"), as_path("GET /a?b"));
+        assert_eq!(origin_form("GET HTTP://h:81"), as_path("GET /"));
+        assert_eq!(origin_form("GET http://h:81?b"), as_path("GET /?b"));
+        assert_eq!(origin_form("OPTIONS http://h:81"), as_path("OPTIONS *"));
+        assert_eq!(origin_form("GET /http://h/"), Ok(None));
+        assert_eq!(origin_form("OPTIONS *"), Ok(None));
+        for line in ["GET http:///a", "GET http://u@h/", "GET http://h:1:2/"] {
+            assert!(origin_form(line).is_err(), "{line}");
+        }
     }
 
     proptest! {

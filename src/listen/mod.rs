@@ -6,6 +6,7 @@
 
 mod accept;
 mod caps;
+mod chunks;
 mod conn;
 mod head;
 mod settings;

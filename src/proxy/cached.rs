@@ -6,7 +6,7 @@ use super::fill::{self, Job};
 use super::{Edge, headers};
 use crate::cache::{
     Asked, CacheControl, Follower, Found, Head, Joined, Key, Object, Opened, Use, may_look_up,
-    not_modified, usable,
+    not_modified, refuses_stored, usable,
 };
 use crate::error::Kind;
 use crate::runtime::{Route, RouteCache};
@@ -17,6 +17,7 @@ use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -241,7 +242,8 @@ pub fn follow(
     key: &Key,
     stale: Option<&Arc<Object>>,
 ) -> pingora::Result<Follower<Response>> {
-    match resource.cache.zone.fills.join(key) {
+    let request = &session.req_header().headers;
+    match resource.cache.zone.fills.join(key, refuses_stored(request)) {
         Joined::Follows(follower) => Ok(follower),
         Joined::Leads(filling, follower) => {
             let job = Job::new(edge, session, ctx, resource, filling, stale.cloned())?;
@@ -345,7 +347,7 @@ async fn stream(
         return Ok(());
     }
     loop {
-        match follower.chunk().await {
+        match next(session, follower.chunk()).await {
             Ok(Some(chunk)) => session.write_response_body(Some(chunk), false).await?,
             Ok(None) => return session.write_response_body(Some(Bytes::new()), true).await,
             Err(kind) => return Err(broken(ctx, kind)),
@@ -385,12 +387,28 @@ pub async fn relay(
         return Ok(());
     }
     loop {
-        match response.chunk().await {
+        match next(session, response.chunk()).await {
             Ok(Some(chunk)) => session.write_response_body(Some(chunk), false).await?,
             Ok(None) => return session.write_response_body(Some(Bytes::new()), true).await,
             Err(e) => return Err(broken(ctx, e.kind)),
         }
     }
+}
+
+/// Waits for the next part of a body. Meanwhile the connection is read, which sends what it still
+/// holds: see `Conn::poll_read`.
+async fn next<T>(session: &mut Session, part: impl Future<Output = T>) -> T {
+    let mut part = std::pin::pin!(part);
+    // Otherwise that would read the request's body.
+    if session.is_body_done() {
+        tokio::select! {
+            biased;
+            part = &mut part => return part,
+            // That the client has left, a write will tell; that it only sends no more is no matter.
+            _ = session.read_body_or_idle(true) => {}
+        }
+    }
+    part.await
 }
 
 /// The client must see a broken transfer, so the connection ends without the body's end.

@@ -11,6 +11,7 @@ use crate::cache::{
 use crate::error::{Error, Kind};
 use crate::runtime::{Route, RouteCache};
 use crate::upstream::Response;
+use bytes::Bytes;
 use http::header::{
     AGE, CONTENT_LENGTH, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, TRANSFER_ENCODING,
 };
@@ -149,10 +150,11 @@ fn may_hide_errors(stale: &Freshness, now: u64) -> bool {
 }
 
 fn too_large(headers: &HeaderMap, max_object: u64) -> bool {
-    let length = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-    length.is_some_and(|length| length > max_object)
+    content_length(headers).is_some_and(|length| length > max_object)
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn private(job: Job, response: Response, remember: bool) {
@@ -222,14 +224,21 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
         status,
         headers: headers.clone(),
         freshness,
+        shared: freshness.ttl(unix_now()) > 0 && !freshness.always_revalidate,
         key: key.clone(),
         vary,
     };
+    let mut left = content_length(&headers);
     job.filling.open(Opening::Head(head));
+    let mut last = Bytes::new();
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) => {
-                if !job.filling.push(chunk, zone.max_object()).await {
+                left = left.map(|left| left.saturating_sub(chunk.len() as u64));
+                if left == Some(0) {
+                    // Told with the end, which is at hand.
+                    last = chunk;
+                } else if !job.filling.push(chunk).await {
                     return;
                 }
             }
@@ -241,7 +250,7 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
             }
         }
     }
-    job.filling.finish(|outcome| match outcome {
+    job.filling.finish(last, |outcome| match outcome {
         Outcome::Body(body) => {
             zone.store(
                 key,

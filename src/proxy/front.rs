@@ -98,11 +98,7 @@ impl Front {
     }
 
     /// Waits for a request, but not once the edge drains: then only one that has begun to come.
-    async fn begin(
-        &self,
-        conn: &mut Conn,
-        stopping: Pin<&mut impl Future<Output = ()>>,
-    ) -> Begun {
+    async fn begin(&self, conn: &mut Conn, stopping: Pin<&mut impl Future<Output = ()>>) -> Begun {
         let limits = {
             let runtime = self.edge.runtime.load();
             ConnLimits {

@@ -105,7 +105,7 @@ async fn respond(
         });
         return cached::whole(session, ctx, &object, now).await;
     }
-    let mut follower = match zone.fills.join(&work.key) {
+    let mut follower = match zone.fills.join(&work.key, false) {
         Joined::Follows(follower) => follower,
         Joined::Leads(filling, follower) => {
             make(edge, session, ctx, source, work, filling)?;

@@ -28,7 +28,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cached::{Answered, Resource, path_and_query};
 use context::{CacheStatus, Context};
-use http::header::{CONTENT_LENGTH, SET_COOKIE, UPGRADE};
+use http::header::{CONTENT_LENGTH, SET_COOKIE, TRANSFER_ENCODING, UPGRADE};
 use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -140,7 +140,7 @@ impl ProxyHttp for Service {
         Ok(())
     }
 
-    async fn upstream_response_filter(
+    async fn response_filter(
         &self,
         session: &mut Session,
         answer: &mut ResponseHeader,
@@ -157,6 +157,10 @@ impl ProxyHttp for Service {
         // The server's version is its own affair; we speak to this client. RFC 9110 §2.5.
         answer.set_version(Version::HTTP_11);
         headers::strip_from_server(answer, switching);
+        if session.req_header().version == Version::HTTP_10 {
+            // It knows no chunks and reads to the connection's end. RFC 9112 §6.1.
+            answer.remove_header(&TRANSFER_ENCODING);
+        }
         stick(answer, ctx)?;
         forget(session, answer.status, ctx);
         headers::to_client(answer, ctx)
@@ -352,6 +356,14 @@ fn pick(session: &Session, ctx: &mut Context) -> pingora::Result<HttpPeer> {
         let cookies = headers::cookies(&session.req_header().headers);
         ctx.preferred = sticky.read(cookies, SystemTime::now());
     }
+    let remaining = route
+        .timeout
+        .map(|t| t.saturating_sub(ctx.started.elapsed()));
+    if remaining.is_some_and(|r| r.is_zero()) {
+        return Err(
+            Error::explain(ErrorType::ReadTimedout, "the route's timeout has passed").into_up(),
+        );
+    }
     // The one before, if any, failed: it no longer counts as busy.
     ctx.lease = None;
     let mut lease = pool.pick(&ctx.tried, ctx.preferred);
@@ -369,14 +381,6 @@ fn pick(session: &Session, ctx: &mut Context) -> pingora::Result<HttpPeer> {
         return Err(Error::explain(why, "no server left to try").into_up());
     };
     ctx.tried.add(&lease);
-    let remaining = route
-        .timeout
-        .map(|t| t.saturating_sub(ctx.started.elapsed()));
-    if remaining.is_some_and(|r| r.is_zero()) {
-        return Err(
-            Error::explain(ErrorType::ReadTimedout, "the route's timeout has passed").into_up(),
-        );
-    }
     let peer = peer(pool, &lease, remaining);
     ctx.lease = Some(lease);
     Ok(peer)
@@ -435,6 +439,9 @@ fn problem_of(e: &Error, ctx: &Context) -> Option<Problem> {
         },
         (kind, _) if *kind == NO_SERVER => Problem::Upstream(Kind::NoServer),
         (ErrorType::ReadTimedout, ErrorSource::Downstream) => Problem::BodyTimeout,
+        (ErrorType::ReadError, ErrorSource::Downstream) if is_malformed(e) => {
+            Problem::Malformed("its body is not framed properly")
+        }
         (
             ErrorType::WriteError
             | ErrorType::ReadError
@@ -456,6 +463,13 @@ fn problem_of(e: &Error, ctx: &Context) -> Option<Problem> {
         (_, ErrorSource::Upstream) => Problem::Upstream(Kind::BadAnswer),
         _ => Problem::Internal,
     })
+}
+
+/// What `Conn` says of chunks that are none.
+fn is_malformed(e: &Error) -> bool {
+    e.root_cause()
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|e| e.kind() == std::io::ErrorKind::InvalidData)
 }
 
 fn log(session: &Session, e: Option<&Error>, ctx: &Context, status: u16, took: Duration) {

@@ -1,6 +1,8 @@
 //! What is stored, under which key, and what a stored answer looks like.
 
-use crate::harness::{Answer, Ask, Edge, Origin, Seen, Step, ask, eventually, get, h2c, head, noise, post};
+use crate::harness::{
+    Answer, Ask, Edge, Origin, Seen, Step, ask, eventually, get, h2c, head, noise, post,
+};
 
 const CACHED: &str = "
 upstreams: {app: {servers: [$0]}}
@@ -28,7 +30,16 @@ fn is_stored(edge: &Edge, ask: &Ask) -> bool {
 #[test]
 fn a_miss_then_a_hit() {
     let (edge, origin) = edge_before(|_| {
-        Answer::of(200, &[MINUTE, ("etag", "\"1\""), ("content-type", "text/plain"), ("x-own", "1")], "hello")
+        Answer::of(
+            200,
+            &[
+                MINUTE,
+                ("etag", "\"1\""),
+                ("content-type", "text/plain"),
+                ("x-own", "1"),
+            ],
+            "hello",
+        )
     });
 
     let miss = get("/a").send(&edge).expect(200);
@@ -48,9 +59,18 @@ fn a_miss_then_a_hit() {
         assert!(reply.the("age").parse::<u64>().expect("seconds") < 10);
     }
     assert_ne!(miss.the("x-request-id"), hit.the("x-request-id"));
-    assert_eq!(edge.metric(r#"lakh_cache_requests_total{result="hit"}"#), 1.0);
-    assert_eq!(edge.metric(r#"lakh_cache_requests_total{result="miss"}"#), 1.0);
-    assert_eq!(edge.metric(r#"lakh_cache_fills_total{outcome="stored"}"#), 1.0);
+    assert_eq!(
+        edge.metric(r#"lakh_cache_requests_total{result="hit"}"#),
+        1.0
+    );
+    assert_eq!(
+        edge.metric(r#"lakh_cache_requests_total{result="miss"}"#),
+        1.0
+    );
+    assert_eq!(
+        edge.metric(r#"lakh_cache_fills_total{outcome="stored"}"#),
+        1.0
+    );
     assert!(edge.metric("lakh_cache_bytes") >= 5.0);
 }
 
@@ -68,7 +88,13 @@ fn a_hit_is_served_over_h2c_and_after_the_origin_is_gone() {
 
 #[test]
 fn a_stored_answer_is_older_than_the_origin_said() {
-    let (edge, _origin) = edge_before(|_| Answer::of(200, &[("cache-control", "max-age=300"), ("age", "100")], "hello"));
+    let (edge, _origin) = edge_before(|_| {
+        Answer::of(
+            200,
+            &[("cache-control", "max-age=300"), ("age", "100")],
+            "hello",
+        )
+    });
 
     get("/").send(&edge).expect(200);
     let hit = get("/").send(&edge).expect(200);
@@ -110,8 +136,14 @@ fn what_says_so_is_not_stored() {
         assert!(!is_stored(&edge, &get(path)), "{path}");
     }
     assert!(is_stored(&edge, &get("/plain")), "the others are");
-    assert!(!is_stored(&edge, &get("/secret").with("authorization", "Basic YTpi")));
-    assert!(!is_stored(&edge, &get("/asked").with("cache-control", "no-store")));
+    assert!(!is_stored(
+        &edge,
+        &get("/secret").with("authorization", "Basic YTpi")
+    ));
+    assert!(!is_stored(
+        &edge,
+        &get("/asked").with("cache-control", "no-store")
+    ));
 }
 
 #[test]
@@ -121,15 +153,34 @@ fn what_was_given_to_one_with_a_token_is_not_given_to_another() {
             "/public" => "public, max-age=60",
             _ => "max-age=60",
         };
-        Answer::of(200, &[("cache-control", control)], seen.field("authorization").unwrap_or("nobody"))
+        Answer::of(
+            200,
+            &[("cache-control", control)],
+            seen.field("authorization").unwrap_or("nobody"),
+        )
     });
 
-    assert_eq!(get("/mine").with("authorization", "Bearer a").send(&edge).text(), "Bearer a");
-    assert_eq!(get("/mine").with("authorization", "Bearer b").send(&edge).text(), "Bearer b");
+    assert_eq!(
+        get("/mine")
+            .with("authorization", "Bearer a")
+            .send(&edge)
+            .text(),
+        "Bearer a"
+    );
+    assert_eq!(
+        get("/mine")
+            .with("authorization", "Bearer b")
+            .send(&edge)
+            .text(),
+        "Bearer b"
+    );
     assert_eq!(get("/mine").send(&edge).text(), "nobody");
     assert_eq!(origin.count(), 3);
 
-    assert!(is_stored(&edge, &get("/public").with("authorization", "Bearer a")));
+    assert!(is_stored(
+        &edge,
+        &get("/public").with("authorization", "Bearer a")
+    ));
 }
 
 #[test]
@@ -147,7 +198,10 @@ fn failures_are_not_stored() {
     for status in [301, 404, 410] {
         let ask = get(&format!("/{status}"));
         ask.send(&edge).expect(status);
-        assert!(ask.send(&edge).expect(status).is_hit(), "{status} with max-age");
+        assert!(
+            ask.send(&edge).expect(status).is_hit(),
+            "{status} with max-age"
+        );
     }
 }
 
@@ -159,7 +213,10 @@ fn a_routes_ttl_is_for_answers_without_freshness() {
         "/stale" => Answer::of(200, &[("cache-control", "max-age=0")], "x"),
         _ => Answer::ok("x"),
     });
-    let edge = Edge::start(&CACHED.replace("in: pages", "in: pages, ttl: 5m"), &[&origin]);
+    let edge = Edge::start(
+        &CACHED.replace("in: pages", "in: pages, ttl: 5m"),
+        &[&origin],
+    );
 
     assert!(is_stored(&edge, &get("/plain")));
     for path in ["/error", "/no-store", "/stale"] {
@@ -169,7 +226,8 @@ fn a_routes_ttl_is_for_answers_without_freshness() {
 
 #[test]
 fn a_head_is_answered_from_a_stored_get() {
-    let (edge, origin) = edge_before(|_| Answer::of(200, &[MINUTE, ("etag", "\"1\"")], "twelve bytes"));
+    let (edge, origin) =
+        edge_before(|_| Answer::of(200, &[MINUTE, ("etag", "\"1\"")], "twelve bytes"));
     get("/").send(&edge).expect(200);
     let mut client = edge.connect();
 
@@ -188,10 +246,17 @@ fn a_head_is_answered_from_a_stored_get() {
 fn a_head_first_does_no_harm_to_the_get_after_it() {
     let (edge, _origin) = edge_before(|seen| {
         let whole = Answer::of(200, &[MINUTE], "twelve bytes");
-        if seen.method == "HEAD" { whole.without_body() } else { whole }
+        if seen.method == "HEAD" {
+            whole.without_body()
+        } else {
+            whole
+        }
     });
 
-    assert_eq!(head("/").send(&edge).expect(200).the("content-length"), "12");
+    assert_eq!(
+        head("/").send(&edge).expect(200).the("content-length"),
+        "12"
+    );
     assert_eq!(get("/").send(&edge).expect(200).text(), "twelve bytes");
 }
 
@@ -199,7 +264,16 @@ fn a_head_first_does_no_harm_to_the_get_after_it() {
 fn a_client_that_has_it_gets_304_from_the_cache() {
     let (edge, origin) = edge_before(|_| {
         let changed = ("last-modified", "Wed, 01 Jan 2025 10:00:00 GMT");
-        Answer::of(200, &[MINUTE, ("etag", "\"v1\""), changed, ("vary", "accept-language")], "hello")
+        Answer::of(
+            200,
+            &[
+                MINUTE,
+                ("etag", "\"v1\""),
+                changed,
+                ("vary", "accept-language"),
+            ],
+            "hello",
+        )
     });
     get("/").send(&edge).expect(200);
 
@@ -222,7 +296,9 @@ fn a_client_that_has_it_gets_304_from_the_cache() {
         assert_eq!(reply.the("vary"), "accept-language");
         assert_eq!(reply.text(), if status == 200 { "hello" } else { "" });
     }
-    let both = get("/").with("if-none-match", "\"v2\"").with("if-modified-since", "Thu, 02 Jan 2025 10:00:00 GMT");
+    let both = get("/")
+        .with("if-none-match", "\"v2\"")
+        .with("if-modified-since", "Thu, 02 Jan 2025 10:00:00 GMT");
     both.send(&edge).expect(200);
     assert_eq!(origin.count(), 1);
 }
@@ -234,7 +310,10 @@ fn a_condition_on_a_miss_still_stores_the_whole() {
         None => Answer::of(200, &[MINUTE, ("etag", "\"v1\"")], "hello"),
     });
 
-    get("/").with("if-none-match", "\"v1\"").send(&edge).expect(304);
+    get("/")
+        .with("if-none-match", "\"v1\"")
+        .send(&edge)
+        .expect(304);
     let other = get("/").send(&edge).expect(200);
 
     assert_eq!(other.text(), "hello");
@@ -250,7 +329,10 @@ fn variants_are_kept_apart() {
 
     for _ in 0..2 {
         for language in ["de", "en", "hi"] {
-            let reply = get("/").with("accept-language", language).with("x-other", 1).send(&edge);
+            let reply = get("/")
+                .with("accept-language", language)
+                .with("x-other", 1)
+                .send(&edge);
             assert_eq!(reply.expect(200).text(), language);
         }
         assert_eq!(get("/").send(&edge).text(), "none");
@@ -261,15 +343,36 @@ fn variants_are_kept_apart() {
 #[test]
 fn the_key_is_host_path_and_query() {
     let (edge, origin) = edge_before(|seen| {
-        Answer::of(200, &[MINUTE], format!("{} {}", seen.the("host"), seen.target))
+        Answer::of(
+            200,
+            &[MINUTE],
+            format!("{} {}", seen.the("host"), seen.target),
+        )
     });
 
-    for target in ["/a", "/A", "/a?x=1", "/a?x=2", "/a?x=1&y=2", "/a?y=2&x=1", "/a/"] {
+    for target in [
+        "/a",
+        "/A",
+        "/a?x=1",
+        "/a?x=2",
+        "/a?x=1&y=2",
+        "/a?y=2&x=1",
+        "/a/",
+    ] {
         assert!(is_stored(&edge, &get(target)), "{target}");
-        assert_eq!(get(target).send(&edge).text(), format!("edge.test {target}"));
+        assert_eq!(
+            get(target).send(&edge).text(),
+            format!("edge.test {target}")
+        );
     }
-    assert_eq!(get("/a").host("other.test").send(&edge).text(), "other.test /a");
-    assert!(get("/a").host("EDGE.test").send(&edge).is_hit(), "hosts have no case");
+    assert_eq!(
+        get("/a").host("other.test").send(&edge).text(),
+        "other.test /a"
+    );
+    assert!(
+        get("/a").host("EDGE.test").send(&edge).is_hit(),
+        "hosts have no case"
+    );
     assert_eq!(origin.count(), 8);
 }
 
@@ -277,12 +380,19 @@ fn the_key_is_host_path_and_query() {
 fn parameters_may_be_ignored_and_fields_added_to_the_key() {
     let origin = Origin::start(|seen| Answer::of(200, &[MINUTE], &seen.target));
     let edge = Edge::start(
-        &CACHED.replace("in: pages", "in: pages, key: {query: {ignore: [utm_*, ref]}, headers: [x-country]}"),
+        &CACHED.replace(
+            "in: pages",
+            "in: pages, key: {query: {ignore: [utm_*, ref]}, headers: [x-country]}",
+        ),
         &[&origin],
     );
 
     get("/?a=1").send(&edge).expect(200);
-    for target in ["/?a=1&utm_source=x", "/?utm_medium=y&a=1&ref=z", "/?a=1&ref"] {
+    for target in [
+        "/?a=1&utm_source=x",
+        "/?utm_medium=y&a=1&ref=z",
+        "/?a=1&ref",
+    ] {
         let reply = get(target).send(&edge);
         assert!(reply.is_hit(), "{target}");
         assert_eq!(reply.text(), "/?a=1");
@@ -302,7 +412,10 @@ fn a_broken_answer_is_not_stored_and_not_passed_off_as_whole() {
             "/length" => "content-length: 1000\r\n\r\nhalf",
             _ => "transfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
         };
-        Answer::raw(format!("HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\n{head}")).then(Step::Close)
+        Answer::raw(format!(
+            "HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\n{head}"
+        ))
+        .then(Step::Close)
     });
 
     for path in ["/length", "/chunked"] {
@@ -312,8 +425,14 @@ fn a_broken_answer_is_not_stored_and_not_passed_off_as_whole() {
         }
     }
     assert!(origin.count() >= 4, "each of them was asked for anew");
-    assert_eq!(edge.metric(r#"lakh_cache_fills_total{outcome="stored"}"#), 0.0);
-    assert_eq!(edge.metric(r#"lakh_cache_fills_total{outcome="failed"}"#), 4.0);
+    assert_eq!(
+        edge.metric(r#"lakh_cache_fills_total{outcome="stored"}"#),
+        0.0
+    );
+    assert_eq!(
+        edge.metric(r#"lakh_cache_fills_total{outcome="failed"}"#),
+        4.0
+    );
     assert_eq!(edge.metric("lakh_cache_objects"), 0.0);
 }
 
@@ -348,7 +467,9 @@ fn memory_bounds_what_is_kept() {
     }
 
     let bound = f64::from(2 << 20) * 1.1;
-    eventually("the cache is within its bound", || edge.metric("lakh_cache_bytes") <= bound);
+    eventually("the cache is within its bound", || {
+        edge.metric("lakh_cache_bytes") <= bound
+    });
     assert!(edge.metric("lakh_cache_objects") >= 5.0, "and not empty");
 }
 
@@ -357,8 +478,11 @@ fn a_client_that_leaves_does_not_stop_a_fill() {
     let gate = crate::harness::Gate::default();
     let held = gate.clone();
     let (edge, origin) = edge_before(move |_| {
-        let first = "HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: 10\r\n\r\nfirst";
-        Answer::raw(first).then(Step::Wait(held.clone())).then_send("-last")
+        let first =
+            "HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: 10\r\n\r\nfirst";
+        Answer::raw(first)
+            .then(Step::Wait(held.clone()))
+            .then_send("-last")
     });
 
     let mut client = edge.connect();
@@ -386,15 +510,28 @@ fn a_write_makes_what_is_stored_for_its_uri_invalid() {
     assert!(!stored("/a") && !stored("/b") && stored("/a") && stored("/b"));
 
     for method in ["POST", "PUT", "DELETE", "PATCH"] {
-        ask(method, "/a").with("content-length", 0).send(&edge).expect(200);
+        ask(method, "/a")
+            .with("content-length", 0)
+            .send(&edge)
+            .expect(200);
         assert!(!stored("/a"), "{method} invalidates");
         assert!(stored("/a"));
     }
     post("/a", "x").with("x-fail", 1).send(&edge).expect(500);
     assert!(stored("/a"), "a write that failed changes nothing");
     ask("OPTIONS", "/a").send(&edge).expect(200);
-    assert!(stored("/a") && stored("/b"), "nor does a safe method, nor a write elsewhere");
-    assert_eq!(origin.seen().iter().filter(|seen| seen.method == "GET").count(), 6);
+    assert!(
+        stored("/a") && stored("/b"),
+        "nor does a safe method, nor a write elsewhere"
+    );
+    assert_eq!(
+        origin
+            .seen()
+            .iter()
+            .filter(|seen| seen.method == "GET")
+            .count(),
+        6
+    );
 }
 
 #[test]
@@ -416,7 +553,10 @@ fn a_range_is_answered_and_does_not_poison() {
     });
 
     let part = get("/").with("range", "bytes=0-3").send(&edge);
-    assert!(part.status == 206 && part.text() == "0123" || part.status == 200 && part.text() == "0123456789");
+    assert!(
+        part.status == 206 && part.text() == "0123"
+            || part.status == 200 && part.text() == "0123456789"
+    );
     assert_eq!(get("/").send(&edge).expect(200).text(), "0123456789");
     assert_eq!(get("/").send(&edge).expect(200).text(), "0123456789");
 }
@@ -424,13 +564,23 @@ fn a_range_is_answered_and_does_not_poison() {
 #[test]
 fn hop_by_hop_fields_are_not_stored() {
     let (edge, _origin) = edge_before(|_| {
-        let hops = [MINUTE, ("connection", "x-hop"), ("x-hop", "1"), ("keep-alive", "timeout=5"), ("x-end", "1")];
+        let hops = [
+            MINUTE,
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=5"),
+            ("x-end", "1"),
+        ];
         Answer::of(200, &hops, "hello")
     });
 
     for _ in 0..2 {
         let reply = get("/").send(&edge).expect(200);
-        assert_eq!((reply.field("x-hop"), reply.field("keep-alive")), (None, None), "{reply:?}");
+        assert_eq!(
+            (reply.field("x-hop"), reply.field("keep-alive")),
+            (None, None),
+            "{reply:?}"
+        );
         assert_eq!(reply.the("x-end"), "1");
     }
 }

@@ -16,7 +16,9 @@ fn asking(edge: &Edge, target: &str) -> Client {
     let before = edge.metric("lakh_in_flight");
     let mut client = edge.connect();
     client.send(get(target).wire());
-    eventually("the edge has the request", || edge.metric("lakh_in_flight") > before);
+    eventually("the edge has the request", || {
+        edge.metric("lakh_in_flight") > before
+    });
     client
 }
 
@@ -30,16 +32,29 @@ fn a_hundred_misses_at_once_are_one_fetch() {
 
     let replies = std::thread::scope(|scope| {
         let asked = scope.spawn(|| at_once(MANY, |_| get("/same").send(&edge)));
-        eventually("all of them wait", || edge.metric("lakh_in_flight") >= MANY as f64);
+        eventually("all of them wait", || {
+            edge.metric("lakh_in_flight") >= MANY as f64
+        });
         gate.open();
         asked.join().expect("no thread panics")
     });
 
     assert_eq!(origin.count(), 1);
-    assert!(replies.iter().all(|reply| reply.status == 200 && reply.body == body), "all have it whole");
-    let collapsed = replies.iter().filter(|reply| reply.cache_status().contains("collapsed")).count();
+    assert!(
+        replies
+            .iter()
+            .all(|reply| reply.status == 200 && reply.body == body),
+        "all have it whole"
+    );
+    let collapsed = replies
+        .iter()
+        .filter(|reply| reply.cache_status().contains("collapsed"))
+        .count();
     assert_eq!(collapsed, MANY - 1);
-    assert_eq!(edge.metric(r#"lakh_cache_requests_total{result="collapsed"}"#), 99.0);
+    assert_eq!(
+        edge.metric(r#"lakh_cache_requests_total{result="collapsed"}"#),
+        99.0
+    );
     assert!(get("/same").send(&edge).is_hit());
 }
 
@@ -61,8 +76,11 @@ fn who_waits_gets_the_first_bytes_before_the_last_are_sent() {
     let gate = Gate::default();
     let held = gate.clone();
     let origin = Origin::start(move |_| {
-        let first = "HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: 9\r\n\r\nfirst";
-        Answer::raw(first).then(Step::Wait(held.clone())).then_send("last")
+        let first =
+            "HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: 9\r\n\r\nfirst";
+        Answer::raw(first)
+            .then(Step::Wait(held.clone()))
+            .then_send("last")
     });
     let edge = Edge::start(CACHED, &[&origin]);
 
@@ -85,8 +103,14 @@ fn who_comes_late_gets_the_beginning_too() {
     let body = noise(2 << 20, 22);
     let (start, rest) = (body[..1 << 20].to_vec(), body[1 << 20..].to_vec());
     let origin = Origin::start(move |_| {
-        let head = format!("HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: {}\r\n\r\n", 2 << 20);
-        Answer::raw(head).then_send(&start).then(Step::Wait(held.clone())).then_send(&rest)
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: {}\r\n\r\n",
+            2 << 20
+        );
+        Answer::raw(head)
+            .then_send(&start)
+            .then(Step::Wait(held.clone()))
+            .then_send(&rest)
     });
     let edge = Edge::start(CACHED, &[&origin]);
 
@@ -100,7 +124,10 @@ fn who_comes_late_gets_the_beginning_too() {
 
     early.extend(first.read_exactly(1 << 20).expect("the second half"));
     assert!(early == body && half == body[..1 << 20], "bodies differ");
-    assert!(late.read_exactly(1 << 20).expect("the second half") == body[1 << 20..], "bodies differ");
+    assert!(
+        late.read_exactly(1 << 20).expect("the second half") == body[1 << 20..],
+        "bodies differ"
+    );
     assert_eq!(origin.count(), 1);
 }
 
@@ -126,21 +153,33 @@ fn all_who_wait_learn_that_it_failed() {
     let held = gate.clone();
     let origin = Origin::start(move |seen| match seen.path() {
         "/500" => Answer::of(500, &[], "failed").after(&held),
-        "/breaks-off" => Answer::raw("HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: 9\r\n\r\nhalf")
-            .after(&held)
-            .then(Step::Close),
+        "/breaks-off" => Answer::raw(
+            "HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: 9\r\n\r\nhalf",
+        )
+        .after(&held)
+        .then(Step::Close),
         _ => Answer::hang_up().after(&held),
     });
-    let edge = Edge::start(&CACHED.replace("servers: [$0]", "servers: [$0], retry: {attempts: 1}"), &[&origin]);
+    let edge = Edge::start(
+        &CACHED.replace("servers: [$0]", "servers: [$0], retry: {attempts: 1}"),
+        &[&origin],
+    );
 
     let paths = ["/500", "/breaks-off", "/hangs-up"];
-    let mut clients: Vec<_> = paths.iter().flat_map(|path| [path; 5]).map(|path| (path, asking(&edge, path))).collect();
+    let mut clients: Vec<_> = paths
+        .iter()
+        .flat_map(|path| [path; 5])
+        .map(|path| (path, asking(&edge, path)))
+        .collect();
     gate.open();
 
     for (path, client) in &mut clients {
         let answered = client.try_reply("GET");
         match **path {
-            "/500" => assert_eq!(answered.expect("the origin's answer").expect(500).text(), "failed"),
+            "/500" => assert_eq!(
+                answered.expect("the origin's answer").expect(500).text(),
+                "failed"
+            ),
             "/breaks-off" => assert!(answered.is_err(), "{answered:?}"),
             _ => drop(answered.expect("an answer").expect_problem(502)),
         }
@@ -154,7 +193,11 @@ fn what_is_for_one_alone_is_not_shared_with_those_who_wait() {
     let held = gate.clone();
     let origin = Origin::start(move |seen| {
         let cookie = seen.field("cookie").unwrap_or("none").to_owned();
-        let answer = Answer::of(200, &[("cache-control", "private"), ("set-cookie", "a=1")], cookie);
+        let answer = Answer::of(
+            200,
+            &[("cache-control", "private"), ("set-cookie", "a=1")],
+            cookie,
+        );
         answer.after(&held)
     });
     let edge = Edge::start(CACHED, &[&origin]);
@@ -185,7 +228,11 @@ fn variants_asked_for_at_once_are_not_mixed_up() {
     let languages = ["de", "en", "hi", "ta"];
 
     let replies = std::thread::scope(|scope| {
-        let ask = |i: usize| get("/").with("accept-language", languages[i % 4]).send(&edge);
+        let ask = |i: usize| {
+            get("/")
+                .with("accept-language", languages[i % 4])
+                .send(&edge)
+        };
         let asked = scope.spawn(move || at_once(20, ask));
         eventually("all of them wait", || edge.metric("lakh_in_flight") >= 20.0);
         gate.open();

@@ -16,7 +16,11 @@ routes: [{name: all, match: {path: /*}, upstream: app}]
 fn check(yaml: &str) -> (Option<i32>, String, String) {
     let (output, _) = lakh("check", yaml);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
 }
 
 #[test]
@@ -30,14 +34,22 @@ fn a_good_file_is_ok() {
 #[test]
 fn each_mistake_has_its_place_and_says_what_to_write() {
     for (wrong, place, words) in [
-        ("listeners: {web: {adress: 127.0.0.1:8080}}", "lakh.yaml:1:19", "`adress`"),
+        (
+            "listeners: {web: {adress: 127.0.0.1:8080}}",
+            "lakh.yaml:1:19",
+            "`adress`",
+        ),
         ("upstream: {}", "lakh.yaml:1:1", "`upstream`"),
         ("process: {drain: 30}", "lakh.yaml:1:18", "30s"),
         ("limits: {body_size: 5mb}", "lakh.yaml:1:21", "5MiB"),
         ("limits: {header_timeout: -1s}", "lakh.yaml:1:26", "-1s"),
         ("process: {threads: many}", "lakh.yaml:1:20", "many"),
         ("access_log: {sample: 10}", "lakh.yaml:1:22", "10%"),
-        ("rate_limits: {a: {key: route, rate: 100, burst: 1}}", "lakh.yaml:1:37", "100/s"),
+        (
+            "rate_limits: {a: {key: route, rate: 100, burst: 1}}",
+            "lakh.yaml:1:37",
+            "100/s",
+        ),
     ] {
         let (code, _, stderr) = check(&format!("{wrong}\n{GOOD}"));
         assert_eq!(code, Some(1), "{wrong}");
@@ -49,10 +61,26 @@ fn each_mistake_has_its_place_and_says_what_to_write() {
 #[test]
 fn a_name_that_leads_nowhere_is_told() {
     for (route, place, words) in [
-        ("- {name: x, match: {path: /x}, upstream: ap}", "lakh.yaml:5:42", "`app`"),
-        ("- {name: x, match: {path: /x}, upstream: app, rate_limits: [none]}", "lakh.yaml:5:61", "`none`"),
-        ("- {name: x, match: {path: /x}, upstream: app, cache: {in: none}}", "lakh.yaml:5:59", "`none`"),
-        ("- {name: all, match: {path: /x}, upstream: app}", "lakh.yaml:5:10", "`all`"),
+        (
+            "- {name: x, match: {path: /x}, upstream: ap}",
+            "lakh.yaml:5:42",
+            "`app`",
+        ),
+        (
+            "- {name: x, match: {path: /x}, upstream: app, rate_limits: [none]}",
+            "lakh.yaml:5:61",
+            "`none`",
+        ),
+        (
+            "- {name: x, match: {path: /x}, upstream: app, cache: {in: none}}",
+            "lakh.yaml:5:59",
+            "`none`",
+        ),
+        (
+            "- {name: all, match: {path: /x}, upstream: app}",
+            "lakh.yaml:5:10",
+            "`all`",
+        ),
     ] {
         let (code, _, stderr) = check(&format!("{GOOD}{route}\n"));
         assert_eq!(code, Some(1), "{route}");
@@ -152,7 +180,9 @@ fn a_reload_that_needs_a_busy_address_is_refused_whole() {
     ));
 
     get("/old").send(&edge).expect(200);
-    eventually("the address is named", || edge.stderr().contains(&busy.address.to_string()));
+    eventually("the address is named", || {
+        edge.stderr().contains(&busy.address.to_string())
+    });
 }
 
 #[test]
@@ -161,11 +191,17 @@ fn a_reload_opens_and_closes_listeners() {
     let edge = Edge::start(SERVING, &[&origin]);
     let second = free_address();
 
-    edge.reload(&format!("listeners: {{web: {{address: $web}}, second: {{address: \"{second}\"}}}}\n{SERVING}"));
-    get("/").on(&mut crate::harness::Client::connect(second)).expect(200);
+    edge.reload(&format!(
+        "listeners: {{web: {{address: $web}}, second: {{address: \"{second}\"}}}}\n{SERVING}"
+    ));
+    get("/")
+        .on(&mut crate::harness::Client::connect(second))
+        .expect(200);
 
     edge.reload(SERVING);
-    eventually("it is closed", || std::net::TcpStream::connect(second).is_err());
+    eventually("it is closed", || {
+        std::net::TcpStream::connect(second).is_err()
+    });
     get("/").send(&edge).expect(200);
 }
 
@@ -193,12 +229,17 @@ fn a_request_sees_the_configuration_that_it_began_under() {
 #[test]
 fn a_tunnel_survives_a_reload() {
     let origin = Origin::start(|_| {
-        let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+        let switch =
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
         Answer::raw(switch).then(Step::Echo)
     });
     let edge = Edge::start(SERVING, &[&origin]);
     let mut client = edge.connect();
-    get("/").with("connection", "upgrade").with("upgrade", "websocket").on(&mut client).expect(101);
+    get("/")
+        .with("connection", "upgrade")
+        .with("upgrade", "websocket")
+        .on(&mut client)
+        .expect(101);
 
     edge.reload(&SERVING.replace("/*", "/else"));
 
@@ -223,7 +264,11 @@ fn reloads_under_traffic_fail_no_request() {
             }
             asked
         };
-        let asking: Vec<_> = [(); 3].map(|()| done.clone()).into_iter().map(|d| scope.spawn(move || ask(d))).collect();
+        let asking: Vec<_> = [(); 3]
+            .map(|()| done.clone())
+            .into_iter()
+            .map(|d| scope.spawn(move || ask(d)))
+            .collect();
         for n in 0..10 {
             edge.reload(&format!("{SERVING}limits: {{body_size: {}MiB}}\n", n + 1));
         }

@@ -15,7 +15,15 @@ routes: [{name: all, match: {path: /*}, upstream: app, cache: {in: pages}}]
 /// Stored, and stale at once.
 fn stale(more: &str, body: &str) -> Answer {
     let control = format!("max-age=10{more}");
-    Answer::of(200, &[("cache-control", &control), ("age", "20"), ("etag", "\"v1\"")], body)
+    Answer::of(
+        200,
+        &[
+            ("cache-control", &control),
+            ("age", "20"),
+            ("etag", "\"v1\""),
+        ],
+        body,
+    )
 }
 
 /// `first` for the first request, `then` for those after it.
@@ -35,7 +43,9 @@ fn in_turn(
 fn fill(edge: &Edge) -> Reply {
     let reply = get("/").send(edge).expect(200);
     edge.await_metric(r#"lakh_cache_fills_total{outcome="stored"}"#, 1.0);
-    eventually("the fill is done", || edge.metric("lakh_cache_objects") == 1.0);
+    eventually("the fill is done", || {
+        edge.metric("lakh_cache_objects") == 1.0
+    });
     reply
 }
 
@@ -44,10 +54,26 @@ fn what_is_stale_is_asked_for_by_its_validators() {
     let changed = ("last-modified", "Wed, 01 Jan 2025 10:00:00 GMT");
     let origin = in_turn(
         move |_| {
-            let fields = [("cache-control", "max-age=10"), ("age", "20"), ("etag", "\"v1\""), changed, ("x-n", "1")];
+            let fields = [
+                ("cache-control", "max-age=10"),
+                ("age", "20"),
+                ("etag", "\"v1\""),
+                changed,
+                ("x-n", "1"),
+            ];
             Answer::of(200, &fields, "hello")
         },
-        |_| Answer::of(304, &[("cache-control", "max-age=60"), ("etag", "\"v1\""), ("x-n", "2")], ""),
+        |_| {
+            Answer::of(
+                304,
+                &[
+                    ("cache-control", "max-age=60"),
+                    ("etag", "\"v1\""),
+                    ("x-n", "2"),
+                ],
+                "",
+            )
+        },
     );
     let edge = Edge::start(CACHED, &[&origin]);
 
@@ -58,8 +84,14 @@ fn what_is_stale_is_asked_for_by_its_validators() {
     let asked = &origin.seen()[1];
     assert_eq!(asked.the("if-none-match"), "\"v1\"");
     assert_eq!(asked.the("if-modified-since"), changed.1);
-    assert!(revalidated.cache_status().starts_with("fwd=stale"), "{revalidated:?}");
-    assert!(revalidated.cache_status().contains("fwd-status=304"), "{revalidated:?}");
+    assert!(
+        revalidated.cache_status().starts_with("fwd=stale"),
+        "{revalidated:?}"
+    );
+    assert!(
+        revalidated.cache_status().contains("fwd-status=304"),
+        "{revalidated:?}"
+    );
     assert!(hit.is_hit());
     assert_eq!(origin.count(), 2);
     for reply in [&revalidated, &hit] {
@@ -67,14 +99,23 @@ fn what_is_stale_is_asked_for_by_its_validators() {
         assert_eq!(reply.the("x-n"), "2", "304 brings the fields up to date");
         assert!(reply.the("age").parse::<u64>().expect("seconds") < 10);
     }
-    assert_eq!(edge.metric(r#"lakh_cache_requests_total{result="revalidated"}"#), 1.0);
+    assert_eq!(
+        edge.metric(r#"lakh_cache_requests_total{result="revalidated"}"#),
+        1.0
+    );
 }
 
 #[test]
 fn what_has_changed_is_replaced() {
     let origin = in_turn(
         |_| stale("", "old"),
-        |_| Answer::of(200, &[("cache-control", "max-age=60"), ("etag", "\"v2\"")], "new"),
+        |_| {
+            Answer::of(
+                200,
+                &[("cache-control", "max-age=60"), ("etag", "\"v2\"")],
+                "new",
+            )
+        },
     );
     let edge = Edge::start(CACHED, &[&origin]);
 
@@ -87,10 +128,20 @@ fn what_has_changed_is_replaced() {
 #[test]
 fn no_cache_is_stored_and_always_asked_about() {
     let origin = in_turn(
-        |_| Answer::of(200, &[("cache-control", "no-cache"), ("etag", "\"v1\"")], "hello"),
+        |_| {
+            Answer::of(
+                200,
+                &[("cache-control", "no-cache"), ("etag", "\"v1\"")],
+                "hello",
+            )
+        },
         |seen| {
             assert_eq!(seen.the("if-none-match"), "\"v1\"");
-            Answer::of(304, &[("cache-control", "no-cache"), ("etag", "\"v1\"")], "")
+            Answer::of(
+                304,
+                &[("cache-control", "no-cache"), ("etag", "\"v1\"")],
+                "",
+            )
         },
     );
     let edge = Edge::start(CACHED, &[&origin]);
@@ -104,7 +155,13 @@ fn no_cache_is_stored_and_always_asked_about() {
 
 #[test]
 fn a_client_may_ask_for_something_fresher() {
-    let origin = Origin::start(|_| Answer::of(200, &[("cache-control", "max-age=60"), ("age", "20")], "hello"));
+    let origin = Origin::start(|_| {
+        Answer::of(
+            200,
+            &[("cache-control", "max-age=60"), ("age", "20")],
+            "hello",
+        )
+    });
     let edge = Edge::start(CACHED, &[&origin]);
     fill(&edge);
 
@@ -116,7 +173,11 @@ fn a_client_may_ask_for_something_fresher() {
         ("min-fresh=10", true),
         ("min-fresh=50", false),
     ] {
-        assert_eq!(get("/").with("cache-control", control).send(&edge).is_hit(), hit, "{control}");
+        assert_eq!(
+            get("/").with("cache-control", control).send(&edge).is_hit(),
+            hit,
+            "{control}"
+        );
     }
     assert!(!get("/").with("pragma", "no-cache").send(&edge).is_hit());
 }
@@ -141,7 +202,9 @@ fn stale_while_revalidate_answers_at_once_and_refreshes_behind_it() {
     origin.await_requests(2);
     gate.open();
 
-    eventually("the new one is there", || get("/").send(&edge).text() == "new");
+    eventually("the new one is there", || {
+        get("/").send(&edge).text() == "new"
+    });
     assert_eq!(origin.count(), 2, "one refresh for all of them");
     assert!(edge.metric(r#"lakh_cache_requests_total{result="stale"}"#) >= 5.0);
 }
@@ -168,7 +231,10 @@ fn stale_if_error_hides_an_origin_that_fails() {
 #[test]
 fn a_routes_stale_if_error_does_the_same() {
     let mut origin = Origin::start(|_| stale("", "old"));
-    let edge = Edge::start(&CACHED.replace("in: pages", "in: pages, stale_if_error: 1h"), &[&origin]);
+    let edge = Edge::start(
+        &CACHED.replace("in: pages", "in: pages, stale_if_error: 1h"),
+        &[&origin],
+    );
     fill(&edge);
 
     origin.stop();
@@ -179,7 +245,11 @@ fn a_routes_stale_if_error_does_the_same() {
 
 #[test]
 fn without_it_a_failure_is_told() {
-    for (more, failure) in [("", "500"), (", must-revalidate, stale-if-error=60", "500"), ("", "hang up")] {
+    for (more, failure) in [
+        ("", "500"),
+        (", must-revalidate, stale-if-error=60", "500"),
+        ("", "hang up"),
+    ] {
         let fail = move |_: &Seen| match failure {
             "500" => Answer::of(500, &[], "failed"),
             _ => Answer::raw("HTTP/1.1 200").then(Step::Close),
@@ -202,7 +272,11 @@ fn a_failure_does_not_cost_what_is_stored() {
         1 => Answer::of(500, &[], "failed"),
         _ => {
             assert_eq!(seen.the("if-none-match"), "\"v1\"");
-            Answer::of(304, &[("cache-control", "max-age=60"), ("etag", "\"v1\"")], "")
+            Answer::of(
+                304,
+                &[("cache-control", "max-age=60"), ("etag", "\"v1\"")],
+                "",
+            )
         }
     });
     let edge = Edge::start(CACHED, &[&origin]);
@@ -220,9 +294,18 @@ fn nobody_joins_a_fill_whose_answer_is_stale_already() {
         move |_| {
             let start = "HTTP/1.1 200 OK\r\ncache-control: no-cache\r\netag: \"v1\"\r\ncontent-length: 20000\r\n\r\n";
             let wait = Step::Wait(held.clone());
-            Answer::raw(start).then_send([b'1'; 19_000]).then(wait).then_send([b'1'; 1000])
+            Answer::raw(start)
+                .then_send([b'1'; 19_000])
+                .then(wait)
+                .then_send([b'1'; 1000])
         },
-        |_| Answer::of(200, &[("cache-control", "no-cache"), ("etag", "\"v2\"")], "changed since"),
+        |_| {
+            Answer::of(
+                200,
+                &[("cache-control", "no-cache"), ("etag", "\"v2\"")],
+                "changed since",
+            )
+        },
     );
     let edge = Edge::start(CACHED, &[&origin]);
     let mut first = edge.connect();

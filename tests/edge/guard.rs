@@ -32,10 +32,22 @@ fn after_a_burst_comes_429() {
 
     assert_eq!(origin.count(), 3);
     get("/").from("127.0.0.2").send(&edge).expect(200);
-    assert_eq!(edge.metric(r#"lakh_limit_decisions_total{limit="few",decision="allowed"}"#), 4.0);
-    assert_eq!(edge.metric(r#"lakh_limit_decisions_total{limit="few",decision="refused"}"#), 4.0);
-    assert_eq!(edge.metric(r#"lakh_refused_total{route="all",reason="rate_limit"}"#), 4.0);
-    assert_eq!(edge.metric(r#"lakh_requests_total{route="all",class="4xx"}"#), 4.0);
+    assert_eq!(
+        edge.metric(r#"lakh_limit_decisions_total{limit="few",decision="allowed"}"#),
+        4.0
+    );
+    assert_eq!(
+        edge.metric(r#"lakh_limit_decisions_total{limit="few",decision="refused"}"#),
+        4.0
+    );
+    assert_eq!(
+        edge.metric(r#"lakh_refused_total{route="all",reason="rate_limit"}"#),
+        4.0
+    );
+    assert_eq!(
+        edge.metric(r#"lakh_requests_total{route="all",class="4xx"}"#),
+        4.0
+    );
 }
 
 #[test]
@@ -45,14 +57,21 @@ fn a_burst_at_once_lets_no_more_in() {
 
     let statuses = at_once(30, |_| get("/").send(&edge).status);
 
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 3, "{statuses:?}");
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 200).count(),
+        3,
+        "{statuses:?}"
+    );
     assert_eq!(origin.count(), 3);
 }
 
 #[test]
 fn tokens_come_back() {
     let origin = Origin::saying("hello");
-    let edge = Edge::start(&THREE.replace("rate: 1/min, burst: 3", "rate: 5/s, burst: 1"), &[&origin]);
+    let edge = Edge::start(
+        &THREE.replace("rate: 1/min, burst: 3", "rate: 5/s, burst: 1"),
+        &[&origin],
+    );
 
     get("/").send(&edge).expect(200);
     eventually("it is refused", || get("/").send(&edge).status == 429);
@@ -62,12 +81,18 @@ fn tokens_come_back() {
 #[test]
 fn a_dry_run_refuses_nobody() {
     let origin = Origin::saying("hello");
-    let edge = Edge::start(&THREE.replace("burst: 3", "burst: 3, dry_run: true"), &[&origin]);
+    let edge = Edge::start(
+        &THREE.replace("burst: 3", "burst: 3, dry_run: true"),
+        &[&origin],
+    );
 
     for _ in 0..5 {
         get("/").send(&edge).expect(200);
     }
-    assert_eq!(edge.metric(r#"lakh_limit_decisions_total{decision="dry_run"}"#), 2.0);
+    assert_eq!(
+        edge.metric(r#"lakh_limit_decisions_total{decision="dry_run"}"#),
+        2.0
+    );
 }
 
 #[test]
@@ -87,9 +112,20 @@ routes:
         &[&origin],
     );
 
-    get("/device").with("x-device-id", "a").send(&edge).expect(200);
-    expect_refused(get("/device").with("x-device-id", "a").from("127.0.0.2").send(&edge));
-    get("/device").with("x-device-id", "b").send(&edge).expect(200);
+    get("/device")
+        .with("x-device-id", "a")
+        .send(&edge)
+        .expect(200);
+    expect_refused(
+        get("/device")
+            .with("x-device-id", "a")
+            .from("127.0.0.2")
+            .send(&edge),
+    );
+    get("/device")
+        .with("x-device-id", "b")
+        .send(&edge)
+        .expect(200);
 
     get("/one").send(&edge).expect(200);
     get("/one").from("127.0.0.2").send(&edge).expect(200);
@@ -121,8 +157,16 @@ routes: [{name: all, match: {path: /*}, upstream: app, rate_limits: [wide, narro
 #[test]
 fn a_claimed_address_counts_only_from_a_trusted_proxy() {
     let origin = Origin::saying("hello");
-    let edge = Edge::start(&format!("trusted_proxies: [127.0.0.5/32]\n{THREE}"), &[&origin]);
-    let through_proxy = |client: &str| get("/").with("x-forwarded-for", client).from("127.0.0.5").send(&edge);
+    let edge = Edge::start(
+        &format!("trusted_proxies: [127.0.0.5/32]\n{THREE}"),
+        &[&origin],
+    );
+    let through_proxy = |client: &str| {
+        get("/")
+            .with("x-forwarded-for", client)
+            .from("127.0.0.5")
+            .send(&edge)
+    };
 
     for _ in 0..3 {
         through_proxy("203.0.113.1").expect(200);
@@ -133,7 +177,10 @@ fn a_claimed_address_counts_only_from_a_trusted_proxy() {
     through_proxy("203.0.113.2").expect(200);
 
     for n in 0..3 {
-        get("/").with("x-forwarded-for", format!("198.51.100.{n}")).send(&edge).expect(200);
+        get("/")
+            .with("x-forwarded-for", format!("198.51.100.{n}"))
+            .send(&edge)
+            .expect(200);
     }
     expect_refused(get("/").with("x-forwarded-for", "198.51.100.9").send(&edge));
 }

@@ -18,7 +18,10 @@ routes:
 #[track_caller]
 fn assert_in_time(started: Instant) {
     let took = started.elapsed();
-    assert!((Duration::from_millis(250)..Duration::from_secs(3)).contains(&took), "{took:?}");
+    assert!(
+        (Duration::from_millis(250)..Duration::from_secs(3)).contains(&took),
+        "{took:?}"
+    );
 }
 
 #[test]
@@ -26,7 +29,11 @@ fn a_body_over_the_limit_is_413() {
     let origin = Origin::start(|seen| Answer::ok(seen.body.len().to_string()));
     let edge = edge_with("body_size: 100KiB", &origin);
 
-    for ask in [post("/", noise(102_401, 41)), post("/", noise(2 << 20, 42)), post("/uploads/x", noise((1 << 20) + 1, 43))] {
+    for ask in [
+        post("/", noise(102_401, 41)),
+        post("/", noise(2 << 20, 42)),
+        post("/uploads/x", noise((1 << 20) + 1, 43)),
+    ] {
         for ask in [ask.clone(), ask.chunked()] {
             let mut client = edge.connect();
             ask.on(&mut client).expect_problem(413);
@@ -35,11 +42,20 @@ fn a_body_over_the_limit_is_413() {
     }
     assert_eq!(origin.count(), 0, "no whole request got through");
 
-    for ask in [post("/", noise(102_400, 44)), post("/uploads/x", noise(1 << 20, 45))] {
-        assert_eq!(ask.send(&edge).expect(200).text(), ask.body.len().to_string());
+    for ask in [
+        post("/", noise(102_400, 44)),
+        post("/uploads/x", noise(1 << 20, 45)),
+    ] {
+        assert_eq!(
+            ask.send(&edge).expect(200).text(),
+            ask.body.len().to_string()
+        );
         assert_eq!(ask.chunked().send(&edge).expect(200).status, 200);
     }
-    assert_eq!(edge.metric(r#"lakh_refused_total{reason="body_size"}"#), 6.0);
+    assert_eq!(
+        edge.metric(r#"lakh_refused_total{reason="body_size"}"#),
+        6.0
+    );
 }
 
 #[test]
@@ -56,7 +72,9 @@ fn a_head_over_the_limit_is_431() {
     let origin = Origin::saying("hello");
     let edge = edge_with("header_size: 8KiB", &origin);
     let start = "GET / HTTP/1.1\r\nHost: edge.test\r\n";
-    let many: String = (0..200).map(|n| format!("x-field-{n}: {}\r\n", "v".repeat(50))).collect();
+    let many: String = (0..200)
+        .map(|n| format!("x-field-{n}: {}\r\n", "v".repeat(50)))
+        .collect();
 
     for head in [
         format!("{start}x-large: {}\r\n\r\n", "v".repeat(9000)),
@@ -71,13 +89,19 @@ fn a_head_over_the_limit_is_431() {
         assert!(client.closes());
     }
     let mut client = edge.connect();
-    client.send(format!("GET /{} HTTP/1.1\r\nHost: edge.test\r\n\r\n", "a".repeat(9000)));
+    client.send(format!(
+        "GET /{} HTTP/1.1\r\nHost: edge.test\r\n\r\n",
+        "a".repeat(9000)
+    ));
     let status = client.reply("GET").status;
     assert!(matches!(status, 414 | 431), "a target: {status}");
     assert_eq!(origin.count(), 0);
     assert_eq!(edge.metric("lakh_bad_requests_total"), 4.0);
 
-    get("/").with("x-large", "v".repeat(7000)).send(&edge).expect(200);
+    get("/")
+        .with("x-large", "v".repeat(7000))
+        .send(&edge)
+        .expect(200);
 }
 
 #[test]
@@ -148,7 +172,10 @@ fn a_body_that_stops_coming_is_cut() {
     let origin = Origin::saying("hello");
     let edge = edge_with("body_timeout: 300ms", &origin);
 
-    for start in ["Content-Length: 10\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"] {
+    for start in [
+        "Content-Length: 10\r\n\r\nhalf",
+        "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ] {
         let mut client = edge.connect();
         let started = Instant::now();
         client.send(format!("POST / HTTP/1.1\r\nHost: edge.test\r\n{start}"));
@@ -182,7 +209,9 @@ fn connections_are_bounded() {
     let edge = edge_with("connections: 6, connections_per_address: 4", &origin);
     let open = |from: &str| {
         let mut client = Client::connect_from(from.parse().expect("an address"), edge.web);
-        let served = get("/").try_on(&mut client).is_ok_and(|reply| reply.status == 200);
+        let served = get("/")
+            .try_on(&mut client)
+            .is_ok_and(|reply| reply.status == 200);
         (client, served)
     };
 
@@ -210,7 +239,11 @@ fn a_hundred_slow_clients_hold_up_nobody() {
     let mut slow: Vec<_> = (0..100)
         .map(|n| {
             let mut client = edge.connect();
-            client.send(if n % 2 == 0 { get("/slow").wire() } else { b"GET /slow HT".to_vec() });
+            client.send(if n % 2 == 0 {
+                get("/slow").wire()
+            } else {
+                b"GET /slow HT".to_vec()
+            });
             client
         })
         .collect();
@@ -220,7 +253,11 @@ fn a_hundred_slow_clients_hold_up_nobody() {
     for _ in 0..20 {
         get("/quick").send(&edge).expect(200);
     }
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
     gate.open();
     for client in slow.iter_mut().step_by(2) {
         client.reply("GET").expect(200);

@@ -8,8 +8,8 @@ mod harness;
 mod proxy;
 mod routes;
 
-mod upstream;
 mod spawn;
+mod upstream;
 
 mod guard;
 

@@ -77,7 +77,9 @@ fn what_is_malformed_is_refused_and_never_passed_on() {
         client.send(bytes);
         match client.try_reply("GET") {
             Ok(reply) if reply.status != 400 => wrong.push(format!("{what}: {}", reply.status)),
-            Ok(reply) if reply.field("x-request-id").is_none() => wrong.push(format!("{what}: no request id")),
+            Ok(reply) if reply.field("x-request-id").is_none() => {
+                wrong.push(format!("{what}: no request id"))
+            }
             Ok(_) if !client.closes() => wrong.push(format!("{what}: stays open")),
             Ok(_) => {}
             Err(e) => wrong.push(format!("{what}: {e}")),
@@ -109,15 +111,23 @@ fn what_follows_a_malformed_request_is_not_answered() {
 
 #[test]
 fn a_get_with_a_body_smuggles_nothing() {
-    let origin = Origin::start(|seen| crate::harness::Answer::ok(format!("{} {}", seen.target, seen.body.len())));
+    let origin = Origin::start(|seen| {
+        crate::harness::Answer::ok(format!("{} {}", seen.target, seen.body.len()))
+    });
     let edge = Edge::before(&origin);
     let mut client = edge.connect();
     let inner = "GET /inner HTTP/1.1\r\nHost: h\r\n\r\n";
 
-    client.send(format!("GET /outer HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{inner}", inner.len()));
+    client.send(format!(
+        "GET /outer HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{inner}",
+        inner.len()
+    ));
     client.send(get("/after").wire());
 
-    assert_eq!(client.reply("GET").expect(200).text(), format!("/outer {}", inner.len()));
+    assert_eq!(
+        client.reply("GET").expect(200).text(),
+        format!("/outer {}", inner.len())
+    );
     assert_eq!(client.reply("GET").expect(200).text(), "/after 0");
     assert_eq!(origin.count(), 2);
 }
@@ -135,7 +145,10 @@ routes: [{name: denied, match: {path: /*}, upstream: app, deny: [127.0.0.0/8]}]
     let mut client = edge.connect();
     let inner = "GET /inner HTTP/1.1\r\nHost: h\r\n\r\n";
 
-    client.send(format!("POST /outer HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{inner}", inner.len()));
+    client.send(format!(
+        "POST /outer HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{inner}",
+        inner.len()
+    ));
 
     client.reply("POST").expect_problem(403);
     // Either the body is read away or the connection ends; it is never taken for a request.
@@ -165,7 +178,10 @@ fn noise_panics_nobody() {
         let mut client = edge.connect();
         let mut bytes = noise(50 + n * 7, n as u64);
         if n % 2 == 0 {
-            bytes.splice(0..0, *b"POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+            bytes.splice(
+                0..0,
+                *b"POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
+            );
         }
         client.send(bytes);
         client.end();

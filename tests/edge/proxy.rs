@@ -12,16 +12,28 @@ routes: [{name: all, match: {path: /*}, upstream: app}]
 
 #[test]
 fn a_request_and_its_answer_pass() {
-    let origin = Origin::start(|_| Answer::of(201, &[("x-own", "1"), ("set-cookie", "a=1"), ("set-cookie", "b=2")], "made"));
+    let origin = Origin::start(|_| {
+        Answer::of(
+            201,
+            &[("x-own", "1"), ("set-cookie", "a=1"), ("set-cookie", "b=2")],
+            "made",
+        )
+    });
     let edge = Edge::before(&origin);
 
-    let reply = ask("PUT", "/a%20b/c?x=1&y=%2F").with("x-mine", "2").send(&edge).expect(201);
+    let reply = ask("PUT", "/a%20b/c?x=1&y=%2F")
+        .with("x-mine", "2")
+        .send(&edge)
+        .expect(201);
 
     assert_eq!(reply.text(), "made");
     assert_eq!(reply.the("x-own"), "1");
     assert_eq!(reply.all("set-cookie"), ["a=1", "b=2"]);
     let seen = origin.the_request();
-    assert_eq!((&*seen.method, &*seen.target), ("PUT", "/a%20b/c?x=1&y=%2F"));
+    assert_eq!(
+        (&*seen.method, &*seen.target),
+        ("PUT", "/a%20b/c?x=1&y=%2F")
+    );
     assert_eq!(seen.the("host"), "edge.test");
     assert_eq!(seen.the("x-mine"), "2");
 }
@@ -46,8 +58,16 @@ fn hop_by_hop_fields_stay_on_the_clients_side() {
     for gone in ["x-secret-hop", "keep-alive", "proxy-connection", "trailer"] {
         assert_eq!(seen.field(gone), None, "{}", seen.head);
     }
-    assert!(!seen.head.to_lowercase().contains("deflate"), "{}", seen.head);
-    assert!(!seen.head.to_lowercase().contains("x-secret-hop"), "{}", seen.head);
+    assert!(
+        !seen.head.to_lowercase().contains("deflate"),
+        "{}",
+        seen.head
+    );
+    assert!(
+        !seen.head.to_lowercase().contains("x-secret-hop"),
+        "{}",
+        seen.head
+    );
     assert_eq!(seen.the("x-end-to-end"), "1");
 }
 
@@ -68,7 +88,13 @@ fn hop_by_hop_fields_stay_on_the_origins_side() {
     for gone in ["x-origin-hop", "keep-alive", "proxy-connection"] {
         assert_eq!(reply.field(gone), None, "{reply:?}");
     }
-    assert!(!reply.all("connection").iter().any(|v| v.contains("x-origin-hop")), "{reply:?}");
+    assert!(
+        !reply
+            .all("connection")
+            .iter()
+            .any(|v| v.contains("x-origin-hop")),
+        "{reply:?}"
+    );
     assert_eq!(reply.the("x-end-to-end"), "1");
 }
 
@@ -77,7 +103,11 @@ fn the_origin_learns_who_asked() {
     let origin = Origin::saying("hello");
     let edge = Edge::before(&origin);
 
-    get("/").host("shop.example:8080").from("127.0.0.2").send(&edge).expect(200);
+    get("/")
+        .host("shop.example:8080")
+        .from("127.0.0.2")
+        .send(&edge)
+        .expect(200);
 
     let seen = origin.the_request();
     assert_eq!(seen.the("x-forwarded-for"), "127.0.0.2");
@@ -145,11 +175,20 @@ fn every_request_has_an_id_of_its_own() {
     let edge = Edge::before(&origin);
     let mut client = edge.connect();
 
-    let ids: Vec<_> = (0..3).map(|_| get("/").on(&mut client).the("x-request-id").to_owned()).collect();
+    let ids: Vec<_> = (0..3)
+        .map(|_| get("/").on(&mut client).the("x-request-id").to_owned())
+        .collect();
 
-    let seen: Vec<_> = origin.seen().iter().map(|seen| seen.the("x-request-id").to_owned()).collect();
+    let seen: Vec<_> = origin
+        .seen()
+        .iter()
+        .map(|seen| seen.the("x-request-id").to_owned())
+        .collect();
     assert_eq!(ids, seen);
-    assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0].len() >= 16, "{ids:?}");
+    assert!(
+        ids[0] != ids[1] && ids[1] != ids[2] && ids[0].len() >= 16,
+        "{ids:?}"
+    );
 }
 
 #[test]
@@ -161,17 +200,27 @@ fn via_tells_of_the_edge_both_ways() {
 
     assert_eq!(reply.all("via").join(", "), "1.1 inner, 1.1 lakh");
     let seen = origin.the_request();
-    let via: Vec<_> = seen.fields.iter().filter(|(n, _)| n == "via").map(|(_, v)| v.as_str()).collect();
+    let via: Vec<_> = seen
+        .fields
+        .iter()
+        .filter(|(n, _)| n == "via")
+        .map(|(_, v)| v.as_str())
+        .collect();
     assert_eq!(via.join(", "), "1.0 outer, 1.1 lakh");
 }
 
 #[test]
 fn h2c_get_and_post() {
-    let origin = Origin::start(|seen| Answer::ok([seen.method.as_bytes(), b":", &seen.body].concat()));
+    let origin =
+        Origin::start(|seen| Answer::ok([seen.method.as_bytes(), b":", &seen.body].concat()));
     let edge = Edge::before(&origin);
 
     let got = h2c(edge.web, &get("/a?b=c").host("shop.example")).expect(200);
-    let posted = h2c(edge.web, &post("/p", noise(100_000, 1)).host("shop.example")).expect(200);
+    let posted = h2c(
+        edge.web,
+        &post("/p", noise(100_000, 1)).host("shop.example"),
+    )
+    .expect(200);
 
     assert_eq!(got.text(), "GET:");
     assert_eq!(posted.body, [b"POST:", &noise(100_000, 1)[..]].concat());
@@ -217,7 +266,10 @@ fn a_body_arrives_whole_with_a_length_and_in_chunks() {
     let empty = post("/", "").on(&mut client).expect(200);
     let empty_chunks = post("/", "").chunked().on(&mut client).expect(200);
 
-    assert!(with_length.body == body && in_chunks.body == body, "bodies differ");
+    assert!(
+        with_length.body == body && in_chunks.body == body,
+        "bodies differ"
+    );
     assert!(empty.body.is_empty() && empty_chunks.body.is_empty());
     assert_eq!(origin.count(), 4);
 }
@@ -254,7 +306,9 @@ fn an_answer_passes_while_it_comes() {
     let held = gate.clone();
     let origin = Origin::start(move |_| {
         let first = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n";
-        Answer::raw(first).then(Step::Wait(held.clone())).then_send("4\r\nlast\r\n0\r\n\r\n")
+        Answer::raw(first)
+            .then(Step::Wait(held.clone()))
+            .then_send("4\r\nlast\r\n0\r\n\r\n")
     });
     let edge = Edge::before(&origin);
     let mut client = edge.connect();
@@ -271,7 +325,11 @@ fn an_answer_passes_while_it_comes() {
 fn head_has_fields_and_no_body() {
     let origin = Origin::start(|seen| {
         let whole = Answer::of(200, &[("x-own", "1")], "twelve bytes");
-        if seen.method == "HEAD" { whole.without_body() } else { whole }
+        if seen.method == "HEAD" {
+            whole.without_body()
+        } else {
+            whole
+        }
     });
     let edge = Edge::before(&origin);
     let mut client = edge.connect();
@@ -293,7 +351,10 @@ fn statuses_without_a_body_have_none() {
     let edge = Edge::before(&origin);
     let mut client = edge.connect();
 
-    let not_modified = get("/304").with("if-none-match", "\"1\"").on(&mut client).expect(304);
+    let not_modified = get("/304")
+        .with("if-none-match", "\"1\"")
+        .on(&mut client)
+        .expect(304);
     let no_content = get("/204").on(&mut client).expect(204);
     get("/304").on(&mut client).expect(304);
 
@@ -321,10 +382,16 @@ fn an_upgrade_becomes_a_tunnel() {
 
     assert_eq!(reply.the("upgrade"), "websocket");
     assert_eq!(reply.the("connection").to_ascii_lowercase(), "upgrade");
-    assert_eq!(reply.the("sec-websocket-accept"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    assert_eq!(
+        reply.the("sec-websocket-accept"),
+        "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    );
     for said in [noise(10, 5), noise(200_000, 6)] {
         client.send(&said);
-        assert!(client.read_exactly(said.len()).expect("an echo") == said, "the echo differs");
+        assert!(
+            client.read_exactly(said.len()).expect("an echo") == said,
+            "the echo differs"
+        );
     }
     let seen = origin.the_request();
     assert_eq!(seen.the("upgrade"), "websocket");
@@ -339,7 +406,9 @@ fn an_upgrade_that_the_origin_declines_is_a_plain_answer() {
     let edge = Edge::before(&origin);
     let mut client = edge.connect();
 
-    let upgrade = get("/").with("connection", "upgrade").with("upgrade", "websocket");
+    let upgrade = get("/")
+        .with("connection", "upgrade")
+        .with("upgrade", "websocket");
     assert_eq!(upgrade.on(&mut client).expect(200).text(), "no");
 }
 
@@ -349,7 +418,9 @@ fn requests_on_one_connection_are_answered_in_order() {
     let edge = Edge::before(&origin);
     let mut client = edge.connect();
 
-    let asked: Vec<u8> = (0..20).flat_map(|n| post(&format!("/{n}"), noise(n * 100, 7)).wire()).collect();
+    let asked: Vec<u8> = (0..20)
+        .flat_map(|n| post(&format!("/{n}"), noise(n * 100, 7)).wire())
+        .collect();
     client.send(asked);
 
     for n in 0..20 {
@@ -376,8 +447,13 @@ fn a_client_that_waits_for_100_continue_is_told_to_go_on() {
     let edge = Edge::before(&origin);
     let mut client = edge.connect();
 
-    client.send("POST / HTTP/1.1\r\nHost: edge.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
-    assert_eq!(client.read_head().expect("an answer to the head").status, 100);
+    client.send(
+        "POST / HTTP/1.1\r\nHost: edge.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+    );
+    assert_eq!(
+        client.read_head().expect("an answer to the head").status,
+        100
+    );
     client.send("hello");
 
     assert_eq!(client.reply("POST").expect(200).text(), "hello");
@@ -419,9 +495,16 @@ fn of_a_target_and_a_host_that_differ_the_target_counts() {
 #[test]
 fn an_origin_that_breaks_off_is_not_passed_off_as_whole() {
     let origin = Origin::start(|seen| match seen.path() {
-        "/length" => Answer::raw("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").then(Step::Close),
-        "/chunks" => Answer::raw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n").then(Step::Close),
-        "/reset" => Answer::raw("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").then(Step::Reset),
+        "/length" => {
+            Answer::raw("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").then(Step::Close)
+        }
+        "/chunks" => {
+            Answer::raw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+                .then(Step::Close)
+        }
+        "/reset" => {
+            Answer::raw("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").then(Step::Reset)
+        }
         _ => Answer::raw("HTTP/1.1 200 O").then(Step::Close),
     });
     let edge = Edge::before(&origin);

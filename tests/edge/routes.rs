@@ -15,7 +15,10 @@ fn edge(routes: &str) -> (Edge, Origin) {
             )
         })
         .collect();
-    let edge = Edge::start(&format!("upstreams: {{app: {{servers: [$0]}}}}\nroutes:\n{named}"), &[&origin]);
+    let edge = Edge::start(
+        &format!("upstreams: {{app: {{servers: [$0]}}}}\nroutes:\n{named}"),
+        &[&origin],
+    );
     (edge, origin)
 }
 
@@ -38,7 +41,11 @@ fn an_exact_host_goes_before_a_wildcard_and_both_before_any() {
         ("notshop.example", "any"),
         ("other.example", "any"),
     ] {
-        assert_eq!(get("/").host(host).send(&edge).expect(200).text(), route, "{host}");
+        assert_eq!(
+            get("/").host(host).send(&edge).expect(200).text(),
+            route,
+            "{host}"
+        );
     }
 }
 
@@ -76,8 +83,14 @@ fn a_host_goes_before_a_longer_path() {
         ",
     );
 
-    assert_eq!(get("/a/b/c").host("shop.example").send(&edge).text(), "host");
-    assert_eq!(get("/a/b/c").host("else.example").send(&edge).text(), "path");
+    assert_eq!(
+        get("/a/b/c").host("shop.example").send(&edge).text(),
+        "host"
+    );
+    assert_eq!(
+        get("/a/b/c").host("else.example").send(&edge).text(),
+        "path"
+    );
 }
 
 #[test]
@@ -112,9 +125,16 @@ fn of_equals_the_first_written_wins() {
 #[test]
 fn no_route_is_a_plain_404() {
     let (edge, origin) = edge("shop: {host: shop.example, path: /*, methods: [GET]}");
-    for ask in [get("/"), get("/").host("else.example"), post("/", "x").host("shop.example")] {
+    for ask in [
+        get("/"),
+        get("/").host("else.example"),
+        post("/", "x").host("shop.example"),
+    ] {
         let reply = ask.send(&edge).expect(404);
-        assert!(reply.the("content-type").starts_with("text/plain"), "{reply:?}");
+        assert!(
+            reply.the("content-type").starts_with("text/plain"),
+            "{reply:?}"
+        );
         assert!(!reply.text().is_empty());
         assert!(!reply.the("x-request-id").is_empty());
     }
@@ -126,7 +146,8 @@ fn no_route_is_a_plain_404() {
 
 #[test]
 fn a_prefix_is_stripped_and_fields_are_edited() {
-    let origin = Origin::start(|_| Answer::of(200, &[("server", "secret/1.0"), ("x-own", "1")], "hello"));
+    let origin =
+        Origin::start(|_| Answer::of(200, &[("server", "secret/1.0"), ("x-own", "1")], "hello"));
     let edge = Edge::start(
         "
 upstreams: {app: {servers: [$0]}}
@@ -141,7 +162,11 @@ routes:
         &[&origin],
     );
 
-    let reply = get("/v1/users?q=/v1/x").with("x-secret", "s").with("x-from", "me").send(&edge).expect(200);
+    let reply = get("/v1/users?q=/v1/x")
+        .with("x-secret", "s")
+        .with("x-from", "me")
+        .send(&edge)
+        .expect(200);
 
     let seen = origin.the_request();
     assert_eq!(seen.target, "/users?q=/v1/x");

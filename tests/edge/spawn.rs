@@ -36,7 +36,10 @@ fn each_process_gets_a_port_and_a_share_of_the_requests() {
     let mut ports: Vec<_> = edge.children().into_iter().map(|(_, port)| port).collect();
     ports.sort();
     assert_eq!(ports.len(), 3);
-    assert!(ports[0] > 0 && ports[0] + 1 == ports[1] && ports[1] + 1 == ports[2], "{ports:?}");
+    assert!(
+        ports[0] > 0 && ports[0] + 1 == ports[1] && ports[1] + 1 == ports[2],
+        "{ports:?}"
+    );
     for port in ports {
         let series = format!("lakh_upstream_requests_total{{server=\"127.0.0.1:{port}\"}}");
         assert!(edge.metric(&series) >= 5.0, "{port} got its share");
@@ -74,7 +77,9 @@ fn no_request_fails_while_a_process_is_killed_and_it_is_started_again() {
     edge.await_metric("lakh_spawn_running", 3.0);
     edge.await_metric("lakh_upstream_up", 3.0);
     let replaced = |(id, its_port): &(u32, u16)| *id != victim && *its_port == port;
-    eventually("another process has its port", || edge.children().iter().any(replaced));
+    eventually("another process has its port", || {
+        edge.children().iter().any(replaced)
+    });
 }
 
 #[test]
@@ -86,7 +91,10 @@ fn no_process_is_left_when_the_edge_stops() {
     edge.sigterm();
 
     assert!(edge.await_exit().success());
-    assert!(children.iter().all(|(id, _)| !runs(*id)), "all have ended before the edge does");
+    assert!(
+        children.iter().all(|(id, _)| !runs(*id)),
+        "all have ended before the edge does"
+    );
 }
 
 #[test]
@@ -98,7 +106,9 @@ fn no_process_is_left_when_the_edge_is_killed() {
     edge.sigkill();
     edge.await_exit();
 
-    eventually("none of them runs", || children.iter().all(|(id, _)| !runs(*id)));
+    eventually("none of them runs", || {
+        children.iter().all(|(id, _)| !runs(*id))
+    });
 }
 
 #[test]
@@ -111,7 +121,10 @@ fn a_reload_leaves_processes_alone_and_stops_those_that_are_no_longer_wanted() {
 
     edge.reload(&POOL.replace("instances: 3", "instances: 2"));
     eventually("the third has ended", || edge.children().len() == 2);
-    assert!(edge.children().iter().all(|child| before.contains(child)), "the others are the same");
+    assert!(
+        edge.children().iter().all(|child| before.contains(child)),
+        "the others are the same"
+    );
     get("/health").send(&edge).expect(200);
 }
 
@@ -124,12 +137,21 @@ routes: [{name: all, match: {path: /*}, upstream: app}]
 fn a_command_that_ends_at_once_is_not_started_in_a_hot_loop() {
     let started = Instant::now();
     let edge = Edge::launch(NEVER_UP, &[]);
-    let starts = || std::fs::read_to_string(edge.dir.join("starts")).unwrap_or_default().lines().count();
+    let starts = || {
+        std::fs::read_to_string(edge.dir.join("starts"))
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
 
     eventually("it is started a fourth time", || starts() >= 4);
 
     // Without pauses that grow, a thousand starts take a second.
-    assert!(started.elapsed() > Duration::from_millis(300), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() > Duration::from_millis(300),
+        "{:?}",
+        started.elapsed()
+    );
     assert!(starts() <= 6, "{} starts", starts());
 }
 
@@ -139,11 +161,17 @@ fn until_its_processes_are_up_the_edge_says_that_it_is_not_ready() {
 
     let mut answered = 0;
     eventually("operators get an answer", || {
-        answered = edge.admin_within("/readyz", Duration::from_secs(1)).map_or(0, |reply| reply.status);
+        answered = edge
+            .admin_within("/readyz", Duration::from_secs(1))
+            .map_or(0, |reply| reply.status);
         answered != 0
     });
     assert_eq!(answered, 503);
-    assert_eq!(edge.admin_within("/healthz", Duration::from_secs(1)).map(|reply| reply.status), Some(200));
+    assert_eq!(
+        edge.admin_within("/healthz", Duration::from_secs(1))
+            .map(|reply| reply.status),
+        Some(200)
+    );
 }
 
 fn kill(id: u32) {
@@ -155,5 +183,6 @@ fn kill(id: u32) {
 /// A zombie has ended.
 fn runs(id: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, state)| !state.starts_with('Z'))
 }

@@ -18,8 +18,12 @@ fn a_request_in_flight_is_finished_and_nobody_else_is_let_in() {
     let gate = Gate::default();
     let held = gate.clone();
     let origin = Origin::start(move |seen| match seen.path() {
-        "/cached/slow" => Answer::of(200, &[("cache-control", "max-age=60")], "finished").after(&held),
-        "/begun" => Answer::raw("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nfini").then(Step::Wait(held.clone())).then_send("shed"),
+        "/cached/slow" => {
+            Answer::of(200, &[("cache-control", "max-age=60")], "finished").after(&held)
+        }
+        "/begun" => Answer::raw("HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nfini")
+            .then(Step::Wait(held.clone()))
+            .then_send("shed"),
         _ => Answer::ok("finished").after(&held),
     });
     let mut edge = Edge::start(DRAINING, &[&origin]);
@@ -34,8 +38,18 @@ fn a_request_in_flight_is_finished_and_nobody_else_is_let_in() {
     edge.sigterm();
 
     eventually("nobody is let in", || TcpStream::connect(edge.web).is_err());
-    assert_eq!(edge.admin("/readyz").expect("operators may still look").status, 503);
-    assert_eq!(edge.admin("/healthz").expect("operators may still look").status, 200);
+    assert_eq!(
+        edge.admin("/readyz")
+            .expect("operators may still look")
+            .status,
+        503
+    );
+    assert_eq!(
+        edge.admin("/healthz")
+            .expect("operators may still look")
+            .status,
+        200
+    );
     assert!(idle.closes(), "an idle connection is closed");
     gate.open();
     for client in &mut clients {
@@ -56,7 +70,11 @@ fn with_nothing_open_it_ends_at_once() {
     edge.sigterm();
 
     assert_eq!(edge.await_exit().code(), Some(0));
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        started.elapsed()
+    );
     assert!(kept.closes());
 }
 
@@ -75,7 +93,10 @@ fn the_drain_has_an_end() {
 
     assert_eq!(edge.await_exit().code(), Some(0));
     let took = started.elapsed();
-    assert!((Duration::from_millis(450)..Duration::from_secs(4)).contains(&took), "{took:?}");
+    assert!(
+        (Duration::from_millis(450)..Duration::from_secs(4)).contains(&took),
+        "{took:?}"
+    );
     assert!(client.closes());
     gate.open();
 }
@@ -96,7 +117,11 @@ fn a_second_sigterm_ends_it_at_once() {
     edge.sigterm();
 
     edge.await_exit();
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
     gate.open();
 }
 
@@ -120,7 +145,10 @@ routes: [{{name: all, match: {{path: /*}}, upstream: app}}]
         assert_eq!(output.status.code(), Some(1));
         assert!(took < Duration::from_secs(1), "{took:?}");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(stderr.contains(&busy.address.to_string()) && stderr.contains("in use"), "{stderr}");
+        assert!(
+            stderr.contains(&busy.address.to_string()) && stderr.contains("in use"),
+            "{stderr}"
+        );
         assert!(!stderr.contains("panic"), "{stderr}");
     }
 }
@@ -144,6 +172,8 @@ routes: [{{name: all, match: {{path: /*}}, upstream: app}}]
         ),
         &[&origin],
     );
-    get("/").on(&mut crate::harness::Client::connect(web)).expect(200);
+    get("/")
+        .on(&mut crate::harness::Client::connect(web))
+        .expect(200);
     drop(again);
 }

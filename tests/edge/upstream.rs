@@ -1,7 +1,8 @@
 //! Which server gets a request, and what happens when it fails.
 
 use crate::harness::{
-    Answer, Ask, Client, Edge, Gate, Origin, Reply, Step, at_once, eventually, free_address, get, post,
+    Answer, Ask, Client, Edge, Gate, Origin, Reply, Step, at_once, eventually, free_address, get,
+    post,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -82,16 +83,27 @@ routes: [{name: all, match: {path: /*}, upstream: app}]
 #[test]
 fn the_server_with_fewer_requests_in_flight_is_picked() {
     let gate = Gate::default();
-    let slow = |gate: Gate| move |seen: &crate::harness::Seen| match seen.path() {
-        "/slow" => Answer::ok("slow").after(&gate),
-        _ => Answer::ok("quick"),
+    let slow = |gate: Gate| {
+        move |seen: &crate::harness::Seen| match seen.path() {
+            "/slow" => Answer::ok("slow").after(&gate),
+            _ => Answer::ok("quick"),
+        }
     };
-    let (one, two) = (Origin::start(slow(gate.clone())), Origin::start(slow(gate.clone())));
+    let (one, two) = (
+        Origin::start(slow(gate.clone())),
+        Origin::start(slow(gate.clone())),
+    );
     let edge = Edge::start(TWO, &[&one, &two]);
     let mut waiting = edge.connect();
     waiting.send(get("/slow").wire());
-    eventually("one of them has the slow request", || one.count() + two.count() == 1);
-    let (busy, idle) = if one.count() == 1 { (&one, &two) } else { (&two, &one) };
+    eventually("one of them has the slow request", || {
+        one.count() + two.count() == 1
+    });
+    let (busy, idle) = if one.count() == 1 {
+        (&one, &two)
+    } else {
+        (&two, &one)
+    };
 
     let mut client = edge.connect();
     for _ in 0..20 {
@@ -99,7 +111,13 @@ fn the_server_with_fewer_requests_in_flight_is_picked() {
     }
 
     assert_eq!((busy.count(), idle.count()), (1, 20));
-    assert_eq!(edge.metric(&format!("lakh_upstream_active{{server=\"{}\"}}", busy.address)), 1.0);
+    assert_eq!(
+        edge.metric(&format!(
+            "lakh_upstream_active{{server=\"{}\"}}",
+            busy.address
+        )),
+        1.0
+    );
     gate.open();
     waiting.reply("GET").expect(200);
     edge.await_metric("lakh_upstream_active", 0.0);
@@ -146,7 +164,12 @@ routes: [{{name: all, match: {{path: /*}}, upstream: app}}]
 
     assert_eq!(alive.count(), 20);
     assert!(edge.metric("lakh_upstream_retries_total") >= 1.0);
-    assert!(edge.metric(&format!("lakh_upstream_failures_total{{server=\"{}\"}}", nobody.0)) >= 1.0);
+    assert!(
+        edge.metric(&format!(
+            "lakh_upstream_failures_total{{server=\"{}\"}}",
+            nobody.0
+        )) >= 1.0
+    );
     assert_eq!(alive.seen()[1].body, b"body 0");
 }
 
@@ -193,7 +216,11 @@ fn connections_to_servers_are_kept() {
     }
 
     assert_eq!(origin.count(), 50);
-    assert!(origin.connections() <= 5, "{} connections for 50 requests", origin.connections());
+    assert!(
+        origin.connections() <= 5,
+        "{} connections for 50 requests",
+        origin.connections()
+    );
 }
 
 #[test]
@@ -221,7 +248,11 @@ fn with_cookie(ask: Ask, cookie: &str) -> Ask {
 fn cookie_of(reply: &Reply) -> String {
     let cookie = reply.the("set-cookie");
     assert!(cookie.starts_with("lakh_affinity="), "{cookie}");
-    cookie.split(';').next().expect("split gives one at least").to_owned()
+    cookie
+        .split(';')
+        .next()
+        .expect("split gives one at least")
+        .to_owned()
 }
 
 #[test]
@@ -232,7 +263,10 @@ fn a_sticky_cookie_keeps_a_client_with_its_server() {
     let first = get("/").send(&edge).expect(200);
     let attributes = first.the("set-cookie").to_lowercase();
     for attribute in ["httponly", "path=/", "max-age=86400", "samesite="] {
-        assert!(attributes.contains(attribute), "{attribute} in {attributes}");
+        assert!(
+            attributes.contains(attribute),
+            "{attribute} in {attributes}"
+        );
     }
     let cookie = cookie_of(&first);
 
@@ -258,10 +292,18 @@ fn a_forged_sticky_cookie_chooses_nothing() {
         format!("{}{other}{}", &value[..at], &value[at + 1..])
     };
     let mut forged: Vec<_> = (0..value.len() - 1).map(changed).collect();
-    forged.extend(["".into(), "x".into(), "%00".into(), value[1..].into(), format!("{value}A")]);
+    forged.extend([
+        "".into(),
+        "x".into(),
+        "%00".into(),
+        value[1..].into(),
+        format!("{value}A"),
+    ]);
     let mut client = edge.connect();
     for forged in forged {
-        let reply = with_cookie(get("/"), &format!("lakh_affinity={forged}")).on(&mut client).expect(200);
+        let reply = with_cookie(get("/"), &format!("lakh_affinity={forged}"))
+            .on(&mut client)
+            .expect(200);
         // Believed, it would not be issued again.
         assert!(reply.field("set-cookie").is_some(), "{forged} was believed");
     }
@@ -274,13 +316,20 @@ fn a_sticky_cookie_is_issued_anew_when_its_server_is_gone() {
     let first = get("/").send(&edge).expect(200);
     let old = cookie_of(&first);
 
-    origins.iter_mut().find(|o| o.count() == 1).expect("one had it").stop();
+    origins
+        .iter_mut()
+        .find(|o| o.count() == 1)
+        .expect("one had it")
+        .stop();
     let moved = with_cookie(get("/"), &old).send(&edge).expect(200);
 
     assert_ne!(moved.text(), first.text());
     let new = cookie_of(&moved);
     for _ in 0..10 {
-        assert_eq!(with_cookie(get("/"), &new).send(&edge).expect(200).text(), moved.text());
+        assert_eq!(
+            with_cookie(get("/"), &new).send(&edge).expect(200).text(),
+            moved.text()
+        );
     }
 }
 
@@ -307,7 +356,9 @@ fn a_health_check_takes_a_server_out_and_back() {
     well.store(true, Ordering::SeqCst);
     edge.await_metric(&up, 1.0);
     let mut client = edge.connect();
-    eventually("it gets requests again", || get("/").on(&mut client).expect(200).text() == "one");
+    eventually("it gets requests again", || {
+        get("/").on(&mut client).expect(200).text() == "one"
+    });
 }
 
 #[test]
@@ -317,9 +368,15 @@ fn a_health_check_finds_a_server_that_hangs_or_is_gone() {
     let hangs = Origin::start(move |_| Answer::ok("late").after(&held));
     let mut gone = Origin::saying("gone");
     let address = gone.address;
-    let edge = Edge::start(&CHECKED.replace("timeout: 2s", "timeout: 100ms"), &[&hangs, &gone]);
+    let edge = Edge::start(
+        &CHECKED.replace("timeout: 2s", "timeout: 100ms"),
+        &[&hangs, &gone],
+    );
 
-    edge.await_metric(&format!("lakh_upstream_up{{server=\"{}\"}}", hangs.address), 0.0);
+    edge.await_metric(
+        &format!("lakh_upstream_up{{server=\"{}\"}}", hangs.address),
+        0.0,
+    );
     get("/").send(&edge).expect(200);
     gone.stop();
     edge.await_metric(&format!("lakh_upstream_up{{server=\"{address}\"}}"), 0.0);
@@ -366,7 +423,11 @@ routes: [{{name: all, match: {{path: /*}}, upstream: app}}]
         assert!(matches!(reply.status, 502 | 503), "{reply:?}");
         let status = reply.status;
         reply.expect_problem(status);
-        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            started.elapsed()
+        );
     }
 }
 
@@ -382,7 +443,9 @@ fn a_server_that_comes_back_gets_requests_without_a_health_check() {
     assert!(matches!(down.status, 502 | 503), "{down:?}");
     let _back = Origin::start_on(address, |_| Answer::ok("after"));
 
-    eventually("it is tried again", || get("/").send(&edge).text() == "after");
+    eventually("it is tried again", || {
+        get("/").send(&edge).text() == "after"
+    });
 }
 
 #[test]
@@ -406,7 +469,10 @@ routes:
         let started = Instant::now();
         get(path).send(&edge).expect_problem(504);
         let took = started.elapsed();
-        assert!((Duration::from_millis(190)..Duration::from_secs(3)).contains(&took), "{path}: {took:?}");
+        assert!(
+            (Duration::from_millis(190)..Duration::from_secs(3)).contains(&took),
+            "{path}: {took:?}"
+        );
     }
     gate.open();
 }
@@ -420,8 +486,10 @@ fn a_server_may_answer_before_it_has_read_the_body() {
         use std::io::{Read, Write};
         let (mut stream, _) = early.accept().expect("a connection");
         let mut some = [0; 1024];
-        stream.read(&mut some).expect("the head");
-        stream.write_all(b"HTTP/1.1 403 No\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno").expect("sent");
+        assert!(stream.read(&mut some).expect("the head") > 0);
+        stream
+            .write_all(b"HTTP/1.1 403 No\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno")
+            .expect("sent");
         // What still comes is read, so that the answer is not lost to a reset.
         while stream.read(&mut some).is_ok_and(|n| n > 0) {}
     });
@@ -436,7 +504,9 @@ routes: [{{name: all, match: {{path: /*}}, upstream: app}}]
     );
     let mut client = Client::connect(edge.web);
 
-    client.send("POST / HTTP/1.1\r\nHost: edge.test\r\nContent-Length: 1000000\r\n\r\nonly the start");
+    client.send(
+        "POST / HTTP/1.1\r\nHost: edge.test\r\nContent-Length: 1000000\r\n\r\nonly the start",
+    );
 
     assert_eq!(client.reply("POST").expect(403).text(), "no");
     drop(client);

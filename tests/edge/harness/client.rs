@@ -106,7 +106,10 @@ impl Ask {
     }
 
     pub fn wire(&self) -> Vec<u8> {
-        let mut wire = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", self.method, self.target, self.host);
+        let mut wire = format!(
+            "{} {} HTTP/1.1\r\nHost: {}\r\n",
+            self.method, self.target, self.host
+        );
         for (name, value) in &self.fields {
             wire += &format!("{name}: {value}\r\n");
         }
@@ -143,17 +146,29 @@ impl Client {
             socket.bind((source, 0).into())?;
             socket.connect(address).await?.into_std()
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let stream = runtime.expect("an event loop").block_on(connect).expect("a connection");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let stream = runtime
+            .expect("an event loop")
+            .block_on(connect)
+            .expect("a connection");
         stream.set_nonblocking(false).expect("a socket can block");
         Client::new(stream)
     }
 
     fn new(stream: TcpStream) -> Client {
         stream.set_nodelay(true).expect("a socket has options");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket has options");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a socket has options");
-        Client { stream, input: Vec::new() }
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a socket has options");
+        stream
+            .set_write_timeout(Some(PATIENCE))
+            .expect("a socket has options");
+        Client {
+            stream,
+            input: Vec::new(),
+        }
     }
 
     #[track_caller]
@@ -168,7 +183,9 @@ impl Client {
         while !left.is_empty() {
             match self.stream.write(left) {
                 Ok(n) => left = &left[n..],
-                Err(e) if matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                Err(e)
+                    if matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) =>
+                {
                     return Ok(());
                 }
                 Err(e) => return Err(e),
@@ -236,7 +253,9 @@ impl Client {
     }
 
     pub fn closes_within(&mut self, limit: Duration) -> bool {
-        self.stream.set_read_timeout(Some(limit)).expect("a socket has options");
+        self.stream
+            .set_read_timeout(Some(limit))
+            .expect("a socket has options");
         match self.stream.read(&mut [0; 64]) {
             Ok(n) => n == 0 && self.input.is_empty(),
             Err(e) => e.kind() == ErrorKind::ConnectionReset,
@@ -245,19 +264,28 @@ impl Client {
 
     /// Whether something is there to be read, or the end, before `limit`.
     pub fn has_answer_within(&self, limit: Duration) -> bool {
-        self.stream.set_read_timeout(Some(limit)).expect("a socket has options");
+        self.stream
+            .set_read_timeout(Some(limit))
+            .expect("a socket has options");
         let peeked = self.stream.peek(&mut [0]);
-        self.stream.set_read_timeout(Some(PATIENCE)).expect("a socket has options");
+        self.stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a socket has options");
         !peeked.is_err_and(|e| matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
     }
 
     /// No more will be sent; answers can still be read.
     pub fn end(&self) {
-        self.stream.shutdown(std::net::Shutdown::Write).expect("a connection can be half closed");
+        self.stream
+            .shutdown(std::net::Shutdown::Write)
+            .expect("a connection can be half closed");
     }
 
     fn read_body(&mut self, reply: &Reply) -> io::Result<Vec<u8>> {
-        if reply.field("transfer-encoding").is_some_and(|coding| coding == "chunked") {
+        if reply
+            .field("transfer-encoding")
+            .is_some_and(|coding| coding == "chunked")
+        {
             let mut body = Vec::new();
             loop {
                 match self.read_chunk()? {
@@ -296,7 +324,11 @@ impl Reply {
             Some((name.to_ascii_lowercase(), value.trim().to_owned()))
         };
         let fields = lines.map(field).collect::<Option<_>>().ok_or_else(bad)?;
-        Ok(Reply { status, fields, body: Vec::new() })
+        Ok(Reply {
+            status,
+            fields,
+            body: Vec::new(),
+        })
     }
 
     /// The first field of this name.
@@ -305,7 +337,11 @@ impl Reply {
     }
 
     pub fn all(&self, name: &str) -> Vec<&str> {
-        self.fields.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect()
+        self.fields
+            .iter()
+            .filter(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
+            .collect()
     }
 
     /// The field's value; it must be there once.
@@ -343,7 +379,10 @@ impl Reply {
         assert_eq!(problem["status"], status);
         for member in ["type", "title", "detail"] {
             let text = problem[member].as_str();
-            assert!(text.is_some_and(|text| !text.is_empty()), "{member} in {problem}");
+            assert!(
+                text.is_some_and(|text| !text.is_empty()),
+                "{member} in {problem}"
+            );
         }
         reply
     }
@@ -361,6 +400,8 @@ impl Reply {
     #[track_caller]
     pub fn is_hit(&self) -> bool {
         let status = self.cache_status();
-        status.split("; ").any(|word| word == "hit" || word == "collapsed")
+        status
+            .split("; ")
+            .any(|word| word == "hit" || word == "collapsed")
     }
 }

@@ -56,7 +56,10 @@ impl Edge {
             ("$web".to_owned(), web.to_string()),
             ("$admin".to_owned(), admin.to_string()),
             ("$dir".to_owned(), dir.display().to_string()),
-            ("$lakh_origin".to_owned(), lakh_origin().display().to_string()),
+            (
+                "$lakh_origin".to_owned(),
+                lakh_origin().display().to_string(),
+            ),
             ("$ports".to_owned(), ports::free_ports(3).to_string()),
         ];
         let addresses = origins.iter().enumerate();
@@ -72,7 +75,17 @@ impl Edge {
             .unwrap_or_else(|e| panic!("can't start {}: {e}", binary().display()));
         let stdout = capture(child.stdout.take().expect("stdout is piped"));
         let stderr = capture(child.stderr.take().expect("stderr is piped"));
-        Edge { web, admin, dir, pid: child.id(), words, child, stdout, stderr, was_ready: false }
+        Edge {
+            web,
+            admin,
+            dir,
+            pid: child.id(),
+            words,
+            child,
+            stdout,
+            stderr,
+            was_ready: false,
+        }
     }
 
     /// False when somebody else has its port.
@@ -81,7 +94,10 @@ impl Edge {
         eventually("the edge is ready", || {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
                 let said = self.stderr();
-                assert!(said.contains("in use"), "the edge ended with {status}: {said}");
+                assert!(
+                    said.contains("in use"),
+                    "the edge ended with {status}: {said}"
+                );
                 busy = true;
             }
             busy || self.is_ready()
@@ -91,7 +107,8 @@ impl Edge {
     }
 
     pub fn is_ready(&self) -> bool {
-        self.admin("/readyz").is_some_and(|reply| reply.status == 200)
+        self.admin("/readyz")
+            .is_some_and(|reply| reply.status == 200)
     }
 
     /// A page of the admin listener; none while that is closed.
@@ -112,9 +129,16 @@ impl Edge {
     /// The sum of the series that have at least these labels: `name{label="value"}`.
     #[track_caller]
     pub fn metric(&self, series: &str) -> f64 {
-        let page = self.admin("/metrics").expect("the admin listener is open").text();
+        let page = self
+            .admin("/metrics")
+            .expect("the admin listener is open")
+            .text();
         let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
-        let labels: Vec<_> = labels.trim_end_matches('}').split(',').filter(|l| !l.is_empty()).collect();
+        let labels: Vec<_> = labels
+            .trim_end_matches('}')
+            .split(',')
+            .filter(|l| !l.is_empty())
+            .collect();
         let value = |line: &str| {
             let (key, value) = line.rsplit_once(' ')?;
             let (its_name, its_labels) = key.split_once('{').unwrap_or((key, ""));
@@ -181,7 +205,9 @@ impl Edge {
     /// Its child processes by id, with the PORT that each was given.
     pub fn children(&self) -> Vec<(u32, u16)> {
         let processes = std::fs::read_dir("/proc").expect("Linux has /proc");
-        let ids = processes.flatten().filter_map(|p| p.file_name().to_str()?.parse().ok());
+        let ids = processes
+            .flatten()
+            .filter_map(|p| p.file_name().to_str()?.parse().ok());
         let children = ids.filter(|id| parent(*id) == Some(self.pid));
         children.map(|id| (id, port_of(id))).collect()
     }
@@ -197,8 +223,11 @@ impl Edge {
     /// The access log's lines on standard output, when there are `n`.
     #[track_caller]
     pub fn access_log(&self, n: usize) -> Vec<serde_json::Value> {
-        eventually(&format!("{n} lines in the access log"), || self.stdout().lines().count() >= n);
-        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        eventually(&format!("{n} lines in the access log"), || {
+            self.stdout().lines().count() >= n
+        });
+        let parse =
+            |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         self.stdout().lines().map(parse).collect()
     }
 }
@@ -209,7 +238,8 @@ impl Drop for Edge {
         let page = self.was_ready.then(|| self.admin("/metrics")).flatten();
         let panics = page.map(|page| {
             let text = page.text();
-            text.lines().find_map(|line| line.strip_prefix("lakh_panics_total ").map(str::to_owned))
+            text.lines()
+                .find_map(|line| line.strip_prefix("lakh_panics_total ").map(str::to_owned))
         });
         // It may have ended by itself; either way it is waited for.
         let _ = self.child.kill();
@@ -221,8 +251,16 @@ impl Drop for Edge {
         }
         // What is left in the temporary folder harms nobody.
         let _ = std::fs::remove_dir_all(&self.dir);
-        assert!(panics.is_none_or(|n| n.as_deref() == Some("0")), "the edge panicked: {}", self.stderr());
-        assert!(!self.stderr().contains("panic"), "the edge panicked: {}", self.stderr());
+        assert!(
+            panics.is_none_or(|n| n.as_deref() == Some("0")),
+            "the edge panicked: {}",
+            self.stderr()
+        );
+        assert!(
+            !self.stderr().contains("panic"),
+            "the edge panicked: {}",
+            self.stderr()
+        );
     }
 }
 
@@ -244,7 +282,11 @@ pub fn lakh(verb: &str, yaml: &str) -> (Output, Duration) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|e| panic!("can't start {}: {e}", binary().display()));
-    while child.try_wait().expect("a child can be waited for").is_none() {
+    while child
+        .try_wait()
+        .expect("a child can be waited for")
+        .is_none()
+    {
         if started.elapsed() > PATIENCE {
             child.kill().expect("it runs");
             panic!("lakh {verb} does not end");
@@ -261,7 +303,9 @@ pub fn lakh(verb: &str, yaml: &str) -> (Output, Duration) {
 fn binary() -> PathBuf {
     let named = std::env::var_os("LAKH_BIN").map(PathBuf::from);
     let built = option_env!("CARGO_BIN_EXE_lakh").map(PathBuf::from);
-    named.or(built).expect("set LAKH_BIN, or run these tests as those of the package `lakh`")
+    named
+        .or(built)
+        .expect("set LAKH_BIN, or run these tests as those of the package `lakh`")
 }
 
 /// The application, from the same build.
@@ -272,7 +316,11 @@ fn lakh_origin() -> PathBuf {
 
 fn fresh_folder() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("lakh-edge-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let name = format!(
+        "lakh-edge-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    );
     let dir = std::env::temp_dir().join(name);
     std::fs::create_dir_all(&dir).expect("the temporary folder takes folders");
     dir
@@ -302,7 +350,9 @@ fn capture(mut pipe: impl Read + Send + 'static) -> Captured {
     std::thread::spawn(move || {
         let mut some = vec![0; 16 << 10];
         while let Ok(n @ 1..) = pipe.read(&mut some) {
-            all.lock().expect("no thread panics with it").extend_from_slice(&some[..n]);
+            all.lock()
+                .expect("no thread panics with it")
+                .extend_from_slice(&some[..n]);
         }
     });
     captured
@@ -323,7 +373,8 @@ fn port_of(id: u32) -> u16 {
     let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
     let mut pairs = environment.split(|b| *b == 0);
     let port = pairs.find_map(|pair| pair.strip_prefix(b"PORT="));
-    port.and_then(|port| std::str::from_utf8(port).ok()?.parse().ok()).unwrap_or(0)
+    port.and_then(|port| std::str::from_utf8(port).ok()?.parse().ok())
+        .unwrap_or(0)
 }
 
 fn last(text: &str, most: usize) -> String {

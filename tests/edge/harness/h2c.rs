@@ -7,14 +7,18 @@ use std::net::SocketAddr;
 /// Sends the request on a connection of its own.
 #[track_caller]
 pub fn h2c(address: SocketAddr, ask: &Ask) -> Reply {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let whole = async { tokio::time::timeout(PATIENCE, exchange(address, ask)).await };
     let reply = runtime.expect("an event loop").block_on(whole);
     reply.expect("an answer in time").expect("a whole answer")
 }
 
 async fn exchange(address: SocketAddr, ask: &Ask) -> Result<Reply, h2::Error> {
-    let stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
+    let stream = tokio::net::TcpStream::connect(address)
+        .await
+        .expect("a connection");
     stream.set_nodelay(true).expect("a socket has options");
     let (client, connection) = h2::client::handshake(stream).await?;
     tokio::spawn(connection);
@@ -36,7 +40,9 @@ async fn send(stream: &mut h2::SendStream<Bytes>, body: &[u8]) -> Result<(), h2:
     let mut left = Bytes::copy_from_slice(body);
     while !left.is_empty() {
         stream.reserve_capacity(left.len());
-        let Some(room) = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await else { return Ok(()) };
+        let Some(room) = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await else {
+            return Ok(());
+        };
         let part = left.split_to(room?.min(left.len()));
         stream.send_data(part, left.is_empty())?;
     }
@@ -52,8 +58,15 @@ async fn read(answer: http::Response<h2::RecvStream>) -> Result<Reply, h2::Error
         body.extend_from_slice(&data);
     }
     let field = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        (
+            name.to_string(),
+            String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        )
     };
     let fields = head.headers.iter().map(field).collect();
-    Ok(Reply { status: head.status.as_u16(), fields, body })
+    Ok(Reply {
+        status: head.status.as_u16(),
+        fields,
+        body,
+    })
 }

@@ -1,7 +1,7 @@
 //! An origin that does as a test tells it, also what no decent server does.
 
-use super::ports;
 use super::PATIENCE;
+use super::ports;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -63,13 +63,18 @@ impl Origin {
     }
 
     /// One on an address that an earlier one has left.
-    pub fn start_on(address: SocketAddr, handler: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Origin {
+    pub fn start_on(
+        address: SocketAddr,
+        handler: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Origin {
         let listener = TcpListener::bind(address).expect("nobody else has the address");
         Origin::serve(listener, Box::new(handler))
     }
 
     fn serve(listener: TcpListener, handler: Box<dyn Fn(&Seen) -> Answer + Send + Sync>) -> Origin {
-        let address = listener.local_addr().expect("a bound socket has an address");
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
         let inner = Arc::new(Inner {
             handler,
             seen: Mutex::default(),
@@ -80,12 +85,21 @@ impl Origin {
             let inner = inner.clone();
             move || inner.accept(&listener)
         });
-        Origin { address, inner, accepting: Some(accepting) }
+        Origin {
+            address,
+            inner,
+            accepting: Some(accepting),
+        }
     }
 
     /// All requests so far, but for health checks.
     pub fn seen(&self) -> Vec<Seen> {
-        self.inner.seen().iter().filter(|seen| seen.path() != "/health").cloned().collect()
+        self.inner
+            .seen()
+            .iter()
+            .filter(|seen| seen.path() != "/health")
+            .cloned()
+            .collect()
     }
 
     /// The only request so far.
@@ -103,7 +117,11 @@ impl Origin {
 
     /// Connections that were ever made to it.
     pub fn connections(&self) -> usize {
-        self.inner.open.lock().expect("no thread panics with it").len()
+        self.inner
+            .open
+            .lock()
+            .expect("no thread panics with it")
+            .len()
     }
 
     #[track_caller]
@@ -113,12 +131,20 @@ impl Origin {
 
     /// Closes all its connections and refuses new ones.
     pub fn stop(&mut self) {
-        let Some(accepting) = self.accepting.take() else { return };
+        let Some(accepting) = self.accepting.take() else {
+            return;
+        };
         self.inner.stopping.store(true, Ordering::SeqCst);
         // Wakes it; if that fails it is gone already.
         let _ = TcpStream::connect(self.address);
         accepting.join().expect("accepting does not panic");
-        for stream in self.inner.open.lock().expect("no thread panics with it").drain(..) {
+        for stream in self
+            .inner
+            .open
+            .lock()
+            .expect("no thread panics with it")
+            .drain(..)
+        {
             // It may be closed already.
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -142,7 +168,10 @@ impl Inner {
                 return;
             }
             let known = stream.try_clone().expect("a socket can be cloned");
-            self.open.lock().expect("no thread panics with it").push(known);
+            self.open
+                .lock()
+                .expect("no thread panics with it")
+                .push(known);
             let inner = self.clone();
             // A connection that breaks is what the test is about, or shows in what it asserts.
             std::thread::spawn(move || drop(inner.converse(stream)));
@@ -188,7 +217,11 @@ impl Seen {
 
     fn parse(head: &str) -> Seen {
         let mut lines = head.trim_end().split("\r\n");
-        let mut words = lines.next().unwrap_or_default().split(' ').map(str::to_owned);
+        let mut words = lines
+            .next()
+            .unwrap_or_default()
+            .split(' ')
+            .map(str::to_owned);
         let field = |line: &str| {
             let (name, value) = line.split_once(':').unwrap_or((line, ""));
             (name.to_ascii_lowercase(), value.trim().to_owned())
@@ -224,20 +257,32 @@ impl Seen {
     }
 
     pub fn path(&self) -> &str {
-        self.target.split('?').next().expect("split gives one at least")
+        self.target
+            .split('?')
+            .next()
+            .expect("split gives one at least")
     }
 
     /// The first field of this name.
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.fields
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
     }
 
     /// The field's value; it must be there once.
     #[track_caller]
     pub fn the(&self, name: &str) -> &str {
         let mut values = self.fields.iter().filter(|(n, _)| n == name);
-        let value = values.next().unwrap_or_else(|| panic!("`{name}` is in {}", self.head));
-        assert!(values.next().is_none(), "`{name}` is there once in {}", self.head);
+        let value = values
+            .next()
+            .unwrap_or_else(|| panic!("`{name}` is in {}", self.head));
+        assert!(
+            values.next().is_none(),
+            "`{name}` is there once in {}",
+            self.head
+        );
         &value.1
     }
 }
@@ -342,7 +387,10 @@ fn echo(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<()> {
 }
 
 fn reset(stream: &TcpStream) -> io::Result<()> {
-    let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
+    let at_once = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
     // SAFETY: the descriptor is open, and the option is a `linger` of the size given.
     let set = unsafe {
         libc::setsockopt(
@@ -353,7 +401,11 @@ fn reset(stream: &TcpStream) -> io::Result<()> {
             size_of::<libc::linger>() as libc::socklen_t,
         )
     };
-    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if set == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 fn take(stream: &mut TcpStream, input: &mut Vec<u8>, n: usize) -> io::Result<Vec<u8>> {

@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["runtime"],
     &["config"],
     &["listen", "route", "guard", "cache", "image", "upstream"],
-    &["observe", "error"],
+    &["allocator", "error", "observe"],
 ];
 
 /// Settings live with their concern, whatever its layer: configuration reads the admin's too.

@@ -42,7 +42,7 @@ use crate::image::ImageSettings;
 use crate::listen::{Limits, ListenerSettings};
 use crate::observe::AccessLogSettings;
 use crate::route::Match;
-use crate::upstream::settings::UpstreamSettings;
+use crate::upstream::UpstreamSettings;
 use diagnostic::Report;
 use names::Names;
 use ports::Ports;

@@ -3,7 +3,7 @@
 use super::ports::Ports;
 use super::section::Section;
 use super::values::{address, count};
-use crate::upstream::settings::{ServerSettings, SpawnSettings};
+use crate::upstream::{ServerSettings, SpawnSettings};
 use std::net::SocketAddr;
 
 /// A string, or `{address, weight}`.

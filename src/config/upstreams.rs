@@ -5,7 +5,7 @@ use super::section::Section;
 use super::servers;
 use super::units::wait;
 use super::values::{choice, cookie_name, count, request_path, secret_file};
-use crate::upstream::settings::{
+use crate::upstream::{
     Balance, HealthCheckSettings, RetrySettings, StickySettings, Timeouts, UpstreamSettings,
 };
 use std::time::Duration;

@@ -13,7 +13,7 @@ use crate::runtime::{Route, RouteCache};
 use crate::upstream::Response;
 use bytes::Bytes;
 use http::header::{AGE, CONTENT_LENGTH, ETAG, RANGE, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
@@ -306,16 +306,17 @@ pub async fn whole(
     let request = session.req_header();
     let age = object.freshness.age(now);
     if object.status == StatusCode::OK && not_modified(&request.headers, &object.headers) {
-        let head = not_modified_head(&object.headers, age, ctx)?;
+        let head = not_modified_head(&object.headers, age, ctx);
         session.write_response_header(head, true).await?;
         return Ok(Answered::Yes);
     }
     let head_only = request.method == Method::HEAD;
     let bodiless = head_only || object.body.is_empty();
-    let mut head = head_of(object.status, &object.headers, age, ctx)?;
+    let mut fields = object.headers.clone();
     if object.status != StatusCode::NO_CONTENT {
-        head.insert_header(CONTENT_LENGTH, object.body.len())?;
+        fields.insert(CONTENT_LENGTH, object.body.len().into());
     }
+    let head = head_of(object.status, fields, age, ctx);
     session.write_response_header(head, bodiless).await?;
     if !bodiless {
         session
@@ -336,12 +337,13 @@ async fn stream(
     let request = session.req_header();
     let age = head.freshness.age(now);
     if head.status == StatusCode::OK && not_modified(&request.headers, &head.headers) {
-        let head = not_modified_head(&head.headers, age, ctx)?;
+        let head = not_modified_head(&head.headers, age, ctx);
         return session.write_response_header(head, true).await;
     }
     let head_only = request.method == Method::HEAD;
-    let mut answer = head_of(head.status, &head.headers, age, ctx)?;
-    frame(&mut answer, request.version)?;
+    let mut fields = head.headers.clone();
+    frame(&mut fields, request.version);
+    let answer = head_of(head.status, fields, age, ctx);
     session.write_response_header(answer, head_only).await?;
     if head_only {
         return Ok(());
@@ -365,18 +367,21 @@ pub async fn relay(
     let (method, version) = (request.method.clone(), request.version);
     let mut head = Box::new(response.head().clone());
     head.set_version(Version::HTTP_11);
-    headers::strip_from_server(&mut head, false);
-    if method == Method::GET
-        && not_modified(&request.headers, &head.headers)
+    let not_modified = method == Method::GET
         && head.status == StatusCode::OK
-    {
+        && not_modified(&request.headers, &head.headers);
+    if not_modified {
         head.set_status(StatusCode::NOT_MODIFIED)?;
-        head.remove_header(&CONTENT_LENGTH);
-        head.remove_header(&TRANSFER_ENCODING);
-    } else {
-        frame(&mut head, version)?;
     }
-    headers::to_client(&mut head, ctx)?;
+    headers::edit_answer(&mut head, |fields| {
+        headers::strip_from_server(fields, false);
+        frame(fields, version);
+        if not_modified {
+            fields.remove(CONTENT_LENGTH);
+            fields.remove(TRANSFER_ENCODING);
+        }
+        headers::to_client(fields, ctx);
+    });
     let bodiless = method == Method::HEAD
         || matches!(
             head.status,
@@ -418,35 +423,29 @@ fn broken(ctx: &mut Context, kind: Kind) -> Box<Error> {
 }
 
 /// Without a length, HTTP/1.1 needs chunks; HTTP/1.0 reads to the connection's end; HTTP/2 frames.
-fn frame(head: &mut ResponseHeader, version: Version) -> pingora::Result<()> {
-    head.remove_header(&TRANSFER_ENCODING);
-    if version == Version::HTTP_11 && !head.headers.contains_key(CONTENT_LENGTH) {
-        head.insert_header(TRANSFER_ENCODING, "chunked")?;
+fn frame(fields: &mut HeaderMap, version: Version) {
+    fields.remove(TRANSFER_ENCODING);
+    if version == Version::HTTP_11 && !fields.contains_key(CONTENT_LENGTH) {
+        fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    Ok(())
 }
 
 fn head_of(
     status: StatusCode,
-    fields: &HeaderMap,
+    mut fields: HeaderMap,
     age: u64,
     ctx: &Context,
-) -> pingora::Result<Box<ResponseHeader>> {
+) -> Box<ResponseHeader> {
+    fields.insert(AGE, age.into());
+    headers::to_client(&mut fields, ctx);
     let (mut parts, ()) = http::Response::new(()).into_parts();
     parts.status = status;
-    parts.headers = fields.clone();
-    let mut head = Box::new(ResponseHeader::from(parts));
-    head.insert_header(AGE, age)?;
-    headers::to_client(&mut head, ctx)?;
-    Ok(head)
+    parts.headers = fields;
+    Box::new(parts.into())
 }
 
 /// RFC 9110 §15.4.5: what a 200 would have said, without what describes a body.
-fn not_modified_head(
-    fields: &HeaderMap,
-    age: u64,
-    ctx: &Context,
-) -> pingora::Result<Box<ResponseHeader>> {
+fn not_modified_head(fields: &HeaderMap, age: u64, ctx: &Context) -> Box<ResponseHeader> {
     use http::header::{CACHE_CONTROL, CONTENT_LOCATION, DATE, EXPIRES, LAST_MODIFIED, VARY};
     let mut kept = HeaderMap::with_capacity(12);
     for name in [
@@ -462,5 +461,5 @@ fn not_modified_head(
             kept.append(name.clone(), value.clone());
         }
     }
-    head_of(StatusCode::NOT_MODIFIED, &kept, age, ctx)
+    head_of(StatusCode::NOT_MODIFIED, kept, age, ctx)
 }

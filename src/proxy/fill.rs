@@ -268,15 +268,12 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
 
 /// What is kept of an answer's fields: not the connection's, and not Age, which is computed.
 /// RFC 9111 §3.1.
-fn end_to_end(fields: HeaderMap, framed: bool) -> HeaderMap {
-    let (mut parts, ()) = http::Response::new(()).into_parts();
-    parts.headers = fields;
-    let mut head = pingora::http::ResponseHeader::from(parts);
-    headers::strip_from_server(&mut head, false);
-    head.remove_header(&AGE);
-    head.remove_header(&TRANSFER_ENCODING);
+fn end_to_end(mut fields: HeaderMap, framed: bool) -> HeaderMap {
+    headers::strip_from_server(&mut fields, false);
+    fields.remove(AGE);
+    fields.remove(TRANSFER_ENCODING);
     if !framed {
-        head.remove_header(&CONTENT_LENGTH);
+        fields.remove(CONTENT_LENGTH);
     }
-    http::response::Parts::from(head).headers
+    fields
 }

@@ -29,7 +29,7 @@ use bytes::Bytes;
 use cached::{Answered, Resource, path_and_query};
 use context::{CacheStatus, Context};
 use http::header::{CONTENT_LENGTH, SET_COOKIE, TRANSFER_ENCODING, UPGRADE};
-use http::{Method, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -156,14 +156,17 @@ impl ProxyHttp for Service {
         }
         // The server's version is its own affair; we speak to this client. RFC 9110 §2.5.
         answer.set_version(Version::HTTP_11);
-        headers::strip_from_server(answer, switching);
-        if session.req_header().version == Version::HTTP_10 {
-            // It knows no chunks and reads to the connection's end. RFC 9112 §6.1.
-            answer.remove_header(&TRANSFER_ENCODING);
-        }
-        stick(answer, ctx)?;
+        headers::edit_answer(answer, |fields| {
+            headers::strip_from_server(fields, switching);
+            if session.req_header().version == Version::HTTP_10 {
+                // It knows no chunks and reads to the connection's end. RFC 9112 §6.1.
+                fields.remove(TRANSFER_ENCODING);
+            }
+            stick(fields, ctx);
+            headers::to_client(fields, ctx);
+        });
         forget(session, answer.status, ctx);
-        headers::to_client(answer, ctx)
+        Ok(())
     }
 
     fn error_while_proxy(
@@ -268,25 +271,6 @@ fn identify(session: &mut Session, ctx: &mut Context) {
         }
     }
     ctx.upgrade = request.version == Version::HTTP_11 && request.headers.contains_key(UPGRADE);
-    to_origin_form(session.req_header_mut());
-}
-
-/// RFC 9112 §3.2.2: an absolute target's authority takes Host's place, and servers get a path.
-fn to_origin_form(request: &mut RequestHeader) {
-    if request.version > Version::HTTP_11 {
-        return;
-    }
-    let Some(authority) = request.uri.authority().map(|a| a.as_str().to_owned()) else {
-        return;
-    };
-    let target = request
-        .uri
-        .path_and_query()
-        .map_or("/", |t| t.as_str())
-        .to_owned();
-    // Both were parsed as parts of a URI, so they are valid.
-    let _ = request.set_raw_path(target.as_bytes());
-    let _ = request.insert_header(http::header::HOST, authority);
 }
 
 /// Routes and guards. A refusal costs no more than this.
@@ -398,15 +382,15 @@ fn may_try_again(ctx: &mut Context) -> bool {
 }
 
 /// Names the server in the sticky cookie, when the client's names another or none.
-fn stick(answer: &mut ResponseHeader, ctx: &Context) -> pingora::Result<()> {
+fn stick(fields: &mut HeaderMap, ctx: &Context) {
     let (Some(sticky), Some(lease)) = (&ctx.routed().pool.sticky, &ctx.lease) else {
-        return Ok(());
+        return;
     };
     let id = lease.server().id;
     if sticky.needs_issue(ctx.preferred, id) {
-        answer.append_header(SET_COOKIE, sticky.issue(id, SystemTime::now(), false))?;
+        let cookie = sticky.issue(id, SystemTime::now(), false);
+        fields.append(SET_COOKIE, headers::value(&cookie));
     }
-    Ok(())
 }
 
 /// RFC 9111 §4.4: a write makes what is stored for its URI invalid, on the route that reads it.

@@ -8,7 +8,7 @@ mod balance;
 mod client;
 mod health;
 mod server;
-pub mod settings;
+mod settings;
 mod sticky;
 
 pub use client::{Client, Response, peer};

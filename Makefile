@@ -18,7 +18,7 @@ run:
 	@scripts/need $(BUILD_PACKAGES)
 	cargo build --release --workspace
 	@echo; echo "  http://127.0.0.1:8080/                               the application, through the edge"
-	@echo "  http://127.0.0.1:8080/api/v1/listings                its API, cached for seconds"
+	@echo "  http://127.0.0.1:8080/photos/demo-kayak.jpg?w=400    one of its photos, as small as you ask"
 	@echo "  http://127.0.0.1:9900/metrics                        what the edge tells Prometheus"; echo
 	@exec target/release/lakh run --config conf/dev.yaml
 

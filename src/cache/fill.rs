@@ -50,6 +50,9 @@ struct State<H> {
     total: u64,
     /// Too large to store.
     overflow: bool,
+    /// Changed at the origin since it was asked for.
+    outdated: bool,
+    interim: Vec<Arc<Interim>>,
     end: Option<Result<(), error::Kind>>,
 }
 
@@ -75,6 +78,16 @@ pub struct Head {
     pub vary: Vec<HeaderName>,
 }
 
+/// An answer before the answer: 103 Early Hints and the like.
+#[derive(Debug)]
+pub struct Interim {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+}
+
+/// More of them are not passed on.
+const MAX_INTERIM: usize = 16;
+
 /// How a fill begins, as each follower sees it.
 pub enum Opened<H> {
     /// Read on with `chunk`.
@@ -86,6 +99,12 @@ pub enum Opened<H> {
     /// It was for the leader alone: ask the origin yourself.
     NotShared,
     Failed(error::Kind),
+}
+
+/// What comes next of a fill that has not begun for its follower.
+pub enum Progress<H> {
+    Interim(Arc<Interim>),
+    Opened(Opened<H>),
 }
 
 /// What a leader's task reports first.
@@ -101,8 +120,8 @@ pub enum Opening<H> {
 pub enum Outcome {
     /// Whole, and small enough to store.
     Body(Bytes),
-    /// Whole, but it went past the bound.
-    TooLarge,
+    /// Whole, but it went past the bound, or was made invalid meanwhile.
+    NotKept,
 }
 
 pub enum Joined<H> {
@@ -138,6 +157,14 @@ impl<H> Fills<H> {
         Joined::Leads(filling, Follower::new(fill, true))
     }
 
+    /// What is being fetched for `key` was asked for before it changed: nobody else may join, and
+    /// it is not stored.
+    pub fn invalidate(&self, key: &Key) {
+        if let Some(fill) = lock(&self.running).remove(key) {
+            lock(&fill.state).outdated = true;
+        }
+    }
+
     /// Leads, or None when the object is being filled already: for refreshing behind an answer.
     pub fn lead(&self, key: &Key) -> Option<Filling<H>> {
         match self.join(key, false) {
@@ -157,6 +184,8 @@ impl<H> Fill<H> {
             held: 0,
             total: 0,
             overflow: false,
+            outdated: false,
+            interim: Vec::new(),
             end: None,
         };
         Fill {
@@ -183,6 +212,16 @@ pub struct Filling<H> {
 impl<H> Filling<H> {
     pub fn key(&self) -> &Key {
         &self.key
+    }
+
+    /// For all who wait.
+    pub fn interim(&self, interim: Interim) {
+        let mut state = lock(&self.fill.state);
+        if state.interim.len() < MAX_INTERIM {
+            state.interim.push(Arc::new(interim));
+        }
+        drop(state);
+        self.fill.news.notify_waiters();
     }
 
     pub fn open(&self, opening: Opening<H>) {
@@ -242,8 +281,9 @@ impl<H> Filling<H> {
     pub fn finish(self, last: Bytes, store: impl FnOnce(Outcome)) {
         let outcome = {
             let state = lock(&self.fill.state);
-            if state.overflow || state.total + last.len() as u64 > self.max_object {
-                Outcome::TooLarge
+            let too_large = state.overflow || state.total + last.len() as u64 > self.max_object;
+            if too_large || state.outdated {
+                Outcome::NotKept
             } else {
                 Outcome::Body(state.body(&last))
             }
@@ -332,8 +372,9 @@ impl<H> State<H> {
 pub struct Follower<H> {
     fill: Arc<Fill<H>>,
     leads: bool,
-    /// Number of the chunk to read next.
+    /// Number of the chunk to read next, and of the interim answer.
     next: usize,
+    next_interim: usize,
 }
 
 impl<H> Follower<H> {
@@ -342,7 +383,12 @@ impl<H> Follower<H> {
         let next = state.first;
         state.readers[0] += 1;
         drop(state);
-        Follower { fill, leads, next }
+        Follower {
+            fill,
+            leads,
+            next,
+            next_interim: 0,
+        }
     }
 
     /// Whether this is the client that caused the fill.
@@ -353,28 +399,43 @@ impl<H> Follower<H> {
     /// Waits for the fill's beginning.
     pub async fn opened(&mut self) -> Opened<H> {
         loop {
+            if let Progress::Opened(opened) = self.progress().await {
+                return opened;
+            }
+        }
+    }
+
+    /// Waits for the fill's beginning, or an interim answer before it.
+    pub async fn progress(&mut self) -> Progress<H> {
+        loop {
             let fill = self.fill.clone();
             let mut news = std::pin::pin!(fill.news.notified());
             // Registered before looking, so that no news is missed between the two.
             news.as_mut().enable();
-            if let Some(opened) = self.look() {
-                return opened;
+            if let Some(progress) = self.look() {
+                return progress;
             }
             news.await;
         }
     }
 
-    fn look(&mut self) -> Option<Opened<H>> {
-        match &mut lock(&self.fill.state).phase {
-            Phase::Waiting => None,
-            Phase::Open(head) => Some(Opened::Head(head.clone())),
-            Phase::Ready(object) => Some(Opened::Object(object.clone())),
-            Phase::Private(answer) if self.leads => {
-                Some(answer.take().map_or(Opened::NotShared, Opened::Mine))
-            }
-            Phase::Private(_) => Some(Opened::NotShared),
-            Phase::Failed(kind) => Some(Opened::Failed(*kind)),
+    fn look(&mut self) -> Option<Progress<H>> {
+        let mut state = lock(&self.fill.state);
+        if let Some(interim) = state.interim.get(self.next_interim) {
+            self.next_interim += 1;
+            return Some(Progress::Interim(interim.clone()));
         }
+        let opened = match &mut state.phase {
+            Phase::Waiting => return None,
+            Phase::Open(head) => Opened::Head(head.clone()),
+            Phase::Ready(object) => Opened::Object(object.clone()),
+            Phase::Private(answer) if self.leads => {
+                answer.take().map_or(Opened::NotShared, Opened::Mine)
+            }
+            Phase::Private(_) => Opened::NotShared,
+            Phase::Failed(kind) => Opened::Failed(*kind),
+        };
+        Some(Progress::Opened(opened))
     }
 
     /// The next chunk; None at the end of a whole body.
@@ -506,6 +567,43 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_changes_while_it_is_fetched_is_not_stored() {
+        let fills = Fills::new(1 << 20);
+        let (filling, mut follower) = lead(&fills);
+        filling.open(Opening::Head(head()));
+        fills.invalidate(&key());
+        let (_newer, _) = lead(&fills);
+        filling.finish("old".into(), |outcome| {
+            assert!(matches!(outcome, Outcome::NotKept));
+        });
+        assert_eq!(read(&mut follower).await, Ok(b"old".to_vec()));
+        assert!(matches!(fills.join(&key(), false), Joined::Follows(_)));
+    }
+
+    #[tokio::test]
+    async fn interim_answers_come_first_and_to_all() {
+        let fills = Fills::new(1 << 20);
+        let (filling, mut first) = lead(&fills);
+        let mut second = follow(&fills);
+        let early = |status| Interim {
+            status: StatusCode::from_u16(status).expect("a status"),
+            headers: HeaderMap::new(),
+        };
+        filling.interim(early(102));
+        filling.interim(early(103));
+        filling.open(Opening::Head(head()));
+        for follower in [&mut first, &mut second] {
+            for status in [102, 103] {
+                let Progress::Interim(interim) = follower.progress().await else {
+                    panic!("{status} first")
+                };
+                assert_eq!(interim.status.as_u16(), status);
+            }
+            assert!(matches!(follower.opened().await, Opened::Head(_)));
+        }
+    }
+
+    #[tokio::test]
     async fn who_has_the_whole_finds_it_stored() {
         let fills = Fills::new(1 << 20);
         let (filling, mut follower) = lead(&fills);
@@ -598,7 +696,7 @@ mod tests {
             }
             let mut too_large = false;
             filling.finish(Bytes::new(), |outcome| {
-                too_large = matches!(outcome, Outcome::TooLarge)
+                too_large = matches!(outcome, Outcome::NotKept)
             });
             too_large
         };

@@ -2,7 +2,9 @@
 //!
 //! Parts are length-prefixed, so that no two different requests can make the same bytes.
 
+use super::policy::split_list;
 use super::settings::RouteCacheSettings;
+use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE};
 use http::{HeaderMap, HeaderName};
 
 /// A route's rules, checked once.
@@ -88,7 +90,7 @@ impl Key {
         key.push(b"vary");
         key.push(&generation.to_le_bytes());
         for name in names {
-            key.push_values(name, headers);
+            key.push_meaning(name, headers);
         }
         key
     }
@@ -120,6 +122,29 @@ impl Key {
         self.0.push(length as u8);
     }
 
+    /// As `push_values`, but what means the same is the same, RFC 9111 §4.1: white space around
+    /// commas, and of what a client accepts also case and order.
+    fn push_meaning(&mut self, name: &HeaderName, headers: &HeaderMap) {
+        if !headers.contains_key(name) {
+            self.push(b"-");
+            return;
+        }
+        let accepts = [ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE].contains(name);
+        let mut items = Vec::new();
+        for line in headers.get_all(name) {
+            for item in split_list(line.as_bytes()) {
+                items.push(match accepts {
+                    true => without_space(item).to_ascii_lowercase(),
+                    false => item.to_vec(),
+                });
+            }
+        }
+        if accepts {
+            items.sort_unstable();
+        }
+        self.push(&[b"+", &items.join(&b',')[..]].concat());
+    }
+
     /// Absent and empty differ; lines are joined as RFC 9110 §5.3 allows.
     fn push_values(&mut self, name: &HeaderName, headers: &HeaderMap) {
         let mut values = headers.get_all(name).iter();
@@ -135,6 +160,11 @@ impl Key {
         }
         self.push(&joined);
     }
+}
+
+fn without_space(item: &[u8]) -> Vec<u8> {
+    let black = item.iter().filter(|b| !b.is_ascii_whitespace());
+    black.copied().collect()
 }
 
 impl std::borrow::Borrow<[u8]> for Key {

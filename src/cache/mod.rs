@@ -7,14 +7,18 @@
 mod fill;
 mod key;
 mod policy;
+mod range;
 mod settings;
 mod store;
 
-pub use fill::{Filling, Fills, Follower, Head, Joined, Opened, Opening, Outcome};
+pub use fill::{
+    Filling, Fills, Follower, Head, Interim, Joined, Opened, Opening, Outcome, Progress,
+};
 pub use key::{Key, KeyRules};
 pub use policy::{
     Asked, CacheControl, Freshness, Refused, RouteTtl, Use, invalidates, may_look_up, not_modified,
     refuses_stored, storable, usable, vary_names,
 };
+pub use range::{Parts, content_range, multipart, no_range, parts};
 pub use settings::{CacheSettings, RouteCacheSettings};
 pub use store::{Found, Object, Zone, Zones};

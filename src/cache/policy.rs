@@ -25,6 +25,8 @@ pub struct CacheControl {
     pub private: bool,
     pub public: bool,
     pub must_revalidate: bool,
+    /// A status that this cache understands may be stored in spite of `no-store`, §5.2.2.3.
+    pub must_understand: bool,
     pub only_if_cached: bool,
     pub max_age: Option<u64>,
     pub s_maxage: Option<u64>,
@@ -58,6 +60,8 @@ impl CacheControl {
             self.public = true;
         } else if is("must-revalidate") || is("proxy-revalidate") {
             self.must_revalidate = true;
+        } else if is("must-understand") {
+            self.must_understand = true;
         } else if is("only-if-cached") {
             self.only_if_cached = true;
         } else if is("max-age") {
@@ -74,6 +78,67 @@ impl CacheControl {
             keep_first(&mut self.stale_if_error, value);
         }
     }
+}
+
+/// Fields that speak to caches like this one, in place of Cache-Control and Expires.
+const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
+
+/// RFC 9213 §2.2: a structured field, of which nothing counts if any of it is wrong.
+fn cdn_cache_control(answer: &HeaderMap) -> Option<CacheControl> {
+    let mut lines = answer.get_all(CDN_CACHE_CONTROL).iter();
+    let mut whole = lines.next()?.as_bytes().to_vec();
+    for line in lines {
+        whole.extend([b", ", line.as_bytes()].concat());
+    }
+    let members = sfv::Parser::parse_dictionary(&whole).ok()?;
+    let mut found = CacheControl::default();
+    for (name, member) in &members {
+        let sfv::ListEntry::Item(item) = member else {
+            continue;
+        };
+        match &item.bare_item {
+            sfv::BareItem::Boolean(false) => {}
+            sfv::BareItem::Integer(n) => {
+                found.add((name.as_bytes(), Some(n.to_string().as_bytes())));
+            }
+            _ if counts_seconds(name) => return None,
+            _ => found.add((name.as_bytes(), None)),
+        }
+    }
+    (!members.is_empty()).then_some(found)
+}
+
+fn counts_seconds(directive: &str) -> bool {
+    [
+        "max-age",
+        "s-maxage",
+        "stale-while-revalidate",
+        "stale-if-error",
+    ]
+    .contains(&directive)
+}
+
+/// Edge Architecture Specification §2: `max-age=600+30;target`. What names a target is another's,
+/// and what follows `+` is how much longer the answer may be used while a new one is fetched.
+fn surrogate_control(answer: &HeaderMap) -> Option<CacheControl> {
+    let mut found = None::<CacheControl>;
+    for line in answer.get_all(SURROGATE_CONTROL) {
+        for (name, value) in Directives::new(line.as_bytes()) {
+            let mut parts = value.unwrap_or(name).splitn(2, |b| *b == b';');
+            let (value, target) = (value.and(parts.next()), parts.next());
+            if target.is_some_and(|t| !t.trim_ascii().eq_ignore_ascii_case(b"lakh")) {
+                continue;
+            }
+            let found = found.get_or_insert_default();
+            let mut ages = value.unwrap_or_default().splitn(2, |b| *b == b'+');
+            found.add((name, value.and(ages.next())));
+            if let Some(more) = ages.next() {
+                found.add((b"stale-while-revalidate", Some(more)));
+            }
+        }
+    }
+    found
 }
 
 /// The first of repeated directives counts, and one without a valid number is stale at once (§4.2.1).
@@ -122,6 +187,17 @@ impl<'a> Iterator for Directives<'a> {
         }
         None
     }
+}
+
+/// The members of a list, without white space; commas in quotes are theirs.
+pub(super) fn split_list(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let end = end_of_directive(line);
+        rest = line.get(end + 1..);
+        Some(line[..end].trim_ascii())
+    })
 }
 
 fn end_of_directive(line: &[u8]) -> usize {
@@ -231,8 +307,13 @@ pub fn storable(
     asked_at: u64,
     now: u64,
 ) -> Result<Freshness, Refused> {
-    let control = CacheControl::parse(answer);
-    if control.no_store || CacheControl::parse(asked.headers).no_store {
+    let targeted = cdn_cache_control(answer).or_else(|| surrogate_control(answer));
+    let control = targeted.unwrap_or_else(|| CacheControl::parse(answer));
+    if control.must_understand && !understood(status) {
+        return Err(Refused::Status);
+    }
+    let no_store = control.no_store && !control.must_understand;
+    if no_store || CacheControl::parse(asked.headers).no_store {
         return Err(Refused::NoStore);
     }
     if control.private {
@@ -250,7 +331,17 @@ pub fn storable(
     if vary_names(answer).is_none() {
         return Err(Refused::VaryStar);
     }
-    let lifetime = lifetime(status, answer, &control, route, now)?;
+    let expires = match targeted {
+        Some(_) => None,
+        None => expires(answer, now),
+    };
+    let said = control.s_maxage.or(control.max_age).or(expires);
+    let lifetime = match said {
+        // Parts of other exchanges, §3.3 and §4.3.
+        _ if matches!(status.as_u16(), 206 | 304) => return Err(Refused::Status),
+        Some(said) => said,
+        None => unsaid_lifetime(status, answer, &control, route, now)?,
+    };
     Ok(Freshness {
         stored_at: now,
         initial_age: initial_age(answer, asked_at, now),
@@ -261,26 +352,15 @@ pub fn storable(
     })
 }
 
-/// §4.2.1: s-maxage, max-age, Expires, then the route's ttl, then the heuristic of §4.2.2.
-fn lifetime(
+/// Where the origin says nothing: the route's ttl, then the heuristic of §4.2.2.
+fn unsaid_lifetime(
     status: StatusCode,
     answer: &HeaderMap,
     control: &CacheControl,
     route: &RouteTtl,
     now: u64,
 ) -> Result<u64, Refused> {
-    let said = control
-        .s_maxage
-        .or(control.max_age)
-        .or_else(|| expires(answer, now));
-    if let Some(said) = said {
-        return if status == StatusCode::OK || understood(status) {
-            Ok(said)
-        } else {
-            Err(Refused::Status)
-        };
-    }
-    if status != StatusCode::OK && !heuristic_status(status) {
+    if !heuristic_status(status) && !control.public {
         return Err(Refused::Status);
     }
     if let Some(ttl) = route.ttl.filter(|_| status == StatusCode::OK) {
@@ -298,8 +378,7 @@ fn lifetime(
     }
 }
 
-/// Statuses whose meaning this cache knows well enough to keep them when the origin gives them
-/// explicit freshness. Not 206 (§3.3) and not 304, which are parts of another exchange.
+/// Statuses whose meaning for caching this cache knows: `must-understand`, §5.2.2.3.
 fn understood(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
@@ -328,10 +407,10 @@ fn initial_age(answer: &HeaderMap, asked_at: u64, now: u64) -> u64 {
         .get(DATE)
         .and_then(date)
         .map_or(0, |date| now.saturating_sub(date));
-    let age = answer
-        .get(AGE)
-        .and_then(|v| seconds(v.as_bytes().trim_ascii()))
-        .unwrap_or(0);
+    // §5.1: of several values the first counts, and one that is no number is ignored.
+    let first = answer.get(AGE).map(|v| v.as_bytes());
+    let first = first.and_then(|line| line.split(|b| *b == b',').next());
+    let age = first.and_then(|v| seconds(v.trim_ascii())).unwrap_or(0);
     apparent.max(age + now.saturating_sub(asked_at))
 }
 
@@ -450,7 +529,9 @@ pub fn not_modified(request: &HeaderMap, stored: &HeaderMap) -> bool {
             .any(|line| lists_tag(line.as_bytes(), ours));
     }
     let since = request.get(IF_MODIFIED_SINCE).and_then(date);
-    let changed = stored.get(LAST_MODIFIED).and_then(date);
+    // §4.3.2: without a Last-Modified, the time at which the origin made the answer.
+    let changed = stored.get(LAST_MODIFIED).or_else(|| stored.get(DATE));
+    let changed = changed.and_then(date);
     matches!((since, changed), (Some(since), Some(changed)) if changed <= since)
 }
 
@@ -459,16 +540,7 @@ fn lists_tag(list: &[u8], ours: Option<&[u8]>) -> bool {
     if list.trim_ascii() == b"*" {
         return true;
     }
-    let Some(ours) = ours else { return false };
-    let mut rest = list;
-    while !rest.is_empty() {
-        let end = end_of_directive(rest);
-        if weak(rest[..end].trim_ascii()) == ours {
-            return true;
-        }
-        rest = rest.get(end + 1..).unwrap_or_default();
-    }
-    false
+    ours.is_some_and(|ours| split_list(list).any(|tag| weak(tag) == ours))
 }
 
 fn weak(tag: &[u8]) -> &[u8] {
@@ -476,11 +548,36 @@ fn weak(tag: &[u8]) -> &[u8] {
 }
 
 /// An HTTP date as Unix seconds; the obsolete forms too, RFC 9110 §5.6.7.
-fn date(value: &http::HeaderValue) -> Option<u64> {
-    let time = httpdate::parse_http_date(value.to_str().ok()?.trim()).ok()?;
+pub(super) fn date(value: &http::HeaderValue) -> Option<u64> {
+    let text = value.to_str().ok()?.trim();
+    let time = httpdate::parse_http_date(text)
+        .ok()
+        .or_else(|| carelessly_written_date(text))?;
     time.duration_since(SystemTime::UNIX_EPOCH)
         .ok()
         .map(|d| d.as_secs())
+}
+
+/// A date in which only upper and lower case, or the day of the week, are wrong.
+fn carelessly_written_date(text: &str) -> Option<SystemTime> {
+    const SHORTEST: usize = "Sun Nov  6 08:49:37 1994".len();
+    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    if text.len() < SHORTEST {
+        return None;
+    }
+    let mut written = String::with_capacity(text.len());
+    for letter in text.chars() {
+        let inside = written.ends_with(|c: char| c.is_ascii_alphabetic());
+        written.push(if inside {
+            letter.to_ascii_lowercase()
+        } else {
+            letter.to_ascii_uppercase()
+        });
+    }
+    let written = written.replace("Gmt", "GMT");
+    let (_, after_day) = written.split_at_checked(3)?;
+    DAYS.iter()
+        .find_map(|day| httpdate::parse_http_date(&format!("{day}{after_day}")).ok())
 }
 
 #[cfg(test)]
@@ -554,6 +651,67 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_to_caches_like_this_one_counts_alone() {
+        let life = |lines: &[(&'static str, &str)]| store(&[], lines).map(|f| f.lifetime);
+        let rest = ("cache-control", "no-store");
+        assert_eq!(life(&[("cdn-cache-control", "max-age=60"), rest]), Ok(60));
+        assert_eq!(
+            life(&[
+                ("surrogate-control", "max-age=60+5, content=\"ESI/1.0\""),
+                rest
+            ]),
+            Ok(60)
+        );
+        assert_eq!(
+            life(&[("surrogate-control", "max-age=60;other"), rest]),
+            Err(Refused::NoStore)
+        );
+        for wrong in ["max-age=\"60\"", "max-age=60, &&", "", "MAX-AGE=60"] {
+            assert_eq!(
+                life(&[("cdn-cache-control", wrong), rest]),
+                Err(Refused::NoStore),
+                "{wrong}"
+            );
+        }
+        let fresh = ("cache-control", "max-age=60");
+        for none in ["no-store", "private"] {
+            assert!(
+                life(&[("cdn-cache-control", none), fresh]).is_err(),
+                "{none}"
+            );
+        }
+        assert_eq!(
+            life(&[("cdn-cache-control", "max-age=0"), ("expires", "0"), fresh]),
+            Ok(0)
+        );
+    }
+
+    #[test]
+    fn dates_are_read_however_carelessly_written() {
+        let read = |text: &str| date(&text.parse().expect("a value"));
+        let right = read("Thu, 18 Aug 2050 02:01:18 GMT");
+        assert!(right.is_some());
+        for text in [
+            "THU, 18 Aug 2050 02:01:18 GMT",
+            "thu, 18 AUG 2050 02:01:18 gMT",
+            "Mon, 18 Aug 2050 02:01:18 GMT",
+            "Mon Aug 18 02:01:18 2050",
+        ] {
+            assert_eq!(read(text), right, "{text}");
+        }
+        for text in [
+            "0",
+            "Thu, 18 Aug 2050 02:01:18 UTC",
+            "Thu, 18 Aug 50 02:01:18 GMT",
+            "Thu 18 Aug 2050 02:01:18 GMT",
+            "Thu, 18-Aug-2050 02:01:18 GMT",
+            "Thu, 18 Aug 2050 2:01:18 GMT",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn the_routes_ttl_is_for_answers_that_say_nothing() {
         let route = RouteTtl {
             ttl: Some(Duration::from_secs(5)),
@@ -610,7 +768,7 @@ mod tests {
     }
 
     #[test]
-    fn only_statuses_that_it_understands_are_stored() {
+    fn statuses_are_stored_on_the_origins_word() {
         let with = |status| {
             store_with(
                 status,
@@ -619,12 +777,16 @@ mod tests {
                 RouteTtl::default(),
             )
         };
-        for status in [200, 203, 301, 302, 404, 410] {
+        for status in [200, 203, 299, 301, 302, 404, 410, 500, 503, 599] {
             assert!(with(status).is_ok(), "{status}");
         }
-        for status in [206, 304, 500, 502, 503] {
+        for status in [206, 304] {
             assert_eq!(with(status), Err(Refused::Status), "{status}");
         }
+        let understand = [("cache-control", "max-age=9, no-store, must-understand")];
+        let with = |status| store_with(status, &[], &understand, RouteTtl::default());
+        assert!(with(200).is_ok());
+        assert_eq!(with(299), Err(Refused::Status));
     }
 
     fn kept(lifetime: u64, swr: u64, sie: u64) -> Freshness {

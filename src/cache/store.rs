@@ -138,6 +138,7 @@ impl<H> Zone<H> {
     /// Forgets the object and, their generation being gone, all its variants.
     pub fn invalidate(&self, key: &Key) {
         self.slots.invalidate(key);
+        self.fills.invalidate(key);
     }
 
     /// Brings the gauges up to date; called when metrics are read.

@@ -5,16 +5,19 @@ use super::context::{CacheStatus, Context};
 use super::fill::{self, Job};
 use super::{Edge, headers};
 use crate::cache::{
-    Asked, CacheControl, Follower, Found, Head, Joined, Key, Object, Opened, Use, may_look_up,
-    not_modified, refuses_stored, usable,
+    Asked, CacheControl, Follower, Found, Head, Interim, Joined, Key, Object, Opened, Parts,
+    Progress, Use, content_range, may_look_up, multipart, no_range, not_modified, parts,
+    refuses_stored, usable,
 };
 use crate::error::Kind;
 use crate::runtime::{Route, RouteCache};
 use crate::upstream::Response;
 use bytes::Bytes;
-use http::header::{AGE, CONTENT_LENGTH, ETAG, RANGE, TRANSFER_ENCODING};
+use http::header::{
+    AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE, TRANSFER_ENCODING,
+};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 use std::future::Future;
@@ -187,7 +190,7 @@ async fn miss(
     let known = stale.as_ref().map(|(object, _)| object);
     let mut follower = follow(edge, session, ctx, resource, &key, known)?;
     let collapsed = !follower.leads();
-    let opened = wait(&mut follower, &resource.route).await;
+    let opened = wait(session, &mut follower, &resource.route).await?;
     let now = unix_now();
     match opened {
         Opened::Head(head) if head.vary.is_empty() || ours(session, resource, &head) => {
@@ -253,13 +256,39 @@ pub fn follow(
     }
 }
 
-async fn wait(follower: &mut Follower<Response>, route: &Route) -> Opened<Response> {
+/// For the answer; those before it are passed on as they come.
+async fn wait(
+    session: &mut Session,
+    follower: &mut Follower<Response>,
+    route: &Route,
+) -> pingora::Result<Opened<Response>> {
+    let answer = async {
+        loop {
+            match follower.progress().await {
+                Progress::Interim(interim) => send_interim(session, &interim).await?,
+                Progress::Opened(opened) => return Ok(opened),
+            }
+        }
+    };
     match route.timeout {
-        None => follower.opened().await,
-        Some(limit) => pingora::time::timeout(limit, follower.opened())
+        None => answer.await,
+        Some(limit) => pingora::time::timeout(limit, answer)
             .await
-            .unwrap_or(Opened::Failed(Kind::Timeout)),
+            .unwrap_or(Ok(Opened::Failed(Kind::Timeout))),
     }
+}
+
+/// HTTP/1.0 knows none: RFC 9110 §15.2.
+async fn send_interim(session: &mut Session, interim: &Interim) -> pingora::Result<()> {
+    if session.req_header().version == Version::HTTP_10 {
+        return Ok(());
+    }
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = interim.status;
+    parts.headers = interim.headers.clone();
+    session
+        .write_response_header(Box::new(parts.into()), false)
+        .await
 }
 
 /// Whether what is being filled is the variant that this request asks for.
@@ -310,20 +339,46 @@ pub async fn whole(
         session.write_response_header(head, true).await?;
         return Ok(Answered::Yes);
     }
-    let head_only = request.method == Method::HEAD;
-    let bodiless = head_only || object.body.is_empty();
     let mut fields = object.headers.clone();
-    if object.status != StatusCode::NO_CONTENT {
-        fields.insert(CONTENT_LENGTH, object.body.len().into());
+    let (status, body) = part(object, request, &mut fields);
+    if status != StatusCode::NO_CONTENT {
+        fields.insert(CONTENT_LENGTH, body.len().into());
     }
-    let head = head_of(object.status, fields, age, ctx);
+    let bodiless = request.method == Method::HEAD || body.is_empty();
+    let head = head_of(status, fields, age, ctx);
     session.write_response_header(head, bodiless).await?;
     if !bodiless {
-        session
-            .write_response_body(Some(object.body.clone()), true)
-            .await?;
+        session.write_response_body(Some(body), true).await?;
     }
     Ok(Answered::Yes)
+}
+
+/// What of a stored answer the request asks for: RFC 9110 §14.2, for GET only.
+fn part(object: &Object, request: &RequestHeader, fields: &mut HeaderMap) -> (StatusCode, Bytes) {
+    if object.status != StatusCode::OK || request.method != Method::GET {
+        return (object.status, object.body.clone());
+    }
+    let length = object.body.len();
+    match parts(&request.headers, &object.headers, length) {
+        Parts::Whole => (StatusCode::OK, object.body.clone()),
+        Parts::Some(parts) => match &parts[..] {
+            [part] => {
+                fields.insert(CONTENT_RANGE, content_range(part, length));
+                (StatusCode::PARTIAL_CONTENT, object.body.slice(part.clone()))
+            }
+            parts => {
+                let boundary = format!("{:032x}", fastrand::u128(..));
+                let content_type = object.headers.get(CONTENT_TYPE);
+                let (content_type, body) = multipart(&object.body, parts, content_type, &boundary);
+                fields.insert(CONTENT_TYPE, content_type);
+                (StatusCode::PARTIAL_CONTENT, body.into())
+            }
+        },
+        Parts::Unsatisfiable => {
+            fields.insert(CONTENT_RANGE, no_range(length));
+            (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new())
+        }
+    }
 }
 
 /// Sends a fill's answer while it comes.

@@ -5,8 +5,8 @@ use super::cached::{Resource, unix_now};
 use super::context::Context;
 use super::{Edge, headers};
 use crate::cache::{
-    Asked, Filling, Found, Freshness, Head, Object, Opening, Outcome, Refused, Use, storable,
-    usable, vary_names,
+    Asked, Filling, Found, Freshness, Head, Interim, Object, Opening, Outcome, Refused, Use,
+    storable, usable, vary_names,
 };
 use crate::error::{Error, Kind};
 use crate::runtime::{Route, RouteCache};
@@ -16,7 +16,7 @@ use http::header::{
     AGE, CONTENT_LENGTH, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, StatusCode};
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use std::sync::Arc;
 
@@ -102,11 +102,24 @@ pub async fn run(job: Job) {
     let asked_at = unix_now();
     let client = &job.edge.foundation.client;
     match client
-        .fetch(&job.route.pool, &job.request, None, job.route.timeout)
+        .fetch(
+            &job.route.pool,
+            &job.request,
+            None,
+            job.route.timeout,
+            &|interim| job.filling.interim(to_all(interim)),
+        )
         .await
     {
         Ok(response) => settle(job, response, asked_at).await,
         Err(e) => fail(&job, &e),
+    }
+}
+
+fn to_all(interim: &ResponseHeader) -> Interim {
+    Interim {
+        status: interim.status,
+        headers: end_to_end(interim.headers.clone(), false),
     }
 }
 
@@ -262,7 +275,7 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
                 }),
             );
         }
-        Outcome::TooLarge => zone.metrics.fills_uncacheable.inc(),
+        Outcome::NotKept => zone.metrics.fills_uncacheable.inc(),
     });
 }
 

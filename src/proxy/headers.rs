@@ -127,6 +127,27 @@ pub fn host(request: &RequestHeader) -> &str {
         .unwrap_or("")
 }
 
+/// The target of a request for `uri`, a reference in the answer to `request`, when it is on the
+/// same host. RFC 3986 §5.2 for what web applications send: an absolute URI, an absolute path, or
+/// a name beside the request's own.
+pub fn target_on_same_host(request: &RequestHeader, uri: &str) -> Option<String> {
+    let uri = uri.split('#').next().unwrap_or(uri);
+    if uri.starts_with('/') && !uri.starts_with("//") {
+        return Some(uri.to_owned());
+    }
+    if uri.contains("//") {
+        let parsed: http::Uri = uri.parse().ok()?;
+        let authority = parsed.authority()?.as_str();
+        let path = parsed.path_and_query().map_or("/", |path| path.as_str());
+        return authority
+            .eq_ignore_ascii_case(host(request))
+            .then(|| path.to_owned());
+    }
+    let (folder, _) = request.uri.path().rsplit_once('/')?;
+    let beside = !uri.is_empty() && !uri.starts_with(['.', '?']) && !uri.contains(':');
+    beside.then(|| format!("{folder}/{uri}"))
+}
+
 pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     headers.get_all(COOKIE).iter().map(|v| v.as_bytes())
 }
@@ -254,6 +275,27 @@ mod tests {
         assert_eq!(strip("/v1"), "/");
         assert_eq!(strip("/v1?a"), "/?a");
         assert_eq!(strip("/v10/x"), "/v10/x");
+    }
+
+    #[test]
+    fn references_are_resolved_on_the_same_host_only() {
+        let mut request = RequestHeader::build("POST", b"/shop/new?x", None).expect("a request");
+        request.insert_header("host", "h.test").expect("a host");
+        let target = |uri| target_on_same_host(&request, uri);
+        let is = |target: &str| Some(target.to_owned());
+        assert_eq!(target("/a?b#c"), is("/a?b"));
+        assert_eq!(target("http://H.test/a"), is("/a"));
+        assert_eq!(target("https://h.test"), is("/"));
+        assert_eq!(target("12"), is("/shop/12"));
+        for elsewhere in [
+            "http://other.test/a",
+            "//other.test/a",
+            "",
+            "../a",
+            "mailto:a",
+        ] {
+            assert_eq!(target(elsewhere), None, "{elsewhere}");
+        }
     }
 
     #[test]

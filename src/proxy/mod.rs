@@ -28,7 +28,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cached::{Answered, Resource, path_and_query};
 use context::{CacheStatus, Context};
-use http::header::{CONTENT_LENGTH, SET_COOKIE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_LOCATION, LOCATION, SET_COOKIE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -165,7 +167,7 @@ impl ProxyHttp for Service {
             stick(fields, ctx);
             headers::to_client(fields, ctx);
         });
-        forget(session, answer.status, ctx);
+        forget(session, answer, ctx);
         Ok(())
     }
 
@@ -279,7 +281,7 @@ fn admit(session: &Session, ctx: &mut Context) -> Result<(), Problem> {
     if request.version == Version::HTTP_2 && head_size(request) > ctx.runtime.limits.header_size {
         return Err(Problem::HeadTooLarge);
     }
-    let route = find_route(&ctx.runtime, request, &request.method).cloned();
+    let route = find_route(&ctx.runtime, request, request.raw_path(), &request.method).cloned();
     let route = route.ok_or(Problem::NoRoute)?;
     ctx.route = Some(route.clone());
     if !route.addresses.admit(ctx.client) {
@@ -310,9 +312,10 @@ fn admit(session: &Session, ctx: &mut Context) -> Result<(), Problem> {
 fn find_route<'a>(
     runtime: &'a Runtime,
     request: &RequestHeader,
+    target: &[u8],
     method: &Method,
 ) -> Option<&'a Arc<Route>> {
-    let (path, _) = path_and_query(request.raw_path());
+    let (path, _) = path_and_query(target);
     runtime.route(&Asked {
         host: headers::host(request),
         // A path that is not UTF-8 fits the routes that fit any path.
@@ -393,25 +396,31 @@ fn stick(fields: &mut HeaderMap, ctx: &Context) {
     }
 }
 
-/// RFC 9111 §4.4: a write makes what is stored for its URI invalid, on the route that reads it.
-fn forget(session: &Session, status: StatusCode, ctx: &Context) {
+/// RFC 9111 §4.4: a write makes what is stored for its URI invalid, and for those that its answer
+/// names, on the routes that read them.
+fn forget(session: &Session, answer: &ResponseHeader, ctx: &Context) {
     let request = session.req_header();
-    if !invalidates(&request.method, status) {
+    if !invalidates(&request.method, answer.status) {
         return;
     }
-    let Some(reads) = find_route(&ctx.runtime, request, &Method::GET) else {
+    forget_target(request, request.raw_path(), ctx);
+    for name in [LOCATION, CONTENT_LOCATION] {
+        let named = answer.headers.get(name).and_then(|v| v.to_str().ok());
+        if let Some(target) = named.and_then(|uri| headers::target_on_same_host(request, uri)) {
+            forget_target(request, target.as_bytes(), ctx);
+        }
+    }
+}
+
+fn forget_target(request: &RequestHeader, target: &[u8], ctx: &Context) {
+    let Some(reads) = find_route(&ctx.runtime, request, target, &Method::GET) else {
         return;
     };
     if let Some(cache) = &reads.cache {
-        let (path, query) = path_and_query(request.raw_path());
-        let host = headers::host(request);
-        cache.zone.invalidate(&cache.keys.key(
-            &reads.pool.name,
-            host,
-            path,
-            query,
-            &request.headers,
-        ));
+        let ((path, query), host) = (path_and_query(target), headers::host(request));
+        let pool = &reads.pool.name;
+        let key = cache.keys.key(pool, host, path, query, &request.headers);
+        cache.zone.invalidate(&key);
     }
 }
 

@@ -55,13 +55,15 @@ impl Client {
         }
     }
 
-    /// Sends a GET and reads the answer's head. `timeout` is for all tries together.
+    /// Sends a GET and reads the answer's head. `timeout` is for all tries together; `interim` is
+    /// told of answers before the answer (RFC 9110 §15.2).
     pub async fn fetch(
         &self,
         pool: &Pool,
         request: &RequestHeader,
         preferred: Option<ServerId>,
         timeout: Option<Duration>,
+        interim: &(dyn Fn(&ResponseHeader) + Sync),
     ) -> Result<Response, Error> {
         let started = Instant::now();
         let mut tried = Tried::default();
@@ -77,7 +79,7 @@ impl Client {
                 return Err(failure.unwrap_or_else(nothing));
             };
             tried.add(&lease);
-            match self.attempt(pool, lease, request, remaining).await {
+            match self.attempt(pool, lease, request, remaining, interim).await {
                 Err(e) if e.retryable && attempt < pool.retry.attempts => {
                     tracing::debug!(upstream = %pool.name, error = %e, "retrying");
                     pool.metrics.retries.inc();
@@ -95,6 +97,7 @@ impl Client {
         lease: Lease,
         request: &RequestHeader,
         remaining: Option<Duration>,
+        interim: &(dyn Fn(&ResponseHeader) + Sync),
     ) -> Result<Response, Error> {
         let peer = Box::new(peer(pool, &lease, remaining));
         loop {
@@ -106,7 +109,7 @@ impl Client {
                 }
                 Error::new(Kind::Connect, e.to_string()).retryable()
             })?;
-            match exchange(session, request, &peer).await {
+            match exchange(session, request, &peer, interim).await {
                 Ok((head, session)) => {
                     let connector = self.connector.clone();
                     return Ok(Response {
@@ -128,11 +131,12 @@ impl Client {
     }
 }
 
-/// One request and the head of its final answer; interim ones (1xx) are read past.
+/// One request and the head of its final answer.
 async fn exchange(
     mut session: HttpSession,
     request: &RequestHeader,
     peer: &HttpPeer,
+    interim: &(dyn Fn(&ResponseHeader) + Sync),
 ) -> pingora::Result<(Box<ResponseHeader>, HttpSession)> {
     session.set_read_timeout(peer.options.read_timeout);
     session.set_write_timeout(peer.options.write_timeout);
@@ -152,6 +156,10 @@ async fn exchange(
             );
         }
         if head.status.is_informational() {
+            // 100 answers a body that is to come, and a fetch has none.
+            if head.status != http::StatusCode::CONTINUE {
+                interim(head);
+            }
             continue;
         }
         let head = Box::new(head.clone());

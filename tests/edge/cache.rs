@@ -184,19 +184,20 @@ fn what_was_given_to_one_with_a_token_is_not_given_to_another() {
 }
 
 #[test]
-fn failures_are_not_stored() {
+fn failures_are_stored_only_on_the_origins_word() {
     let (edge, _origin) = edge_before(|seen| {
-        let status = seen.path()[1..].parse().expect("a status");
-        Answer::of(status, &[MINUTE], "failed")
+        let (said, status) = seen.path()[1..].split_once('/').expect("two parts");
+        let fields: &[_] = if said == "minute" { &[MINUTE] } else { &[] };
+        Answer::of(status.parse().expect("a status"), fields, "failed")
     });
 
-    for status in [500, 502, 503, 504, 401, 403, 429] {
-        let ask = get(&format!("/{status}"));
+    for status in [500, 502, 503, 504, 401, 403, 404, 429] {
+        let ask = get(&format!("/nothing/{status}"));
         ask.send(&edge).expect(status);
         assert!(!ask.send(&edge).expect(status).is_hit(), "{status}");
     }
-    for status in [301, 404, 410] {
-        let ask = get(&format!("/{status}"));
+    for status in [301, 404, 410, 500, 503] {
+        let ask = get(&format!("/minute/{status}"));
         ask.send(&edge).expect(status);
         assert!(
             ask.send(&edge).expect(status).is_hit(),
@@ -559,6 +560,104 @@ fn a_range_is_answered_and_does_not_poison() {
     );
     assert_eq!(get("/").send(&edge).expect(200).text(), "0123456789");
     assert_eq!(get("/").send(&edge).expect(200).text(), "0123456789");
+}
+
+#[test]
+fn ranges_of_what_is_stored_are_answered_from_it() {
+    let (edge, origin) = edge_before(|_| {
+        let fields = [
+            MINUTE,
+            ("etag", "\"v1\""),
+            ("content-type", "text/x-digits"),
+        ];
+        Answer::of(200, &fields, "0123456789")
+    });
+    get("/").send(&edge).expect(200);
+    let range = |range: &str| get("/").with("range", range).send(&edge);
+
+    for (asked, got, said) in [
+        ("bytes=0-3", "0123", "bytes 0-3/10"),
+        ("bytes=7-", "789", "bytes 7-9/10"),
+        ("bytes=-2", "89", "bytes 8-9/10"),
+    ] {
+        let reply = range(asked).expect(206);
+        assert!(reply.is_hit(), "{asked}");
+        assert_eq!(reply.text(), got, "{asked}");
+        assert_eq!(reply.the("content-range"), said);
+        assert_eq!(reply.the("etag"), "\"v1\"");
+    }
+    assert_eq!(
+        range("bytes=10-").expect(416).the("content-range"),
+        "bytes */10"
+    );
+    assert_eq!(range("bytes=4-3").expect(200).text(), "0123456789");
+
+    let several = range("bytes=0-1, 8-9").expect(206);
+    let boundary = several.the("content-type").split_once("boundary=");
+    let (kind, boundary) = boundary.expect("a boundary");
+    assert_eq!(kind, "multipart/byteranges; ");
+    let part = |range: &str, bytes: &str| {
+        format!(
+            "\r\n--{boundary}\r\ncontent-type: text/x-digits\r\n\
+             content-range: bytes {range}/10\r\n\r\n{bytes}"
+        )
+    };
+    let body = format!(
+        "{}{}\r\n--{boundary}--\r\n",
+        part("0-1", "01"),
+        part("8-9", "89")
+    );
+    assert_eq!(several.text(), body);
+
+    let only_if = |tag: &str| get("/").with("range", "bytes=0-1").with("if-range", tag);
+    only_if("\"v1\"").send(&edge).expect(206);
+    only_if("\"v2\"").send(&edge).expect(200);
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn a_write_also_forgets_what_its_answer_names() {
+    let (edge, _origin) = edge_before(|seen| match &*seen.method {
+        "GET" => Answer::of(200, &[MINUTE], "hello"),
+        _ => Answer::of(
+            201,
+            &[
+                ("location", "/made"),
+                ("content-location", "http://edge.test/list"),
+            ],
+            "",
+        ),
+    });
+    let stored = |target: &str| get(target).send(&edge).expect(200).is_hit();
+    for target in ["/made", "/list", "/other"] {
+        assert!(!stored(target) && stored(target));
+    }
+
+    post("/new", "x").send(&edge).expect(201);
+
+    assert!(!stored("/made") && !stored("/list") && stored("/other"));
+}
+
+#[test]
+fn early_hints_reach_who_waits_and_are_not_stored() {
+    let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n";
+    let answer = "HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ncontent-length: 5\r\n\r\nhello";
+    let (edge, _origin) = edge_before(move |_| Answer::raw([hints, answer].concat()));
+    let mut client = edge.connect();
+
+    client.send(get("/").wire());
+    let early = client.read_head().expect("hints");
+    assert_eq!(early.status, 103);
+    assert_eq!(early.the("link"), "</a.css>; rel=preload");
+    let reply = client.reply("GET").expect(200);
+    assert_eq!(
+        (reply.text().as_str(), reply.field("link")),
+        ("hello", None)
+    );
+
+    let hit = get("/").on(&mut client).expect(200);
+    assert!(hit.is_hit());
+    assert_eq!(hit.field("link"), None);
 }
 
 #[test]

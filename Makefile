@@ -1,6 +1,7 @@
-# make run    build and serve on 127.0.0.1:8080
-# make test   everything that must be green
-# make bench  CPU per request beside nginx, HAProxy, Varnish and a bare pingora-proxy
+# make run         build and serve on 127.0.0.1:8080
+# make test        everything that must be green
+# make test-cache  the public HTTP cache tests, and what they say of this cache
+# make bench       CPU per request beside nginx, HAProxy, Varnish and a bare pingora-proxy
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -9,10 +10,10 @@ BUILD_PACKAGES := cmake nasm pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES)
 BENCH_PACKAGES := $(BUILD_PACKAGES) wrk nginx-light haproxy varnish
 
-.PHONY: help run test lint unit edge configs build bench micro clean
+.PHONY: help run test test-cache lint unit edge configs build bench micro clean
 
 help:
-	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -3
+	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -4
 
 run:
 	@scripts/need $(BUILD_PACKAGES)
@@ -44,6 +45,13 @@ configs:
 
 edge:
 	cargo test --workspace --locked --test edge
+
+# The public HTTP cache tests against the real edge. Needs Node.
+test-cache:
+	@command -v npm >/dev/null || scripts/need nodejs npm
+	cargo build --workspace --locked
+	@npm install --silent --no-audit --no-fund --prefix target/http-cache-tests http-cache-tests@0.4.5
+	node tests/http-cache/run.mjs target/http-cache-tests/node_modules/http-cache-tests target/debug/lakh
 
 bench:
 	@scripts/need $(BENCH_PACKAGES)

@@ -21,7 +21,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -48,11 +48,17 @@ pub struct Conn {
     rest: Rest,
     /// Written and not yet sent.
     output: BytesMut,
+    /// The next answer's Date: see `keep_date`.
+    date: Mutex<Option<Date>>,
     /// Ends a wait for the next request.
     idle: Option<Pin<Box<Sleep>>>,
     peer: SocketAddr,
     digest: Arc<SocketDigest>,
 }
+
+/// `Thu, 01 Jan 1970 00:00:00 GMT`; the field as Pingora writes it.
+type Date = [u8; 29];
+const DATE_FIELD: &[u8] = b"\r\nDate: ";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rest {
@@ -97,9 +103,35 @@ impl Conn {
             granted: 0,
             rest: Rest::Nothing,
             output: BytesMut::new(),
+            date: Mutex::new(None),
             idle: None,
             peer,
             digest: Arc::new(digest),
+        }
+    }
+
+    /// Lets the next answer keep the Date that its origin gave it (RFC 9110 §6.6.1): Pingora puts
+    /// the present time there, which would make a stored answer look new.
+    pub fn keep_date(&self, value: &[u8]) {
+        if let Ok(date) = value.try_into() {
+            *lock(&self.date) = Some(date);
+        }
+    }
+
+    /// In a head, if that is what `output` has from `start` on.
+    fn restore_date(&mut self, start: usize) {
+        let Some(date) = lock(&self.date).take() else {
+            return;
+        };
+        let head = &mut self.output[start..];
+        if let Some(at) = memchr::memmem::find(head, DATE_FIELD) {
+            let at = at + DATE_FIELD.len();
+            if head
+                .get(at + date.len()..)
+                .is_some_and(|rest| rest.starts_with(b"\r\n"))
+            {
+                head[at..at + date.len()].copy_from_slice(&date);
+            }
         }
     }
 
@@ -320,6 +352,12 @@ impl Conn {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .expect("no code panics while it holds this lock")
+}
+
 /// The length of the head that `input` begins with, its empty line included. A line that ends
 /// without CR is refused: readers differ on it (RFC 9112 §2.2).
 fn end_of_head(input: &[u8]) -> Result<Option<usize>, Malformed> {
@@ -383,7 +421,9 @@ impl AsyncWrite for Conn {
         let conn = self.get_mut();
         loop {
             if conn.output.len() + data.len() <= WRITE_BUFFER {
+                let start = conn.output.len();
                 conn.output.extend_from_slice(data);
+                conn.restore_date(start);
                 return Poll::Ready(Ok(data.len()));
             }
             if conn.output.is_empty() {

@@ -3,7 +3,7 @@
 use super::answer::{self, Problem};
 use super::context::{CacheStatus, Context};
 use super::fill::{self, Job};
-use super::{Edge, headers};
+use super::{Edge, front, headers};
 use crate::cache::{
     Asked, CacheControl, Follower, Found, Head, Interim, Joined, Key, Object, Opened, Parts,
     Progress, Use, content_range, may_look_up, multipart, no_range, not_modified, parts,
@@ -336,7 +336,7 @@ pub async fn whole(
     let age = object.freshness.age(now);
     if object.status == StatusCode::OK && not_modified(&request.headers, &object.headers) {
         let head = not_modified_head(&object.headers, age, ctx);
-        session.write_response_header(head, true).await?;
+        send_head(session, head, true).await?;
         return Ok(Answered::Yes);
     }
     let mut fields = object.headers.clone();
@@ -346,11 +346,20 @@ pub async fn whole(
     }
     let bodiless = request.method == Method::HEAD || body.is_empty();
     let head = head_of(status, fields, age, ctx);
-    session.write_response_header(head, bodiless).await?;
+    send_head(session, head, bodiless).await?;
     if !bodiless {
         session.write_response_body(Some(body), true).await?;
     }
     Ok(Answered::Yes)
+}
+
+async fn send_head(
+    session: &mut Session,
+    head: Box<ResponseHeader>,
+    end: bool,
+) -> pingora::Result<()> {
+    front::keep_date(session, &head.headers);
+    session.write_response_header(head, end).await
 }
 
 /// What of a stored answer the request asks for: RFC 9110 §14.2, for GET only.
@@ -393,13 +402,13 @@ async fn stream(
     let age = head.freshness.age(now);
     if head.status == StatusCode::OK && not_modified(&request.headers, &head.headers) {
         let head = not_modified_head(&head.headers, age, ctx);
-        return session.write_response_header(head, true).await;
+        return send_head(session, head, true).await;
     }
     let head_only = request.method == Method::HEAD;
     let mut fields = head.headers.clone();
     frame(&mut fields, request.version);
     let answer = head_of(head.status, fields, age, ctx);
-    session.write_response_header(answer, head_only).await?;
+    send_head(session, answer, head_only).await?;
     if head_only {
         return Ok(());
     }
@@ -442,7 +451,7 @@ pub async fn relay(
             head.status,
             StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT
         );
-    session.write_response_header(head, bodiless).await?;
+    send_head(session, head, bodiless).await?;
     if bodiless {
         return Ok(());
     }

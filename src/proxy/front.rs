@@ -4,10 +4,12 @@ use super::answer::Problem;
 use super::context::RequestId;
 use super::{Edge, Service};
 use crate::listen::{Begun, Conn, ConnLimits, Place};
+use http::HeaderMap;
+use http::header::DATE;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
-use pingora::proxy::HttpProxy;
+use pingora::proxy::{HttpProxy, Session};
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
 use std::future::Future;
@@ -155,6 +157,15 @@ impl Front {
         let limit = self.edge.runtime.load().limits.send_timeout;
         conn.refuse(&problem.to_http1(&RequestId::new()), limit)
             .await;
+    }
+}
+
+/// Lets the answer keep its origin's Date. Over HTTP/2 Pingora gives it the present time.
+pub fn keep_date(session: &Session, fields: &HeaderMap) {
+    let http1 = session.as_http1().map(|session| session.stream());
+    let conn = http1.and_then(|stream| (**stream).as_any().downcast_ref::<Conn>());
+    if let (Some(conn), Some(date)) = (conn, fields.get(DATE)) {
+        conn.keep_date(date.as_bytes());
     }
 }
 

@@ -167,6 +167,7 @@ impl ProxyHttp for Service {
             stick(fields, ctx);
             headers::to_client(fields, ctx);
         });
+        front::keep_date(session, &answer.headers);
         forget(session, answer, ctx);
         Ok(())
     }

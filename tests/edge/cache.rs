@@ -563,6 +563,25 @@ fn a_range_is_answered_and_does_not_poison() {
 }
 
 #[test]
+fn an_answer_keeps_its_origins_date() {
+    let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let (edge, _origin) = edge_before(move |_| {
+        let far = "Sun, 06 Nov 2094 08:49:37 GMT";
+        Answer::of(200, &[("expires", far), ("date", date)], "hello")
+    });
+
+    for _ in 0..2 {
+        assert_eq!(get("/").send(&edge).expect(200).the("date"), date);
+    }
+    assert_eq!(post("/", "x").send(&edge).expect(200).the("date"), date);
+    let mut client = edge.connect();
+    let reply = get("/").with("if-none-match", "*").on(&mut client);
+    assert_eq!(reply.expect(304).the("date"), date);
+    let refused = get("/").with("range", "bytes=99-").on(&mut client);
+    assert_eq!(refused.expect(416).the("date"), date);
+}
+
+#[test]
 fn ranges_of_what_is_stored_are_answered_from_it() {
     let (edge, origin) = edge_before(|_| {
         let fields = [

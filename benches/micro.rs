@@ -3,7 +3,7 @@
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, Method, StatusCode};
-use lakh::cache::{CacheSettings, Freshness, Key, KeyRules, Object, Zone};
+use lakh::cache::{CacheSettings, Freshness, Key, KeyRules, Names, Object, Zone};
 use lakh::guard::{Asker, LimitKey, Limiters, Rate, RateLimitSettings};
 use lakh::observe::Metrics;
 use lakh::route::{Asked, Match, Router};
@@ -62,7 +62,7 @@ fn cache(c: &mut Criterion) {
             memory: 4 << 30,
             max_object: 1 << 20,
         };
-        let zone: Zone<()> = Zone::new(settings, Metrics::new().cache("z"));
+        let zone: Zone<()> = Zone::new(settings, Metrics::new().cache("z"), Arc::default());
         let (rules, object) = (KeyRules::default(), Arc::new(object()));
         (0..count).for_each(|n| zone.store(key(&rules, n), object.clone()));
         let none = HeaderMap::new();
@@ -94,6 +94,7 @@ fn object() -> Object {
             stale_if_error: 0,
             always_revalidate: false,
         },
+        names: Names::default(),
     }
 }
 

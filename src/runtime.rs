@@ -4,7 +4,7 @@
 //! `Foundation::commit`. What must survive a reload (servers and their health, limiter buckets,
 //! stored objects, the image pool) lives in the `Foundation` and is found again by name.
 
-use crate::cache::{KeyRules, RouteTtl, Zone, Zones};
+use crate::cache::{Force, KeyRules, Name, RouteTtl, Zone, Zones};
 use crate::config::{Config, HeaderEdits, RouteSettings};
 use crate::guard::{AddressRules, Limiter, Limiters, Networks};
 use crate::image;
@@ -120,6 +120,12 @@ impl Foundation {
             .config_error
             .lock()
             .expect("no code panics while it holds this lock") = why;
+    }
+
+    /// Takes back what is stored under a name, in all zones.
+    pub fn purge(&self, name: Name, force: Force) {
+        self.zones.purges.purge(name, force);
+        self.metrics.purges.inc();
     }
 
     /// All of a configuration, or why it can't be. Nothing that runs is changed.

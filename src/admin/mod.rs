@@ -1,7 +1,9 @@
-//! The operators' listener: health, readiness, metrics. Loopback by default; a token elsewhere.
+//! The operators' listener: health, readiness, metrics, purges. Loopback by default; a token elsewhere.
 
+mod purge;
 mod settings;
 
+pub use purge::Order as PurgeOrder;
 pub use settings::AdminSettings;
 
 use crate::listen::{Begun, Conn, ConnLimits, Place};
@@ -26,6 +28,9 @@ const LIMITS: ConnLimits = ConnLimits {
     header: Duration::from_secs(10),
     header_size: 16 << 10,
 };
+
+/// A purge names one thing.
+const MAX_BODY: usize = 64 << 10;
 
 pub struct Admin {
     app: Arc<HttpServer<Pages>>,
@@ -76,6 +81,12 @@ impl ServeHttp for Pages {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let request = session.req_header();
         let path = request.uri.path();
+        if request.method == Method::POST && path == "/purge" {
+            return match self.may_enter(session) {
+                true => self.purge(session).await,
+                false => unauthorized(),
+            };
+        }
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD.\n");
         }
@@ -96,7 +107,7 @@ impl ServeHttp for Pages {
     }
 }
 
-const INDEX: &str = "Lakh admin\n\n/healthz  the process lives\n/readyz   it takes traffic\n/metrics  for Prometheus\n";
+const INDEX: &str = "Lakh admin\n\n/healthz  the process lives\n/readyz   it takes traffic\n/metrics  for Prometheus\n/purge    POST {\"url\": …}, or prefix, host, tag; {\"soft\": true} makes it stale only\n";
 
 impl Pages {
     fn ready(&self) -> Response<Vec<u8>> {
@@ -111,6 +122,34 @@ impl Pages {
             };
         }
         text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    }
+
+    async fn purge(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        // A form on some web page could send any other type here, from an operator's browser.
+        let json = session.req_header().headers.get(CONTENT_TYPE);
+        if !json.is_some_and(|v| v.as_bytes().starts_with(b"application/json")) {
+            return text(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "Send Content-Type: application/json.\n",
+            );
+        }
+        let Some(body) = read_body(session).await else {
+            return text(
+                StatusCode::BAD_REQUEST,
+                "The body is too long or broke off.\n",
+            );
+        };
+        let order: PurgeOrder = match serde_json::from_slice(&body) {
+            Ok(order) => order,
+            Err(e) => return text(StatusCode::BAD_REQUEST, &format!("{e}\n")),
+        };
+        match order.run(&self.current.load(), &self.foundation) {
+            Ok(()) => {
+                tracing::info!(?order, "purged");
+                text(StatusCode::OK, "ok\n")
+            }
+            Err(why) => text(StatusCode::BAD_REQUEST, &format!("{why}\n")),
+        }
     }
 
     fn metrics(&self) -> Response<Vec<u8>> {
@@ -133,6 +172,17 @@ impl Pages {
         // Compared by digest, so that the time it takes says nothing of where they differ.
         given.is_some_and(|given| Sha256::digest(given) == Sha256::digest(wanted.as_bytes()))
     }
+}
+
+async fn read_body(session: &mut ServerSession) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = session.read_request_body().await.ok()? {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_BODY {
+            return None;
+        }
+    }
+    Some(body)
 }
 
 fn unauthorized() -> Response<Vec<u8>> {

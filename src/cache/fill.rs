@@ -10,6 +10,7 @@
 
 use super::key::Key;
 use super::policy::Freshness;
+use super::purge::{Names, Purges};
 use super::store::Object;
 use crate::error;
 use bytes::{Bytes, BytesMut};
@@ -26,11 +27,15 @@ pub struct Fills<H> {
     running: Arc<Running<H>>,
     /// Bytes of a body; what is larger is streamed and not stored.
     max_object: u64,
+    purges: Arc<Purges>,
 }
 
 type Running<H> = Mutex<HashMap<Key, Arc<Fill<H>>>>;
 
 pub struct Fill<H> {
+    /// The time of `Purges` when it began. Any purge may be of this object, so who comes after one
+    /// does not join.
+    since: u64,
     state: Mutex<State<H>>,
     /// A follower waits here for the head or for a chunk.
     news: Notify,
@@ -71,6 +76,7 @@ pub struct Head {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub freshness: Freshness,
+    pub names: Names,
     /// Whether requests that come from now on may have it too.
     pub shared: bool,
     /// Where it will be stored: with Vary, another key than the one asked for.
@@ -109,7 +115,7 @@ pub enum Progress<H> {
 
 /// What a leader's task reports first.
 pub enum Opening<H> {
-    Head(Head),
+    Head(Arc<Head>),
     Object(Arc<Object>),
     /// With the live answer, for the leader's client.
     Private(Option<H>),
@@ -131,22 +137,25 @@ pub enum Joined<H> {
 }
 
 impl<H> Fills<H> {
-    pub fn new(max_object: u64) -> Fills<H> {
+    pub fn new(max_object: u64, purges: Arc<Purges>) -> Fills<H> {
         Fills {
             running: Arc::new(Mutex::new(HashMap::new())),
             max_object,
+            purges,
         }
     }
 
     /// `anew`: an answer that has come already won't do.
     pub fn join(&self, key: &Key, anew: bool) -> Joined<H> {
         let mut running = lock(&self.running);
+        let since = self.purges.now();
         if let Some(fill) = running.get(key)
+            && fill.since == since
             && !(anew && fill.opened())
         {
             return Joined::Follows(Follower::new(fill.clone(), false));
         }
-        let fill = Arc::new(Fill::new());
+        let fill = Arc::new(Fill::new(since));
         running.insert(key.clone(), fill.clone());
         let filling = Filling {
             fill: fill.clone(),
@@ -175,7 +184,7 @@ impl<H> Fills<H> {
 }
 
 impl<H> Fill<H> {
-    fn new() -> Fill<H> {
+    fn new(since: u64) -> Fill<H> {
         let state = State {
             phase: Phase::Waiting,
             chunks: VecDeque::new(),
@@ -189,6 +198,7 @@ impl<H> Fill<H> {
             end: None,
         };
         Fill {
+            since,
             state: Mutex::new(state),
             news: Notify::new(),
             room: Notify::new(),
@@ -214,6 +224,10 @@ impl<H> Filling<H> {
         &self.key
     }
 
+    pub fn since(&self) -> u64 {
+        self.fill.since
+    }
+
     /// For all who wait.
     pub fn interim(&self, interim: Interim) {
         let mut state = lock(&self.fill.state);
@@ -232,7 +246,7 @@ impl<H> Filling<H> {
         }
         let mut state = lock(&self.fill.state);
         state.phase = match opening {
-            Opening::Head(head) => Phase::Open(Arc::new(head)),
+            Opening::Head(head) => Phase::Open(head),
             Opening::Object(object) => Phase::Ready(object),
             Opening::Private(answer) => Phase::Private(answer),
             Opening::Failed(kind) => Phase::Failed(kind),
@@ -515,6 +529,7 @@ mod tests {
                 stale_if_error: 0,
                 always_revalidate: false,
             },
+            names: Names::default(),
             shared: true,
             key: key(),
             vary: vec![],
@@ -545,10 +560,10 @@ mod tests {
 
     #[tokio::test]
     async fn who_asks_after_an_answer_for_those_before_leads_anew() {
-        let fills = Fills::new(1 << 20);
+        let fills = Fills::new(1 << 20, Arc::default());
         let (filling, mut first) = lead(&fills);
         let shared = false;
-        filling.open(Opening::Head(Head { shared, ..head() }));
+        filling.open(Opening::Head(Arc::new(Head { shared, ..head() })));
         let (later, _follower) = lead(&fills);
         filling.finish("old".into(), |_| {});
         assert_eq!(read(&mut first).await, Ok(b"old".to_vec()));
@@ -558,19 +573,19 @@ mod tests {
 
     #[tokio::test]
     async fn who_wants_it_anew_joins_only_while_nothing_has_come() {
-        let fills = Fills::new(1 << 20);
+        let fills = Fills::new(1 << 20, Arc::default());
         let (filling, _follower) = lead(&fills);
         assert!(matches!(fills.join(&key(), true), Joined::Follows(_)));
-        filling.open(Opening::Head(head()));
+        filling.open(Opening::Head(Arc::new(head())));
         assert!(matches!(fills.join(&key(), false), Joined::Follows(_)));
         assert!(matches!(fills.join(&key(), true), Joined::Leads(..)));
     }
 
     #[tokio::test]
     async fn what_changes_while_it_is_fetched_is_not_stored() {
-        let fills = Fills::new(1 << 20);
+        let fills = Fills::new(1 << 20, Arc::default());
         let (filling, mut follower) = lead(&fills);
-        filling.open(Opening::Head(head()));
+        filling.open(Opening::Head(Arc::new(head())));
         fills.invalidate(&key());
         let (_newer, _) = lead(&fills);
         filling.finish("old".into(), |outcome| {
@@ -581,8 +596,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_comes_after_a_purge_does_not_join() {
+        let purges = Arc::<Purges>::default();
+        let fills = Fills::new(1 << 20, purges.clone());
+        let (filling, _follower) = lead(&fills);
+        filling.open(Opening::Head(Arc::new(head())));
+        purges.purge(crate::cache::Name::tag(b"t"), crate::cache::Force::Hard);
+        let (newer, _) = lead(&fills);
+        assert_eq!((filling.since(), newer.since()), (0, 1));
+    }
+
+    #[tokio::test]
     async fn interim_answers_come_first_and_to_all() {
-        let fills = Fills::new(1 << 20);
+        let fills = Fills::new(1 << 20, Arc::default());
         let (filling, mut first) = lead(&fills);
         let mut second = follow(&fills);
         let early = |status| Interim {
@@ -591,7 +617,7 @@ mod tests {
         };
         filling.interim(early(102));
         filling.interim(early(103));
-        filling.open(Opening::Head(head()));
+        filling.open(Opening::Head(Arc::new(head())));
         for follower in [&mut first, &mut second] {
             for status in [102, 103] {
                 let Progress::Interim(interim) = follower.progress().await else {
@@ -605,9 +631,9 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_the_whole_finds_it_stored() {
-        let fills = Fills::new(1 << 20);
+        let fills = Fills::new(1 << 20, Arc::default());
         let (filling, mut follower) = lead(&fills);
-        filling.open(Opening::Head(head()));
+        filling.open(Opening::Head(Arc::new(head())));
         let stored = std::sync::atomic::AtomicBool::new(false);
         let fetch = async {
             filling.push("one".into()).await;
@@ -625,9 +651,9 @@ mod tests {
 
     #[tokio::test]
     async fn all_read_the_same_whenever_they_come() {
-        let fills = Fills::new(1 << 20);
+        let fills = Fills::new(1 << 20, Arc::default());
         let (filling, mut first) = lead(&fills);
-        filling.open(Opening::Head(head()));
+        filling.open(Opening::Head(Arc::new(head())));
         assert!(matches!(first.opened().await, Opened::Head(_)));
         assert!(filling.push("one ".into()).await);
         assert_eq!(
@@ -650,10 +676,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_broken_fill_breaks_all_and_frees_the_key() {
-        let fills = Fills::new(1 << 20);
+        let fills = Fills::new(1 << 20, Arc::default());
         let (filling, mut first) = lead(&fills);
         let mut second = follow(&fills);
-        filling.open(Opening::Head(head()));
+        filling.open(Opening::Head(Arc::new(head())));
         filling.push("half".into()).await;
         filling.fail(error::Kind::Truncated);
         assert_eq!(read(&mut first).await, Err(error::Kind::Truncated));
@@ -663,7 +689,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_dies_fails_its_followers() {
-        let fills = Fills::new(1 << 20);
+        let fills = Fills::new(1 << 20, Arc::default());
         let (filling, mut first) = lead(&fills);
         drop(filling);
         assert!(matches!(
@@ -674,7 +700,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_private_answer_is_the_leaders_alone() {
-        let fills = Fills::new(1 << 20);
+        let fills = Fills::new(1 << 20, Arc::default());
         let (filling, mut first) = lead(&fills);
         let mut other = follow(&fills);
         filling.open(Opening::Private(Some(7)));
@@ -685,10 +711,10 @@ mod tests {
 
     #[tokio::test]
     async fn too_large_a_body_streams_within_a_window() {
-        let fills = Fills::new(1 << 20);
+        let fills = Fills::new(1 << 20, Arc::default());
         let (filling, mut first) = lead(&fills);
         let chunk = Bytes::from(vec![1; 1 << 19]);
-        filling.open(Opening::Head(head()));
+        filling.open(Opening::Head(Arc::new(head())));
         let feed = async {
             for _ in 0..40 {
                 assert!(filling.push(chunk.clone()).await);
@@ -707,9 +733,9 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_joins_a_body_that_lost_its_beginning_and_nobody_left_ends_it() {
-        let fills = Fills::new(1);
+        let fills = Fills::new(1, Arc::default());
         let (filling, first) = lead(&fills);
-        filling.open(Opening::Head(head()));
+        filling.open(Opening::Head(Arc::new(head())));
         assert!(filling.push("too large".into()).await);
         let (_, _other) = lead(&fills);
         drop(first);

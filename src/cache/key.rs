@@ -59,6 +59,17 @@ impl KeyRules {
         key
     }
 
+    /// What a URL is purged by: the same for all that a request's fields choose from.
+    pub fn address(&self, host: &str, path: &[u8], query: Option<&[u8]>) -> Key {
+        let mut key = Key(Vec::with_capacity(host.len() + path.len() + 16));
+        key.push_lower(host.as_bytes());
+        key.push(path);
+        if let Some(query) = query {
+            self.push_query(&mut key, query);
+        }
+        key
+    }
+
     fn push_query(&self, key: &mut Key, query: &[u8]) {
         if self.ignore_exact.is_empty() && self.ignore_prefix.is_empty() {
             key.push(query);

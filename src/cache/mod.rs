@@ -7,6 +7,7 @@
 mod fill;
 mod key;
 mod policy;
+mod purge;
 mod range;
 mod settings;
 mod store;
@@ -19,6 +20,7 @@ pub use policy::{
     Asked, CacheControl, Freshness, Refused, RouteTtl, Use, invalidates, may_look_up, not_modified,
     refuses_stored, storable, usable, vary_names,
 };
+pub use purge::{CACHE_TAG, Force, Name, Names, Purges, SURROGATE_KEY, Verdict, has_tags};
 pub use range::{Parts, content_range, multipart, no_range, parts};
 pub use settings::{CacheSettings, RouteCacheSettings};
 pub use store::{Found, Object, Zone, Zones};

@@ -249,6 +249,14 @@ impl Freshness {
         self.initial_age + now.saturating_sub(self.stored_at)
     }
 
+    /// Stale from `now` on, and no more than that.
+    pub fn expired(&self, now: u64) -> Freshness {
+        Freshness {
+            lifetime: self.lifetime.min(self.age(now)),
+            ..*self
+        }
+    }
+
     /// Remaining freshness at `now`, in whole seconds; negative when stale. §4.2.
     pub fn ttl(&self, now: u64) -> i64 {
         self.lifetime as i64 - self.age(now) as i64

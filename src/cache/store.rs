@@ -3,6 +3,7 @@
 use super::fill::Fills;
 use super::key::Key;
 use super::policy::Freshness;
+use super::purge::{Force, Name, Names, Purges, Verdict};
 use super::settings::CacheSettings;
 use crate::observe::CacheMetrics;
 use bytes::Bytes;
@@ -23,6 +24,8 @@ pub struct Object {
     pub headers: HeaderMap,
     pub body: Bytes,
     pub freshness: Freshness,
+    /// What it is purged by.
+    pub names: Names,
 }
 
 /// One `caches:` entry. `H` is what a fill hands over when its answer can't be stored.
@@ -30,6 +33,7 @@ pub struct Zone<H> {
     settings: CacheSettings,
     slots: moka::sync::Cache<Key, Slot>,
     generations: AtomicU64,
+    purges: Arc<Purges>,
     pub fills: Fills<H>,
     pub metrics: CacheMetrics,
 }
@@ -61,7 +65,7 @@ pub enum Found {
 }
 
 impl<H> Zone<H> {
-    pub fn new(settings: CacheSettings, metrics: CacheMetrics) -> Zone<H> {
+    pub fn new(settings: CacheSettings, metrics: CacheMetrics, purges: Arc<Purges>) -> Zone<H> {
         let slots = moka::sync::Cache::builder()
             .max_capacity(settings.memory)
             .weigher(|key: &Key, slot: &Slot| u32::try_from(weight(key, slot)).unwrap_or(u32::MAX))
@@ -69,7 +73,8 @@ impl<H> Zone<H> {
         Zone {
             slots,
             generations: AtomicU64::new(1),
-            fills: Fills::new(settings.max_object),
+            fills: Fills::new(settings.max_object, purges.clone()),
+            purges,
             settings,
             metrics,
         }
@@ -93,10 +98,32 @@ impl<H> Zone<H> {
             slot => (slot, key),
         };
         match slot {
-            Some(Slot::Object(object)) => Found::Object { key, object },
+            Some(Slot::Object(object)) => match self.purges.verdict(&object.names) {
+                Verdict::Kept => Found::Object { key, object },
+                Verdict::Stale => {
+                    let object = self.aged(&object, now);
+                    self.slots.insert(key.clone(), Slot::Object(object.clone()));
+                    Found::Object { key, object }
+                }
+                Verdict::Gone => {
+                    self.slots.invalidate(&key);
+                    Found::Nothing { key }
+                }
+            },
             Some(Slot::Pass { until }) if now < until => Found::Pass,
             _ => Found::Nothing { key },
         }
+    }
+
+    /// What a soft purge leaves of an object.
+    fn aged(&self, object: &Object, now: u64) -> Arc<Object> {
+        Arc::new(Object {
+            status: object.status,
+            headers: object.headers.clone(),
+            body: object.body.clone(),
+            freshness: object.freshness.expired(now),
+            names: object.names.since(self.purges.now()),
+        })
     }
 
     /// The key under which an answer that varies by `names` goes, for an object asked by `key`.
@@ -141,6 +168,11 @@ impl<H> Zone<H> {
         self.fills.invalidate(key);
     }
 
+    /// In this zone and all others.
+    pub fn purge(&self, name: Name, force: Force) {
+        self.purges.purge(name, force);
+    }
+
     /// Brings the gauges up to date; called when metrics are read.
     pub fn report(&self) {
         self.slots.run_pending_tasks();
@@ -150,7 +182,7 @@ impl<H> Zone<H> {
 
     /// A zone of another size holds what this one held, as far as it fits.
     fn resized(&self, settings: CacheSettings) -> Zone<H> {
-        let zone = Zone::new(settings, self.metrics.clone());
+        let zone = Zone::new(settings, self.metrics.clone(), self.purges.clone());
         zone.generations
             .store(self.generations.load(Ordering::Relaxed), Ordering::Relaxed);
         for (key, slot) in &self.slots {
@@ -167,7 +199,7 @@ fn weight(key: &Key, slot: &Slot) -> usize {
                 .headers
                 .iter()
                 .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD);
-            object.body.len() + fields.sum::<usize>()
+            object.body.len() + object.names.size() + fields.sum::<usize>()
         }
         Slot::Varies { names, .. } => names.len() * FIELD_OVERHEAD,
         Slot::Pass { .. } => 0,
@@ -177,12 +209,14 @@ fn weight(key: &Key, slot: &Slot) -> usize {
 
 /// All zones of a process, by name; what they hold survives a reload.
 pub struct Zones<H> {
+    pub purges: Arc<Purges>,
     by_name: Mutex<HashMap<String, Arc<Zone<H>>>>,
 }
 
 impl<H> Default for Zones<H> {
     fn default() -> Zones<H> {
         Zones {
+            purges: Arc::default(),
             by_name: Mutex::new(HashMap::new()),
         }
     }
@@ -202,7 +236,7 @@ impl<H> Zones<H> {
         let build = |s: &CacheSettings| match known.get(&s.name) {
             Some(zone) if zone.settings == *s => zone.clone(),
             Some(zone) => Arc::new(zone.resized(s.clone())),
-            None => Arc::new(Zone::new(s.clone(), metrics(&s.name))),
+            None => Arc::new(Zone::new(s.clone(), metrics(&s.name), self.purges.clone())),
         };
         settings.iter().map(build).collect()
     }
@@ -230,7 +264,7 @@ mod tests {
             memory,
             max_object: 1 << 20,
         };
-        Zone::new(settings, Metrics::new().cache("z"))
+        Zone::new(settings, Metrics::new().cache("z"), Arc::default())
     }
 
     fn key(path: &str) -> Key {
@@ -250,6 +284,7 @@ mod tests {
                 stale_if_error: 0,
                 always_revalidate: false,
             },
+            names: Names::default(),
         })
     }
 

@@ -1,8 +1,10 @@
 //! The command line.
 
 mod check;
+mod purge;
 mod run;
 
+use crate::admin::PurgeOrder;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,6 +37,36 @@ enum Verb {
     Run(File),
     /// Check a configuration and say everything that is wrong with it
     Check(File),
+    /// Take back what the running edge has stored
+    Purge(Purge),
+}
+
+#[derive(Args)]
+struct Purge {
+    #[command(flatten)]
+    what: What,
+    /// Make it stale instead of gone: it is asked for again, and still there if the origin fails
+    #[arg(long)]
+    soft: bool,
+    #[command(flatten)]
+    file: File,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct What {
+    /// One URL, with all its variants and renditions: http://shop.example/photos/1.jpg
+    #[arg(long)]
+    url: Option<String>,
+    /// Everything below a folder: shop.example/photos/
+    #[arg(long)]
+    prefix: Option<String>,
+    /// Everything of a host
+    #[arg(long)]
+    host: Option<String>,
+    /// What the origin tagged in Surrogate-Key or Cache-Tag
+    #[arg(long)]
+    tag: Option<String>,
 }
 
 #[derive(Args, Clone)]
@@ -50,5 +82,21 @@ pub fn main() -> ExitCode {
         None => run::run(&cli.file.config),
         Some(Verb::Run(file)) => run::run(&file.config),
         Some(Verb::Check(file)) => check::check(&file.config),
+        Some(Verb::Purge(Purge { what, soft, file })) => {
+            let What {
+                url,
+                prefix,
+                host,
+                tag,
+            } = what;
+            let order = PurgeOrder {
+                url,
+                prefix,
+                host,
+                tag,
+                soft,
+            };
+            purge::purge(&file.config, &order)
+        }
     }
 }

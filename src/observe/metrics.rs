@@ -48,6 +48,7 @@ pub struct Metrics {
     pub bad_requests: IntCounter,
     /// Panics caught by a task of ours or of Pingora's.
     pub panics: IntCounter,
+    pub purges: IntCounter,
     /// Configuration loads that succeeded, the first one included.
     pub reloads: IntCounter,
     /// Reloads refused; the configuration before them stays in force.
@@ -227,6 +228,7 @@ impl Metrics {
                 "Requests refused before they had a route.",
             ),
             panics: made.counter("lakh_panics_total", "Panics caught; each one is a bug."),
+            purges: made.counter("lakh_cache_purges_total", "Names purged from the caches."),
             reloads: made.counter("lakh_config_loads_total", "Configurations put in force."),
             reload_failures: made.counter(
                 "lakh_config_load_failures_total",

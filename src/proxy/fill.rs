@@ -1,12 +1,12 @@
 //! A fill: one fetch that ends in the cache, on a task of its own. It survives the client that
 //! caused it.
 
-use super::cached::{Resource, unix_now};
+use super::cached::{Resource, path_and_query, unix_now};
 use super::context::Context;
 use super::{Edge, headers};
 use crate::cache::{
-    Asked, Filling, Found, Freshness, Head, Interim, Object, Opening, Outcome, Refused, Use,
-    storable, usable, vary_names,
+    Asked, Filling, Found, Freshness, Head, Interim, Names, Object, Opening, Outcome, Refused, Use,
+    has_tags, storable, usable, vary_names,
 };
 use crate::error::{Error, Kind};
 use crate::runtime::{Route, RouteCache};
@@ -35,6 +35,9 @@ pub struct Job {
     client: HeaderMap,
     request: RequestHeader,
     stale: Option<Arc<Object>>,
+    host: Box<str>,
+    /// What the client asked for, path and query, or what stands for it.
+    target: Box<[u8]>,
 }
 
 impl Job {
@@ -51,7 +54,10 @@ impl Job {
         if let Some(stale) = &stale {
             make_conditional(&mut request, &stale.headers)?;
         }
+        let target = resource.target.as_deref().unwrap_or(client.raw_path());
         Ok(Job {
+            host: headers::host(client).into(),
+            target: target.into(),
             edge: edge.clone(),
             route: resource.route.clone(),
             cache: resource.cache.clone(),
@@ -74,6 +80,13 @@ impl Job {
             }
             _ => None,
         }
+    }
+
+    /// What the answer is purged by.
+    fn names(&self, answer: &HeaderMap) -> Names {
+        let (path, query) = path_and_query(&self.target);
+        let address = self.cache.keys.address(&self.host, path, query);
+        Names::new(&self.host, path, &address, answer, self.filling.since())
     }
 
     fn asked(&self) -> Asked<'_> {
@@ -191,10 +204,20 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
             headers.append(name, value.clone());
         }
     }
+    // What is said to caches alone is not stored, and counts as the server says it now.
+    let mut said = headers.clone();
+    for name in &headers::TO_THE_CACHE {
+        said.extend(
+            answer
+                .get_all(name)
+                .iter()
+                .map(|v| (name.clone(), v.clone())),
+        );
+    }
     let kept = storable(
         &job.asked(),
         stale.status,
-        &headers,
+        &said,
         &job.cache.ttl,
         asked_at,
         now,
@@ -215,6 +238,10 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
         headers,
         body: stale.body.clone(),
         freshness,
+        names: match has_tags(answer) {
+            true => job.names(answer),
+            false => stale.names.since(job.filling.since()),
+        },
     });
     if keep {
         job.cache
@@ -230,6 +257,7 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
 async fn store(job: Job, mut response: Response, freshness: Freshness) {
     let zone = job.cache.zone.clone();
     let status = response.head().status;
+    let names = job.names(&response.head().headers);
     let headers = end_to_end(response.head().headers.clone(), true);
     let vary = vary_names(&headers).unwrap_or_default();
     let key = zone.place(&job.key, &vary, &job.client);
@@ -237,12 +265,13 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
         status,
         headers: headers.clone(),
         freshness,
+        names: names.clone(),
         shared: freshness.ttl(unix_now()) > 0 && !freshness.always_revalidate,
         key: key.clone(),
         vary,
     };
     let mut left = content_length(&headers);
-    job.filling.open(Opening::Head(head));
+    job.filling.open(Opening::Head(Arc::new(head)));
     let mut last = Bytes::new();
     loop {
         match response.chunk().await {
@@ -272,6 +301,7 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
                     headers,
                     body,
                     freshness,
+                    names,
                 }),
             );
         }

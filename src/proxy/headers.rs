@@ -1,6 +1,7 @@
 //! Fields that a proxy adds, takes away or may not pass on. RFC 9110 §7.6.
 
 use super::context::Context;
+use crate::cache::{CACHE_TAG, SURROGATE_KEY};
 use crate::config::HeaderEdits;
 use http::header::{CONNECTION, COOKIE, FORWARDED, HOST, TE, TRAILER, UPGRADE, VIA};
 use http::uri::Authority;
@@ -21,6 +22,13 @@ static HOP_BY_HOP: [HeaderName; 5] = [
     TRAILER,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
+];
+
+/// What an origin says to the cache in front of it and to nobody else.
+pub static TO_THE_CACHE: [HeaderName; 3] = [
+    CACHE_TAG,
+    SURROGATE_KEY,
+    HeaderName::from_static("surrogate-control"),
 ];
 
 const VIA_LAKH: HeaderValue = HeaderValue::from_static("1.1 lakh");
@@ -117,6 +125,11 @@ pub fn to_client(fields: &mut HeaderMap, ctx: &Context) {
 /// Fields that were between the server and us only. `switching`: a 101 keeps its Upgrade.
 pub fn strip_from_server(fields: &mut HeaderMap, switching: bool) {
     strip_hop_by_hop(fields, switching);
+    if fields.keys().any(|name| TO_THE_CACHE.contains(name)) {
+        for name in &TO_THE_CACHE {
+            fields.remove(name);
+        }
+    }
 }
 
 /// The host that the request is for: the target's authority before the Host field (RFC 9112 §3.2.2).

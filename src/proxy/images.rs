@@ -260,6 +260,7 @@ fn object_of(made: Rendition, work: &Work, original: &Object) -> Object {
         headers,
         body: made.bytes.into(),
         freshness: original.freshness,
+        names: original.names.clone(),
     }
 }
 
@@ -328,6 +329,7 @@ async fn collect(head: &Head, follower: &mut Follower<Response>, max_source: u64
         headers: head.headers.clone(),
         body: body.freeze(),
         freshness: head.freshness,
+        names: head.names.clone(),
     }))
 }
 

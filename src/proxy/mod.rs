@@ -15,7 +15,7 @@ mod images;
 
 pub use front::Front;
 
-use crate::cache::invalidates;
+use crate::cache::{Force, Name, invalidates};
 use crate::error::Kind;
 use crate::guard::{Asker, Verdict, client_address};
 use crate::observe::Line;
@@ -422,6 +422,11 @@ fn forget_target(request: &RequestHeader, target: &[u8], ctx: &Context) {
         let pool = &reads.pool.name;
         let key = cache.keys.key(pool, host, path, query, &request.headers);
         cache.zone.invalidate(&key);
+        // Renditions are found by the name of their source.
+        if reads.images.is_some() {
+            let address = cache.keys.address(host, path, query);
+            cache.zone.purge(Name::url(&address), Force::Hard);
+        }
     }
 }
 

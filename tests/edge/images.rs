@@ -1,6 +1,8 @@
 //! Pictures: made smaller on the way, and never at the price of the original.
 
-use crate::harness::{Answer, Edge, Gate, Origin, Reply, at_once, eventually, get, head, noise};
+use crate::harness::{
+    Answer, Edge, Gate, Origin, Reply, ask, at_once, eventually, get, head, noise,
+};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use std::io::Cursor;
 use std::sync::OnceLock;
@@ -540,6 +542,29 @@ fn a_rendition_has_304_and_head() {
     assert!(same.body.is_empty() && asked.body.is_empty());
     assert_eq!(asked.the("content-length"), whole.body.len().to_string());
     assert_eq!(asked.the("etag"), whole.the("etag"));
+}
+
+#[test]
+fn a_new_photo_at_the_same_url_takes_its_renditions_along() {
+    let (edge, origin) = edge_with("image/jpeg", jpeg(&red_and_blue(400, 300)));
+    let is_hit = |target: &str| get(target).send(&edge).expect(200).is_hit();
+    for target in ["/p?w=100&f=webp", "/p?preset=thumbnail", "/other?w=100"] {
+        assert!(!is_hit(target) && is_hit(target), "{target}");
+    }
+
+    ask("PUT", "/p")
+        .with("content-length", 0)
+        .send(&edge)
+        .expect(200);
+
+    assert!(!is_hit("/p?w=100&f=webp") && !is_hit("/p?preset=thumbnail"));
+    assert!(is_hit("/other?w=100"));
+    let fetched = origin
+        .seen()
+        .iter()
+        .filter(|seen| seen.method == "GET")
+        .count();
+    assert_eq!(fetched, 3);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod harness;
 
 mod proxy;
+mod purge;
 mod routes;
 
 mod spawn;

@@ -1,0 +1,98 @@
+//! `POST /purge`: taking back what the caches hold.
+
+use crate::cache::{Force, Name};
+use crate::runtime::{Foundation, Runtime};
+use serde::{Deserialize, Serialize};
+
+/// What to take back, by exactly one of its names. As JSON, the request's body.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// One URL with all its variants and renditions: `http://shop.example/photos/1.jpg`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// All below a folder: `shop.example/photos/`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Of the origin's `Surrogate-Key` or `Cache-Tag`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Make it stale instead of gone.
+    #[serde(default)]
+    pub soft: bool,
+}
+
+impl Order {
+    /// Carries it out, or says what is wrong with it.
+    pub fn run(&self, runtime: &Runtime, foundation: &Foundation) -> Result<(), String> {
+        let force = if self.soft { Force::Soft } else { Force::Hard };
+        for name in self.names(runtime)? {
+            foundation.purge(name, force);
+        }
+        Ok(())
+    }
+
+    fn names(&self, runtime: &Runtime) -> Result<Vec<Name>, String> {
+        match (&self.url, &self.prefix, &self.host, &self.tag) {
+            (Some(url), None, None, None) => {
+                let (host, target) = host_and_target(url)?;
+                Ok(names_of_url(runtime, host, target))
+            }
+            (None, Some(prefix), None, None) => {
+                let (host, folder) = host_and_target(prefix)?;
+                if !folder.ends_with('/') {
+                    return Err(format!("`prefix` names a folder: write `{prefix}/`"));
+                }
+                Ok(vec![Name::folder(host, folder.as_bytes())])
+            }
+            (None, None, Some(host), None) if !host.is_empty() => Ok(vec![Name::host(host)]),
+            (None, None, None, Some(tag)) if !tag.is_empty() => Ok(vec![Name::tag(tag.as_bytes())]),
+            _ => Err("write one of `url`, `prefix`, `host` and `tag`".into()),
+        }
+    }
+}
+
+/// Routes differ in which query parameters count.
+fn names_of_url(runtime: &Runtime, host: &str, target: &str) -> Vec<Name> {
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query.as_bytes())),
+        None => (target, None),
+    };
+    let caches = runtime
+        .routes
+        .iter()
+        .filter_map(|route| route.cache.as_ref());
+    let mut names: Vec<_> = caches
+        .map(|cache| Name::url(&cache.keys.address(host, path.as_bytes(), query)))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// `http://host/path?query` or `host/path?query`.
+fn host_and_target(url: &str) -> Result<(&str, &str), String> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    match rest.find('/') {
+        Some(slash) if slash > 0 => Ok(rest.split_at(slash)),
+        _ => Err(format!(
+            "`{url}` has no host and path; write shop.example/path"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_and_a_path_are_needed() {
+        assert_eq!(host_and_target("http://h:81/a?b"), Ok(("h:81", "/a?b")));
+        assert_eq!(host_and_target("h/"), Ok(("h", "/")));
+        for wrong in ["", "h", "/a", "http://h", "http:///a"] {
+            assert!(host_and_target(wrong).is_err(), "{wrong}");
+        }
+    }
+}

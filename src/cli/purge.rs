@@ -1,0 +1,76 @@
+//! `lakh purge`: tells the running edge to take back what it has stored.
+
+use crate::admin::{AdminSettings, PurgeOrder};
+use crate::config;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub fn purge(path: &Path, order: &PurgeOrder) -> ExitCode {
+    match send(path, order) {
+        Ok(()) => {
+            println!("ok");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("lakh: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn send(path: &Path, order: &PurgeOrder) -> Result<(), String> {
+    let loaded = config::load(path, &config::environment).map_err(|errors| errors.to_string())?;
+    let admin = loaded.config.admin;
+    let request = request(&admin, order)?;
+    let address = reachable(admin.address);
+    let answer = exchange(address, &request)
+        .map_err(|e| format!("the edge's admin listener, {address}, does not answer: {e}"))?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    match head.split(' ').nth(1) {
+        Some("200") => Ok(()),
+        _ => Err(format!("the edge refused: {}", body.trim())),
+    }
+}
+
+fn request(admin: &AdminSettings, order: &PurgeOrder) -> Result<String, String> {
+    let body = serde_json::to_string(order).map_err(|e| e.to_string())?;
+    let authorization = match &admin.token_file {
+        None => String::new(),
+        Some(file) => {
+            let token = fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
+            format!("authorization: Bearer {}\r\n", token.trim())
+        }
+    };
+    Ok(format!(
+        "POST /purge HTTP/1.1\r\nhost: lakh\r\nconnection: close\r\n{authorization}\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    ))
+}
+
+/// Where a listener on all addresses is found from here.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            (std::net::Ipv6Addr::LOCALHOST, v6.port()).into()
+        }
+        address => address,
+    }
+}
+
+fn exchange(address: SocketAddr, request: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}

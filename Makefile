@@ -47,9 +47,8 @@ edge:
 	cargo test --workspace --locked --test edge
 
 # The public HTTP cache tests against the real edge. Needs Node.
-test-cache:
+test-cache: build
 	@command -v npm >/dev/null || scripts/need nodejs npm
-	cargo build --workspace --locked
 	@npm install --silent --no-audit --no-fund --prefix target/http-cache-tests http-cache-tests@0.4.5
 	node tests/http-cache/run.mjs target/http-cache-tests/node_modules/http-cache-tests target/debug/lakh
 

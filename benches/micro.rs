@@ -95,6 +95,7 @@ fn object() -> Object {
             always_revalidate: false,
         },
         names: Names::default(),
+        wire: std::sync::OnceLock::new(),
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// What an entry costs beside its bytes: moka's node, the key twice, the header map's slots.
 const ENTRY_OVERHEAD: usize = 400;
@@ -26,6 +26,8 @@ pub struct Object {
     pub freshness: Freshness,
     /// What it is purged by.
     pub names: Names,
+    /// `headers` as HTTP/1 writes them, once somebody asked for that.
+    pub wire: OnceLock<Box<[u8]>>,
 }
 
 /// One `caches:` entry. `H` is what a fill hands over when its answer can't be stored.
@@ -123,6 +125,7 @@ impl<H> Zone<H> {
             body: object.body.clone(),
             freshness: object.freshness.expired(now),
             names: object.names.since(self.purges.now()),
+            wire: OnceLock::new(),
         })
     }
 
@@ -198,7 +201,8 @@ fn weight(key: &Key, slot: &Slot) -> usize {
             let fields = object
                 .headers
                 .iter()
-                .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD);
+                // Once as fields and once as they are written.
+                .map(|(name, value)| 2 * (name.as_str().len() + value.len()) + FIELD_OVERHEAD);
             object.body.len() + object.names.size() + fields.sum::<usize>()
         }
         Slot::Varies { names, .. } => names.len() * FIELD_OVERHEAD,
@@ -285,6 +289,7 @@ mod tests {
                 always_revalidate: false,
             },
             names: Names::default(),
+            wire: OnceLock::new(),
         })
     }
 

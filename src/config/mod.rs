@@ -169,3 +169,9 @@ pub struct HeaderEdits {
     pub set: Vec<(http::HeaderName, http::HeaderValue)>,
     pub remove: Vec<http::HeaderName>,
 }
+
+impl HeaderEdits {
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.remove.is_empty()
+    }
+}

@@ -6,16 +6,17 @@
 //! it did not expect, never meets them.
 
 use super::chunks::Chunks;
-use super::head::Framing;
+use super::head::{Checked, Framing};
 use super::{Malformed, head};
 use async_trait::async_trait;
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
 };
 use pingora::time::timeout;
+use std::any::Any;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -46,15 +47,23 @@ pub struct Conn {
     granted: u64,
     /// What is the request's after those.
     rest: Rest,
-    /// Written and not yet sent.
+    /// Written and not yet sent; `tail` after it.
     output: BytesMut,
+    tail: Bytes,
+    /// Length of the present request's head, while it can be answered here: see `plain`.
+    plain: Option<usize>,
     /// The next answer's Date: see `keep_date`.
     date: Mutex<Option<Date>>,
+    /// What is known of the present request: see `pack`.
+    luggage: Mutex<Option<Luggage>>,
     /// Ends a wait for the next request.
     idle: Option<Pin<Box<Sleep>>>,
     peer: SocketAddr,
     digest: Arc<SocketDigest>,
 }
+
+/// What goes with a request to whoever answers it.
+pub type Luggage = Box<dyn Any + Send>;
 
 /// `Thu, 01 Jan 1970 00:00:00 GMT`; the field as Pingora writes it.
 type Date = [u8; 29];
@@ -103,7 +112,10 @@ impl Conn {
             granted: 0,
             rest: Rest::Nothing,
             output: BytesMut::new(),
+            tail: Bytes::new(),
+            plain: None,
             date: Mutex::new(None),
+            luggage: Mutex::new(None),
             idle: None,
             peer,
             digest: Arc::new(digest),
@@ -144,9 +156,77 @@ impl Conn {
         !self.input.is_empty()
     }
 
+    /// Sends along what is already known of the present request; gone at its end.
+    pub fn pack(&self, luggage: Luggage) {
+        *lock(&self.luggage) = Some(luggage);
+    }
+
+    pub fn unpack(&self) -> Option<Luggage> {
+        lock(&self.luggage).take()
+    }
+
+    /// The present request's head, if the request can be answered by `answer_here`.
+    pub fn plain(&self) -> Option<&[u8]> {
+        self.plain.map(|length| &self.input[..length])
+    }
+
+    /// Ends a plain request, which is answered by what is sent next. True when another plain one
+    /// has already come and is now the present one.
+    pub fn next_plain(&mut self, header_size: usize) -> bool {
+        let length = self.plain.take().expect("called for a plain request");
+        self.input.advance(length);
+        self.granted = 0;
+        // What is no whole, plain request is `begin`'s affair: it looks again.
+        !self.input.is_empty()
+            && self.look(header_size) == Some(Begun::Request)
+            && self.plain.is_some()
+    }
+
+    /// Sends what the socket takes at once, which is nearly always all; the rest is kept for
+    /// `sent`. `head` is copied where it must wait, `body` never is.
+    pub fn send(&mut self, head: &[u8], body: Bytes) -> io::Result<()> {
+        let taken = match self.is_sent() {
+            true => self.try_write(head, &body)?,
+            false => 0,
+        };
+        let of_head = taken.min(head.len());
+        self.output.extend_from_slice(&head[of_head..]);
+        self.tail = body.slice(taken - of_head..);
+        Ok(())
+    }
+
+    fn try_write(&self, head: &[u8], body: &[u8]) -> io::Result<usize> {
+        let written = match body {
+            [] => self.io.try_write(head),
+            _ => self
+                .io
+                .try_write_vectored(&[IoSlice::new(head), IoSlice::new(body)]),
+        };
+        match written {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            written => written,
+        }
+    }
+
+    /// Waits until all is sent; for `limit` at most between two writes.
+    pub async fn sent(&mut self, limit: Duration) -> io::Result<()> {
+        while !self.is_sent() {
+            let write = std::future::poll_fn(|cx| self.poll_send_some(cx));
+            timeout(limit, write)
+                .await
+                .map_err(|_| io::ErrorKind::TimedOut)??;
+        }
+        Ok(())
+    }
+
+    fn is_sent(&self) -> bool {
+        self.output.is_empty() && self.tail.is_empty()
+    }
+
     /// Waits for the next request's head. Cancel-safe while nothing of it has come.
     pub async fn begin(&mut self, limits: &ConnLimits) -> Begun {
-        (self.granted, self.rest) = (0, Rest::Nothing);
+        (self.granted, self.rest, self.plain) = (0, Rest::Nothing, None);
+        *lock(&self.luggage) = None;
         if self.input.is_empty() && !self.wait_for_input(limits.idle).await {
             return Begun::Closed;
         }
@@ -222,7 +302,7 @@ impl Conn {
     }
 
     fn take_head(&mut self, end: usize) -> Result<(), Malformed> {
-        let framing = head::check(&self.input[..end])?;
+        let Checked { framing, plain } = head::check(&self.input[..end])?;
         let mut length = end;
         if let Some(head) = head::to_origin_form(&self.input[..end])? {
             length = head.len();
@@ -236,6 +316,7 @@ impl Conn {
             Framing::Chunked => (head, Rest::Chunks(Chunks::new())),
             Framing::Upgrade => (0, Rest::All),
         };
+        self.plain = plain.then_some(length);
         Ok(())
     }
 
@@ -290,13 +371,22 @@ impl Conn {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.output.is_empty() {
-            let n = ready!(Pin::new(&mut self.io).poll_write(cx, &self.output))?;
-            if n == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.output.advance(n);
+        while !self.is_sent() {
+            ready!(self.poll_send_some(cx))?;
         }
+        Poll::Ready(Ok(()))
+    }
+
+    /// One write of what waits.
+    fn poll_send_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let both = [IoSlice::new(&self.output), IoSlice::new(&self.tail)];
+        let n = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, &both))?;
+        if n == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        let of_output = n.min(self.output.len());
+        self.output.advance(of_output);
+        self.tail.advance(n - of_output);
         Poll::Ready(Ok(()))
     }
 
@@ -419,6 +509,9 @@ impl AsyncWrite for Conn {
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
         let conn = self.get_mut();
+        if !conn.tail.is_empty() {
+            ready!(conn.poll_send(cx))?;
+        }
         loop {
             if conn.output.len() + data.len() <= WRITE_BUFFER {
                 let start = conn.output.len();
@@ -587,6 +680,40 @@ mod tests {
             client.write_all(sent).await.expect("sent");
             assert_eq!(conn.begin(&LIMITS).await, begun);
         }
+    }
+
+    #[tokio::test]
+    async fn a_plain_request_is_answered_here_and_the_next_one_is_not() {
+        let (mut client, mut conn) = pair().await;
+        let plain = "GET /1 HTTP/1.1\r\nHost: h\r\n\r\n";
+        let other = "POST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
+        let all = [plain, plain, other].concat();
+        client.write_all(all.as_bytes()).await.expect("sent");
+        assert_eq!(conn.begin(&LIMITS).await, Begun::Request);
+        assert_eq!(conn.plain(), Some(plain.as_bytes()));
+        assert!(conn.next_plain(LIMITS.header_size));
+        assert!(!conn.next_plain(LIMITS.header_size));
+        conn.send(b"head ", Bytes::from_static(b"body"))
+            .expect("sent");
+        conn.sent(LIMITS.idle).await.expect("sent");
+        assert_eq!(conn.begin(&LIMITS).await, Begun::Request);
+        assert_eq!(conn.plain(), None);
+        assert_eq!(read(&mut conn, other.len()).await, other);
+        let mut got = [0; 9];
+        client.read_exact(&mut got).await.expect("read");
+        assert_eq!(&got, b"head body");
+    }
+
+    #[tokio::test]
+    async fn who_reads_too_slowly_is_given_up() {
+        let (_client, mut conn) = pair().await;
+        conn.send(b"head", vec![b'x'; 64 << 20].into())
+            .expect("sent");
+        let sent = conn.sent(Duration::from_millis(20)).await;
+        assert_eq!(
+            sent.expect_err("nobody reads").kind(),
+            io::ErrorKind::TimedOut
+        );
     }
 
     #[tokio::test]

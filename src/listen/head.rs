@@ -1,6 +1,9 @@
 //! Is this head a request that everybody reads alike? Checked before Pingora sees it, which is
 //! more lenient. Sections without a document are of RFC 9112.
 
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
 /// Fields of one head; more is refused. As Pingora's own bound.
 const MAX_FIELDS: usize = 256;
 
@@ -26,11 +29,72 @@ impl Malformed {
 }
 
 /// `head` is everything up to and with the empty line.
-pub fn check(head: &[u8]) -> Result<Framing, Malformed> {
+pub fn check(head: &[u8]) -> Result<Checked, Malformed> {
     let mut fields = [std::mem::MaybeUninit::uninit(); MAX_FIELDS];
     let request = parse(head, &mut fields)?;
-    check_target(request.method.unwrap_or(""), request.path.unwrap_or(""))?;
-    framing(request.version == Some(1), request.headers)
+    let method = request.method.unwrap_or("");
+    check_target(method, request.path.unwrap_or(""))?;
+    let http11 = request.version == Some(1);
+    let framing = framing(http11, request.headers)?;
+    let plain = http11
+        && framing == Framing::Length(0)
+        && matches!(method, "GET" | "HEAD")
+        && !request.headers.iter().any(is_of_the_connection);
+    Ok(Checked { framing, plain })
+}
+
+/// What `check` found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checked {
+    pub framing: Framing,
+    /// A GET or HEAD over HTTP/1.1, without a body, that wants nothing of the connection but that
+    /// it stays open: what can be answered without knowing more of HTTP/1.
+    pub plain: bool,
+}
+
+fn is_of_the_connection(field: &httparse::Header<'_>) -> bool {
+    match field.name.len() {
+        2 => field.name.eq_ignore_ascii_case("te"),
+        6 => field.name.eq_ignore_ascii_case("expect"),
+        10 if field.name.eq_ignore_ascii_case("connection") => {
+            !field.value.eq_ignore_ascii_case(b"keep-alive")
+        }
+        _ => false,
+    }
+}
+
+/// A plain request's head, read. Reused from request to request: `fields` keeps its room.
+#[derive(Default)]
+pub struct Head {
+    pub method: Method,
+    /// Path and query, as they were sent.
+    pub target: Bytes,
+    pub fields: HeaderMap,
+}
+
+impl Head {
+    /// `head` is one that `check` has passed.
+    pub fn read(&mut self, head: &[u8]) -> Result<(), Malformed> {
+        // One copy that all values are slices of.
+        let head = Bytes::copy_from_slice(head);
+        let mut fields = [std::mem::MaybeUninit::uninit(); MAX_FIELDS];
+        let request = parse(&head, &mut fields)?;
+        self.method = match request.method {
+            Some("HEAD") => Method::HEAD,
+            _ => Method::GET,
+        };
+        self.target = head.slice_ref(request.path.unwrap_or("").as_bytes());
+        self.fields.clear();
+        for field in request.headers.iter() {
+            let name = HeaderName::from_bytes(field.name.as_bytes());
+            let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value));
+            let (Ok(name), Ok(value)) = (name, value) else {
+                return Err(Malformed("a header field that is none"));
+            };
+            self.fields.append(name, value);
+        }
+        Ok(())
+    }
 }
 
 /// The head with a path for its target, where that is a URL. §3.2.2: a server takes both, and of
@@ -172,6 +236,47 @@ mod tests {
 
     fn with(fields: &str) -> Result<Framing, Malformed> {
         check(format!("POST /x HTTP/1.1\r\nHost: h\r\n{fields}\r\n").as_bytes())
+            .map(|checked| checked.framing)
+    }
+
+    #[test]
+    fn plain_is_what_wants_nothing_of_the_connection() {
+        let plain = |head: &str| check(format!("{head}\r\n\r\n").as_bytes()).map(|c| c.plain);
+        for head in [
+            "GET / HTTP/1.1\r\nHost: h",
+            "HEAD /a?b HTTP/1.1\r\nHost: h\r\nConnection: Keep-Alive\r\nContent-Length: 0",
+        ] {
+            assert_eq!(plain(head), Ok(true), "{head}");
+        }
+        for head in [
+            "POST / HTTP/1.1\r\nHost: h",
+            "GET / HTTP/1.0\r\nHost: h\r\nConnection: keep-alive",
+            "GET / HTTP/1.1\r\nHost: h\r\nConnection: close",
+            "GET / HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, x",
+            "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1",
+            "GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked",
+            "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket",
+            "GET / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue",
+            "GET / HTTP/1.1\r\nHost: h\r\nTE: trailers",
+        ] {
+            assert_eq!(plain(head), Ok(false), "{head}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_read_over_and_over() {
+        let mut head = Head::default();
+        for (method, field) in [("GET", "A: 1\r\na:  2 "), ("HEAD", "b: 3")] {
+            let text = format!("{method} /x?y HTTP/1.1\r\nHost: h\r\n{field}\r\n\r\n");
+            head.read(text.as_bytes()).expect("a head");
+            assert_eq!(
+                (head.method.as_str(), &head.target[..]),
+                (method, &b"/x?y"[..])
+            );
+        }
+        let fields: Vec<_> = head.fields.iter().map(|(n, v)| (n.as_str(), v)).collect();
+        let text = HeaderValue::from_static;
+        assert_eq!(fields, [("host", &text("h")), ("b", &text("3"))]);
     }
 
     #[test]

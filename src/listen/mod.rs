@@ -14,5 +14,5 @@ mod settings;
 pub use accept::{Listener, bind};
 pub use caps::{Caps, Place};
 pub use conn::{Begun, Conn, ConnLimits};
-pub use head::{Framing, Malformed, check};
+pub use head::{Checked, Framing, Head, Malformed, check};
 pub use settings::{Limits, ListenerSettings};

@@ -3,26 +3,24 @@
 use super::answer::{self, Problem};
 use super::context::{CacheStatus, Context};
 use super::fill::{self, Job};
-use super::{Edge, front, headers};
+use super::reply::{self, Hit, Reply, send_head};
+use super::request::Request;
+use super::resource::{Resource, unix_now};
+use super::{Edge, headers};
 use crate::cache::{
-    Asked, CacheControl, Follower, Found, Head, Interim, Joined, Key, Object, Opened, Parts,
-    Progress, Use, content_range, may_look_up, multipart, no_range, not_modified, parts,
-    refuses_stored, usable,
+    CacheControl, Follower, Found, Head, Interim, Joined, Key, Object, Opened, Progress, Use,
+    not_modified, refuses_stored, usable,
 };
 use crate::error::Kind;
-use crate::runtime::{Route, RouteCache};
+use crate::runtime::Route;
 use crate::upstream::Response;
 use bytes::Bytes;
-use http::header::{
-    AGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE, TRANSFER_ENCODING,
-};
+use http::header::{CONTENT_LENGTH, RANGE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
-use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 use std::future::Future;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// How often a request looks again when what it waited for turned out to be another's variant.
 const LOOKS: usize = 3;
@@ -34,85 +32,23 @@ pub enum Answered {
     No,
 }
 
-pub fn unix_now() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs())
-}
-
-/// The cached resource that a request asks for.
-pub struct Resource {
-    pub route: Arc<Route>,
-    pub cache: Arc<RouteCache>,
-    /// Of the object without variants.
-    pub key: Key,
-    /// Where it is fetched from, when that is not what the client asked for.
-    pub target: Option<Vec<u8>>,
-}
-
-impl Resource {
-    /// None where the request can't be answered from a cache: its method, or its own wish.
-    pub fn of(session: &Session, ctx: &mut Context) -> Option<Resource> {
-        let route = ctx.routed().clone();
-        let cache = route.cache.clone()?;
-        let request = session.req_header();
-        let asked = Asked {
-            method: &request.method,
-            headers: &request.headers,
-        };
-        let bypass = if !may_look_up(&asked) {
-            Some("method")
-        } else if ctx.upgrade || CacheControl::parse(&request.headers).no_store {
-            Some("request")
-        } else {
-            None
-        };
-        if let Some(why) = bypass {
-            cache.zone.metrics.bypassed.inc();
-            ctx.cache = Some(CacheStatus::Forwarded { why, detail: None });
-            return None;
-        }
-        let (path, query) = path_and_query(request.raw_path());
-        let key = cache.keys.key(
-            &route.pool.name,
-            headers::host(request),
-            path,
-            query,
-            &request.headers,
-        );
-        Some(Resource {
-            route,
-            cache,
-            key,
-            target: None,
-        })
-    }
-}
-
-pub fn path_and_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
-    match memchr::memchr(b'?', target) {
-        Some(mark) => (&target[..mark], Some(&target[mark + 1..])),
-        None => (target, None),
-    }
-}
-
 pub async fn answer(
     edge: &Arc<Edge>,
     session: &mut Session,
     ctx: &mut Context,
     resource: &Resource,
 ) -> pingora::Result<Answered> {
-    let zone = &resource.cache.zone;
+    let zone = resource.zone();
     for _ in 0..LOOKS {
         let now = unix_now();
         let request = session.req_header();
         let (key, stale) = match zone.find(resource.key.clone(), &request.headers, now) {
             Found::Object { key, object } => match usable(&object.freshness, &request.headers, now)
             {
-                Use::Fresh => return hit(session, ctx, resource, &object, now).await,
+                Use::Fresh => return hit(session, ctx, resource, object, now).await,
                 Use::StaleWhileRevalidate => {
                     refresh(edge, session, ctx, resource, key, &object)?;
-                    return hit(session, ctx, resource, &object, now).await;
+                    return hit(session, ctx, resource, object, now).await;
                 }
                 Use::Revalidate { stale_if_error } => (key, Some((object, stale_if_error))),
             },
@@ -135,7 +71,7 @@ pub async fn answer(
 }
 
 fn pass(ctx: &mut Context, resource: &Resource, detail: &'static str) -> Answered {
-    resource.cache.zone.metrics.misses.inc();
+    resource.zone().metrics.misses.inc();
     ctx.cache = Some(CacheStatus::Forwarded {
         why: "miss",
         detail: Some(detail),
@@ -147,18 +83,14 @@ async fn hit(
     session: &mut Session,
     ctx: &mut Context,
     resource: &Resource,
-    object: &Object,
+    object: Arc<Object>,
     now: u64,
 ) -> pingora::Result<Answered> {
-    let ttl = object.freshness.ttl(now);
-    let metrics = &resource.cache.zone.metrics;
-    if ttl > 0 {
-        metrics.hits.inc()
-    } else {
-        metrics.stale.inc()
-    }
-    ctx.cache = Some(CacheStatus::Hit { ttl });
-    whole(session, ctx, object, now).await
+    let zone = resource.zone().clone();
+    let hit = Hit { zone, object, now };
+    let reply = hit.reply(&Request::of(session.req_header()), ctx);
+    reply.send(session).await?;
+    Ok(Answered::Yes)
 }
 
 /// Starts a fill behind a stale answer, unless one runs.
@@ -170,7 +102,7 @@ fn refresh(
     key: Key,
     object: &Arc<Object>,
 ) -> pingora::Result<()> {
-    if let Some(filling) = resource.cache.zone.fills.lead(&key) {
+    if let Some(filling) = resource.zone().fills.lead(&key) {
         let job = Job::new(edge, session, ctx, resource, filling, Some(object.clone()))?;
         tokio::spawn(fill::run(job));
     }
@@ -186,7 +118,7 @@ async fn miss(
     key: Key,
     stale: Option<(Arc<Object>, bool)>,
 ) -> pingora::Result<Option<Answered>> {
-    let zone = &resource.cache.zone;
+    let zone = resource.zone();
     let known = stale.as_ref().map(|(object, _)| object);
     let mut follower = follow(edge, session, ctx, resource, &key, known)?;
     let collapsed = !follower.leads();
@@ -219,7 +151,7 @@ async fn miss(
             } else {
                 zone.metrics.misses.inc()
             }
-            whole(session, ctx, &object, now).await?;
+            send(session, ctx, &object, now).await?;
         }
         Opened::Mine(response) => {
             zone.metrics.misses.inc();
@@ -246,7 +178,7 @@ pub fn follow(
     stale: Option<&Arc<Object>>,
 ) -> pingora::Result<Follower<Response>> {
     let request = &session.req_header().headers;
-    match resource.cache.zone.fills.join(key, refuses_stored(request)) {
+    match resource.zone().fills.join(key, refuses_stored(request)) {
         Joined::Follows(follower) => Ok(follower),
         Joined::Leads(filling, follower) => {
             let job = Job::new(edge, session, ctx, resource, filling, stale.cloned())?;
@@ -294,11 +226,7 @@ async fn send_interim(session: &mut Session, interim: &Interim) -> pingora::Resu
 /// Whether what is being filled is the variant that this request asks for.
 fn ours(session: &Session, resource: &Resource, head: &Head) -> bool {
     let request = &session.req_header().headers;
-    resource
-        .cache
-        .zone
-        .place(&resource.key, &head.vary, request)
-        == head.key
+    resource.zone().place(&resource.key, &head.vary, request) == head.key
 }
 
 async fn failed(
@@ -310,11 +238,11 @@ async fn failed(
     now: u64,
 ) -> pingora::Result<()> {
     if let Some((object, true)) = stale {
-        resource.cache.zone.metrics.stale.inc();
+        resource.zone().metrics.stale.inc();
         ctx.cache = Some(CacheStatus::StaleOnError {
             ttl: object.freshness.ttl(now),
         });
-        whole(session, ctx, &object, now).await?;
+        send(session, ctx, &object, now).await?;
         return Ok(());
     }
     ctx.cache = Some(CacheStatus::Forwarded {
@@ -325,69 +253,16 @@ async fn failed(
     answer::problem(session, ctx, &Problem::Upstream(kind)).await
 }
 
-/// Sends a stored object, or 304 when the client has it already.
-pub async fn whole(
+/// Sends what a stored object says to this request.
+pub async fn send(
     session: &mut Session,
-    ctx: &mut Context,
+    ctx: &Context,
     object: &Object,
     now: u64,
-) -> pingora::Result<Answered> {
-    let request = session.req_header();
-    let age = object.freshness.age(now);
-    if object.status == StatusCode::OK && not_modified(&request.headers, &object.headers) {
-        let head = not_modified_head(&object.headers, age, ctx);
-        send_head(session, head, true).await?;
-        return Ok(Answered::Yes);
-    }
-    let mut fields = object.headers.clone();
-    let (status, body) = part(object, request, &mut fields);
-    if status != StatusCode::NO_CONTENT {
-        fields.insert(CONTENT_LENGTH, body.len().into());
-    }
-    let bodiless = request.method == Method::HEAD || body.is_empty();
-    let head = head_of(status, fields, age, ctx);
-    send_head(session, head, bodiless).await?;
-    if !bodiless {
-        session.write_response_body(Some(body), true).await?;
-    }
-    Ok(Answered::Yes)
-}
-
-async fn send_head(
-    session: &mut Session,
-    head: Box<ResponseHeader>,
-    end: bool,
 ) -> pingora::Result<()> {
-    front::keep_date(session, &head.headers);
-    session.write_response_header(head, end).await
-}
-
-/// What of a stored answer the request asks for: RFC 9110 §14.2, for GET only.
-fn part(object: &Object, request: &RequestHeader, fields: &mut HeaderMap) -> (StatusCode, Bytes) {
-    if object.status != StatusCode::OK || request.method != Method::GET {
-        return (object.status, object.body.clone());
-    }
-    let length = object.body.len();
-    match parts(&request.headers, &object.headers, length) {
-        Parts::Whole => (StatusCode::OK, object.body.clone()),
-        Parts::Some(parts) => match &parts[..] {
-            [part] => {
-                fields.insert(CONTENT_RANGE, content_range(part, length));
-                (StatusCode::PARTIAL_CONTENT, object.body.slice(part.clone()))
-            }
-            parts => {
-                let boundary = format!("{:032x}", fastrand::u128(..));
-                let content_type = object.headers.get(CONTENT_TYPE);
-                let (content_type, body) = multipart(&object.body, parts, content_type, &boundary);
-                fields.insert(CONTENT_TYPE, content_type);
-                (StatusCode::PARTIAL_CONTENT, body.into())
-            }
-        },
-        Parts::Unsatisfiable => {
-            fields.insert(CONTENT_RANGE, no_range(length));
-            (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new())
-        }
-    }
+    let request = Request::of(session.req_header());
+    let reply = Reply::new(object, &request, ctx, now);
+    reply.send(session).await
 }
 
 /// Sends a fill's answer while it comes.
@@ -401,14 +276,15 @@ async fn stream(
     let request = session.req_header();
     let age = head.freshness.age(now);
     if head.status == StatusCode::OK && not_modified(&request.headers, &head.headers) {
-        let head = not_modified_head(&head.headers, age, ctx);
-        return send_head(session, head, true).await;
+        let mut fields = reply::not_modified_fields(&head.headers);
+        reply::complete(&mut fields, age, ctx);
+        return send_head(session, reply::head(StatusCode::NOT_MODIFIED, fields), true).await;
     }
     let head_only = request.method == Method::HEAD;
     let mut fields = head.headers.clone();
     frame(&mut fields, request.version);
-    let answer = head_of(head.status, fields, age, ctx);
-    send_head(session, answer, head_only).await?;
+    reply::complete(&mut fields, age, ctx);
+    send_head(session, reply::head(head.status, fields), head_only).await?;
     if head_only {
         return Ok(());
     }
@@ -492,38 +368,4 @@ fn frame(fields: &mut HeaderMap, version: Version) {
     if version == Version::HTTP_11 && !fields.contains_key(CONTENT_LENGTH) {
         fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-}
-
-fn head_of(
-    status: StatusCode,
-    mut fields: HeaderMap,
-    age: u64,
-    ctx: &Context,
-) -> Box<ResponseHeader> {
-    fields.insert(AGE, age.into());
-    headers::to_client(&mut fields, ctx);
-    let (mut parts, ()) = http::Response::new(()).into_parts();
-    parts.status = status;
-    parts.headers = fields;
-    Box::new(parts.into())
-}
-
-/// RFC 9110 §15.4.5: what a 200 would have said, without what describes a body.
-fn not_modified_head(fields: &HeaderMap, age: u64, ctx: &Context) -> Box<ResponseHeader> {
-    use http::header::{CACHE_CONTROL, CONTENT_LOCATION, DATE, EXPIRES, LAST_MODIFIED, VARY};
-    let mut kept = HeaderMap::with_capacity(12);
-    for name in [
-        CACHE_CONTROL,
-        CONTENT_LOCATION,
-        DATE,
-        ETAG,
-        EXPIRES,
-        LAST_MODIFIED,
-        VARY,
-    ] {
-        for value in fields.get_all(&name) {
-            kept.append(name.clone(), value.clone());
-        }
-    }
-    head_of(StatusCode::NOT_MODIFIED, kept, age, ctx)
 }

@@ -1,8 +1,9 @@
 //! A fill: one fetch that ends in the cache, on a task of its own. It survives the client that
 //! caused it.
 
-use super::cached::{Resource, path_and_query, unix_now};
 use super::context::Context;
+use super::request::path_and_query;
+use super::resource::{Resource, unix_now};
 use super::{Edge, headers};
 use crate::cache::{
     Asked, Filling, Found, Freshness, Head, Interim, Names, Object, Opening, Outcome, Refused, Use,
@@ -13,12 +14,14 @@ use crate::runtime::{Route, RouteCache};
 use crate::upstream::Response;
 use bytes::Bytes;
 use http::header::{
-    AGE, CONTENT_LENGTH, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, TRANSFER_ENCODING,
+    AGE, CONTENT_LENGTH, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
+    TRANSFER_ENCODING,
 };
 use http::{HeaderMap, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 /// How long what can't be stored is remembered as such, in seconds: so long its requests don't
 /// wait for each other.
@@ -242,6 +245,7 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
             true => job.names(answer),
             false => stale.names.since(job.filling.since()),
         },
+        wire: OnceLock::new(),
     });
     if keep {
         job.cache
@@ -258,7 +262,7 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
     let zone = job.cache.zone.clone();
     let status = response.head().status;
     let names = job.names(&response.head().headers);
-    let headers = end_to_end(response.head().headers.clone(), true);
+    let headers = dated(end_to_end(response.head().headers.clone(), true));
     let vary = vary_names(&headers).unwrap_or_default();
     let key = zone.place(&job.key, &vary, &job.client);
     let head = Head {
@@ -302,11 +306,20 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
                     body,
                     freshness,
                     names,
+                    wire: OnceLock::new(),
                 }),
             );
         }
         Outcome::NotKept => zone.metrics.fills_uncacheable.inc(),
     });
+}
+
+/// RFC 9110 §6.6.1: an answer without a Date gets the time of its receipt, now.
+fn dated(mut fields: HeaderMap) -> HeaderMap {
+    fields
+        .entry(DATE)
+        .or_insert_with(|| headers::value(&httpdate::fmt_http_date(SystemTime::now())));
+    fields
 }
 
 /// What is kept of an answer's fields: not the connection's, and not Age, which is computed.

@@ -2,6 +2,7 @@
 
 use super::answer::Problem;
 use super::context::RequestId;
+use super::express::{self, Found, Left};
 use super::{Edge, Service};
 use crate::listen::{Begun, Conn, ConnLimits, Place};
 use http::HeaderMap;
@@ -85,7 +86,7 @@ impl Front {
         let mut stopping = std::pin::pin!(stopping);
         loop {
             match self.begin(&mut conn, stopping.as_mut()).await {
-                Begun::Request => match self.request(conn).await {
+                Begun::Request => match self.requests(conn).await {
                     Some(next) => conn = next,
                     None => return,
                 },
@@ -124,7 +125,25 @@ impl Front {
         }
     }
 
-    /// One request; gives the connection back when it can take another.
+    /// One request or more; gives the connection back when it can take another.
+    async fn requests(&self, mut conn: Box<Conn>) -> Option<Box<Conn>> {
+        // While the edge drains, answers say that the connection ends: Pingora's do.
+        while conn.plain().is_some() && !*self.shutdown.borrow() {
+            let left = express::serve(&self.edge, &mut conn);
+            let limit = self.edge.runtime.load().limits.send_timeout;
+            if left == Left::Broken || conn.sent(limit).await.is_err() {
+                return None;
+            }
+            match left {
+                Left::Pingora => break,
+                Left::Empty => return Some(conn),
+                _ => {}
+            }
+        }
+        self.request(conn).await
+    }
+
+    /// One request, by Pingora.
     async fn request(&self, conn: Box<Conn>) -> Option<Box<Conn>> {
         let (body_timeout, send_timeout) = {
             let runtime = self.edge.runtime.load();
@@ -162,11 +181,19 @@ impl Front {
 
 /// Lets the answer keep its origin's Date. Over HTTP/2 Pingora gives it the present time.
 pub fn keep_date(session: &Session, fields: &HeaderMap) {
-    let http1 = session.as_http1().map(|session| session.stream());
-    let conn = http1.and_then(|stream| (**stream).as_any().downcast_ref::<Conn>());
-    if let (Some(conn), Some(date)) = (conn, fields.get(DATE)) {
+    if let (Some(conn), Some(date)) = (conn(session), fields.get(DATE)) {
         conn.keep_date(date.as_bytes());
     }
+}
+
+/// What is known of the request already.
+pub fn luggage(session: &Session) -> Option<Box<Found>> {
+    conn(session)?.unpack()?.downcast().ok()
+}
+
+fn conn(session: &Session) -> Option<&Conn> {
+    let stream = session.as_http1()?.stream();
+    (**stream).as_any().downcast_ref()
 }
 
 /// Counts an open connection, however it ends.

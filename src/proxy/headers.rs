@@ -33,6 +33,13 @@ pub static TO_THE_CACHE: [HeaderName; 3] = [
 
 const VIA_LAKH: HeaderValue = HeaderValue::from_static("1.1 lakh");
 
+/// Fields of an answer out of the cache that are not the stored ones.
+const OF_THE_ANSWER: [HeaderName; 3] = [
+    http::header::CONTENT_LENGTH,
+    http::header::AGE,
+    X_REQUEST_ID,
+];
+
 /// Fields that make a request conditional or partial; a fill asks for the whole.
 const CONDITIONS: [HeaderName; 6] = [
     http::header::IF_MATCH,
@@ -122,6 +129,29 @@ pub fn to_client(fields: &mut HeaderMap, ctx: &Context) {
     apply(&ctx.routed().response_headers, fields);
 }
 
+/// What is stored of an answer's fields as HTTP/1 writes it, without what each answer says anew.
+pub fn to_wire(stored: &HeaderMap) -> Box<[u8]> {
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.headers = stored.clone();
+    for name in &OF_THE_ANSWER {
+        parts.headers.remove(name);
+    }
+    let mut wire = Vec::new();
+    ResponseHeader::from(parts).header_to_h1_wire(&mut wire);
+    wire.into()
+}
+
+/// `to_client` as HTTP/1 writes it, for a route that edits no answers.
+pub fn write_to_client(out: &mut Vec<u8>, ctx: &Context) {
+    out.extend_from_slice(b"Via: 1.1 lakh\r\nx-request-id: ");
+    out.extend_from_slice(ctx.id.as_str().as_bytes());
+    if let Some(status) = ctx.cache {
+        out.extend_from_slice(b"\r\ncache-status: ");
+        out.extend_from_slice(status.to_value().as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Fields that were between the server and us only. `switching`: a 101 keeps its Upgrade.
 pub fn strip_from_server(fields: &mut HeaderMap, switching: bool) {
     strip_hop_by_hop(fields, switching);
@@ -134,10 +164,14 @@ pub fn strip_from_server(fields: &mut HeaderMap, switching: bool) {
 
 /// The host that the request is for: the target's authority before the Host field (RFC 9112 §3.2.2).
 pub fn host(request: &RequestHeader) -> &str {
-    let authority = request.uri.authority().map(|a| a.as_str());
-    authority
-        .or_else(|| request.headers.get(HOST).and_then(|v| v.to_str().ok()))
-        .unwrap_or("")
+    match request.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => host_field(&request.headers),
+    }
+}
+
+pub fn host_field(fields: &HeaderMap) -> &str {
+    fields.get(HOST).and_then(|v| v.to_str().ok()).unwrap_or("")
 }
 
 /// The target of a request for `uri`, a reference in the answer to `request`, when it is on the

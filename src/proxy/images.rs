@@ -1,16 +1,18 @@
 //! Renditions: the source through the cache, the transform on the image pool, the result in the
 //! cache as an object of its own.
 
+use super::Edge;
 use super::answer::{self, Problem};
-use super::cached::{self, Answered, Resource, path_and_query, unix_now};
+use super::cached::{self, Answered};
 use super::context::{CacheStatus, Context};
-use super::{Edge, headers};
+use super::request::Request;
+use super::resource::{Resource, unix_now};
 use crate::cache::{
     Filling, Follower, Found, Head, Joined, Key, Object, Opened, Opening, Use, usable,
 };
 use crate::error::Kind;
 use crate::image::{Limits, Plan, Rendition, transform};
-use crate::runtime::{Images, RouteCache};
+use crate::runtime::Images;
 use crate::upstream::Response;
 use bytes::{Bytes, BytesMut};
 use http::header::{
@@ -20,49 +22,61 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::proxy::Session;
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-/// Answers a request that asks for a rendition. None: it asks for the original. No: it gets the
-/// original through the proxy, because the source can't be shared.
-pub async fn answer(
-    edge: &Arc<Edge>,
-    session: &mut Session,
-    ctx: &mut Context,
-    images: &Arc<Images>,
-    resource: &Resource,
-) -> pingora::Result<Option<Answered>> {
-    let request = session.req_header();
-    let (path, query) = path_and_query(request.raw_path());
-    let query = query.and_then(|q| std::str::from_utf8(q).ok());
-    let accept = accept(&request.headers);
-    let plan = match Plan::from_request(query, accept.as_deref(), &images.settings) {
-        Ok(Some(plan)) => plan,
-        Ok(None) => return Ok(None),
-        Err(e) => {
-            answer::problem(session, ctx, &Problem::ImageQuery(e.to_string())).await?;
-            return Ok(Some(Answered::Yes));
-        }
-    };
-    let source = source_of(resource, path, query, session);
-    let rendition = source.key.derived(&plan.key());
-    let work = Work {
-        images: images.clone(),
-        plan,
-        key: rendition,
-    };
-    respond(edge, session, ctx, source, work).await.map(Some)
-}
-
-/// What is to be made, and where it goes.
-struct Work {
+/// A rendition that is asked for: what is to be made of which source, and where it goes.
+pub struct Work {
     images: Arc<Images>,
     plan: Plan,
     key: Key,
+    source: Resource,
+}
+
+impl Work {
+    /// None: the request asks for the original.
+    pub fn of(
+        request: &Request<'_>,
+        images: &Arc<Images>,
+        asked: &Resource,
+    ) -> Result<Option<Work>, Problem> {
+        let (path, query) = request.path_and_query();
+        let query = query.and_then(|q| std::str::from_utf8(q).ok());
+        let accept = accept(request.headers);
+        let plan = Plan::from_request(query, accept.as_deref(), &images.settings)
+            .map_err(|e| Problem::ImageQuery(e.to_string()))?;
+        Ok(plan.map(|plan| {
+            let source = source_of(request, asked, path, query);
+            Work {
+                images: images.clone(),
+                key: source.key.derived(&plan.key()),
+                plan,
+                source,
+            }
+        }))
+    }
+
+    /// The rendition, if there is a fresh one.
+    pub fn stored(&self, request: &HeaderMap, now: u64) -> Option<Arc<Object>> {
+        let zone = self.source.zone();
+        match zone.find(self.key.clone(), &HeaderMap::new(), now) {
+            Found::Object { object, .. }
+                if usable(&object.freshness, request, now) == Use::Fresh =>
+            {
+                Some(object)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Where the picture comes from: the same URL without what asks for a rendition.
-fn source_of(asked: &Resource, path: &[u8], query: Option<&str>, session: &Session) -> Resource {
+fn source_of(
+    request: &Request<'_>,
+    asked: &Resource,
+    path: &[u8],
+    query: Option<&str>,
+) -> Resource {
     let rest = query
         .map(Plan::without_parameters)
         .filter(|rest| !rest.is_empty());
@@ -71,13 +85,12 @@ fn source_of(asked: &Resource, path: &[u8], query: Option<&str>, session: &Sessi
         target.push(b'?');
         target.extend_from_slice(rest.as_bytes());
     }
-    let request = session.req_header();
     let key = asked.cache.keys.key(
         &asked.route.pool.name,
-        headers::host(request),
+        request.host,
         path,
         rest.as_deref().map(str::as_bytes),
-        &request.headers,
+        request.headers,
     );
     Resource {
         route: asked.route.clone(),
@@ -87,28 +100,19 @@ fn source_of(asked: &Resource, path: &[u8], query: Option<&str>, session: &Sessi
     }
 }
 
-async fn respond(
+/// Answers with a rendition that has yet to be made. No: the client gets the original through the
+/// proxy, because the source can't be shared.
+pub async fn answer(
     edge: &Arc<Edge>,
     session: &mut Session,
     ctx: &mut Context,
-    source: Resource,
     work: Work,
 ) -> pingora::Result<Answered> {
-    let zone = source.cache.zone.clone();
-    let now = unix_now();
-    if let Found::Object { object, .. } = zone.find(work.key.clone(), &HeaderMap::new(), now)
-        && usable(&object.freshness, &session.req_header().headers, now) == Use::Fresh
-    {
-        zone.metrics.hits.inc();
-        ctx.cache = Some(CacheStatus::Hit {
-            ttl: object.freshness.ttl(now),
-        });
-        return cached::whole(session, ctx, &object, now).await;
-    }
+    let zone = work.source.zone().clone();
     let mut follower = match zone.fills.join(&work.key, false) {
         Joined::Follows(follower) => follower,
         Joined::Leads(filling, follower) => {
-            make(edge, session, ctx, source, work, filling)?;
+            make(edge, session, ctx, work, filling)?;
             follower
         }
     };
@@ -124,7 +128,8 @@ async fn respond(
                 collapsed,
                 made: true,
             });
-            cached::whole(session, ctx, &object, unix_now()).await
+            cached::send(session, ctx, &object, unix_now()).await?;
+            Ok(Answered::Yes)
         }
         Opened::Failed(kind) => {
             ctx.error = Some(format!("{kind:?}"));
@@ -149,18 +154,15 @@ fn make(
     edge: &Arc<Edge>,
     session: &Session,
     ctx: &Context,
-    source: Resource,
     work: Work,
     filling: Filling<Response>,
 ) -> pingora::Result<()> {
-    let obtain = Obtain::new(edge, session, ctx, &source)?;
-    let (edge, cache) = (edge.clone(), source.cache);
+    let obtain = Obtain::new(edge, session, ctx, &work.source)?;
+    let edge = edge.clone();
     let max_source = work.images.settings.max_source;
     tokio::spawn(async move {
         let opening = match obtain.run(max_source).await {
-            Obtained::Object(original) => {
-                Opening::Object(rendition(&edge, &work, &original, &cache).await)
-            }
+            Obtained::Object(original) => Opening::Object(rendition(&edge, &work, &original).await),
             Obtained::Failed(kind) => Opening::Failed(kind),
             Obtained::NotShared(response) => Opening::Private(response),
         };
@@ -170,26 +172,21 @@ fn make(
 }
 
 /// The rendition, stored; or the original where none can be made of it.
-async fn rendition(
-    edge: &Edge,
-    work: &Work,
-    original: &Arc<Object>,
-    cache: &RouteCache,
-) -> Arc<Object> {
+async fn rendition(edge: &Edge, work: &Work, original: &Arc<Object>) -> Arc<Object> {
     if original.status != StatusCode::OK {
         return original.clone();
     }
     match render(edge, work, original.body.clone()).await {
         Ok(made) => {
             let object = Arc::new(object_of(made, work, original));
-            cache.zone.store(work.key.clone(), object.clone());
+            work.source.zone().store(work.key.clone(), object.clone());
             object
         }
         Err(cause) => {
             edge.foundation.image_metrics.count(cause);
             // What can't be transformed now can't be later either; a full queue can.
             if cause != QUEUE_FULL {
-                cache.zone.store(work.key.clone(), original.clone());
+                work.source.zone().store(work.key.clone(), original.clone());
             }
             original.clone()
         }
@@ -261,6 +258,7 @@ fn object_of(made: Rendition, work: &Work, original: &Object) -> Object {
         body: made.bytes.into(),
         freshness: original.freshness,
         names: original.names.clone(),
+        wire: OnceLock::new(),
     }
 }
 
@@ -285,7 +283,7 @@ impl Obtain {
         source: &Resource,
     ) -> pingora::Result<Obtain> {
         let (now, request) = (unix_now(), &session.req_header().headers);
-        let (key, stale) = match source.cache.zone.find(source.key.clone(), request, now) {
+        let (key, stale) = match source.zone().find(source.key.clone(), request, now) {
             Found::Object { key, object } => match usable(&object.freshness, request, now) {
                 Use::Fresh | Use::StaleWhileRevalidate => return Ok(Obtain::Stored(object)),
                 Use::Revalidate { .. } => (key, Some(object)),
@@ -330,6 +328,7 @@ async fn collect(head: &Head, follower: &mut Follower<Response>, max_source: u64
         body: body.freeze(),
         freshness: head.freshness,
         names: head.names.clone(),
+        wire: OnceLock::new(),
     }))
 }
 

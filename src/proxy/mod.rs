@@ -8,37 +8,41 @@
 mod answer;
 mod cached;
 mod context;
+mod express;
 mod fill;
+mod finish;
 mod front;
 mod headers;
 mod images;
+mod reply;
+mod request;
+mod resource;
+mod way;
 
 pub use front::Front;
 
 use crate::cache::{Force, Name, invalidates};
 use crate::error::Kind;
-use crate::guard::{Asker, Verdict, client_address};
-use crate::observe::Line;
-use crate::route::Asked;
-use crate::runtime::{Foundation, Route, Runtime};
+use crate::runtime::{Foundation, Runtime};
 use crate::upstream::peer;
 use answer::Problem;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use cached::{Answered, Resource, path_and_query};
-use context::{CacheStatus, Context};
-use http::header::{
-    CONTENT_LENGTH, CONTENT_LOCATION, LOCATION, SET_COOKIE, TRANSFER_ENCODING, UPGRADE,
-};
+use cached::Answered;
+use context::Context;
+use finish::{Sent, finish};
+use http::header::{CONTENT_LOCATION, LOCATION, SET_COOKIE, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
+use request::{Request, path_and_query};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
+use way::Way;
 
 /// What serves: the configuration in force, on the foundation that outlives it.
 pub struct Edge {
@@ -71,21 +75,20 @@ impl ProxyHttp for Service {
         session: &mut Session,
         ctx: &mut Context,
     ) -> pingora::Result<bool> {
-        identify(session, ctx);
-        if let Err(refusal) = admit(session, ctx) {
-            answer::problem(session, ctx, &refusal).await?;
-            return Ok(true);
-        }
-        let Some(resource) = Resource::of(session, ctx) else {
-            return Ok(false);
-        };
-        if let Some(images) = ctx.routed().images.clone() {
-            let answered = images::answer(&self.0, session, ctx, &images, &resource).await?;
-            if let Some(answered) = answered {
-                return Ok(answered == Answered::Yes);
+        let answered = match way(session, ctx) {
+            Way::Refuse(problem) => {
+                answer::problem(session, ctx, &problem).await?;
+                Answered::Yes
             }
-        }
-        let answered = cached::answer(&self.0, session, ctx, &resource).await?;
+            Way::Hit(hit) => {
+                let reply = hit.reply(&Request::of(session.req_header()), ctx);
+                reply.send(session).await?;
+                Answered::Yes
+            }
+            Way::Fill(resource) => cached::answer(&self.0, session, ctx, &resource).await?,
+            Way::Render(work) => images::answer(&self.0, session, ctx, work).await?,
+            Way::Pass => Answered::No,
+        };
         Ok(answered == Answered::Yes)
     }
 
@@ -239,100 +242,29 @@ impl ProxyHttp for Service {
     }
 
     async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Context) {
-        let status = session
-            .response_written()
-            .map_or(0, |head| head.status.as_u16());
-        let took = ctx.started.elapsed();
-        if let Some(route) = &ctx.route {
-            // A client that left before it was answered is nobody's failure.
-            route
-                .metrics
-                .answered(if status == 0 { 499 } else { status });
-            route.metrics.duration.observe(took.as_secs_f64());
-        }
-        if ctx.runtime.access_log.wants(status, fastrand::f64) {
-            log(session, e, ctx, status, took);
-        }
+        let head = session.response_written();
+        let sent = Sent {
+            status: head.map_or(0, |head| head.status.as_u16()),
+            bytes: session.body_bytes_sent(),
+        };
+        let request = Request::of(session.req_header());
+        finish(&request, ctx, &sent, || e.map(|e| e.to_string()));
     }
 }
 
-/// Who asks: the connection's address, and the client's behind trusted proxies.
-fn identify(session: &mut Session, ctx: &mut Context) {
+/// What `express` found out about the request, or what is found out now.
+fn way(session: &mut Session, ctx: &mut Context) -> Way {
     session.set_min_send_rate(None);
+    if let Some(found) = front::luggage(session) {
+        *ctx = found.ctx;
+        return found.way;
+    }
+    let request = Request::of(session.req_header());
     if let Some(peer) = session.client_addr().and_then(|a| a.as_inet()) {
         ctx.peer = peer.ip().to_canonical();
     }
-    ctx.peer_is_trusted = ctx.runtime.trusted.contains(ctx.peer);
-    ctx.client = ctx.peer;
-    let request = session.req_header();
-    if ctx.peer_is_trusted {
-        let forwarded = request.headers.get_all(headers::X_FORWARDED_FOR);
-        let lines: Vec<_> = forwarded.iter().map(|v| v.as_bytes()).collect();
-        ctx.client = client_address(ctx.peer, &ctx.runtime.trusted, lines.into_iter());
-        if let Some(id) = request.headers.get(headers::X_REQUEST_ID) {
-            ctx.id.adopt(id.as_bytes());
-        }
-    }
-    ctx.upgrade = request.version == Version::HTTP_11 && request.headers.contains_key(UPGRADE);
-}
-
-/// Routes and guards. A refusal costs no more than this.
-fn admit(session: &Session, ctx: &mut Context) -> Result<(), Problem> {
-    let request = session.req_header();
-    if request.version == Version::HTTP_2 && head_size(request) > ctx.runtime.limits.header_size {
-        return Err(Problem::HeadTooLarge);
-    }
-    let route = find_route(&ctx.runtime, request, request.raw_path(), &request.method).cloned();
-    let route = route.ok_or(Problem::NoRoute)?;
-    ctx.route = Some(route.clone());
-    if !route.addresses.admit(ctx.client) {
-        return Err(Problem::AddressRefused);
-    }
-    let asker = Asker {
-        address: ctx.client,
-        headers: &request.headers,
-        route: route.index,
-    };
-    for limiter in &route.limiters {
-        if let Verdict::Refuse { retry_after } = limiter.check(&asker) {
-            return Err(Problem::RateLimited { retry_after });
-        }
-    }
-    let length = request
-        .headers
-        .get(CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| length > route.body_size) {
-        return Err(Problem::BodyTooLarge {
-            limit: route.body_size,
-        });
-    }
-    Ok(())
-}
-
-fn find_route<'a>(
-    runtime: &'a Runtime,
-    request: &RequestHeader,
-    target: &[u8],
-    method: &Method,
-) -> Option<&'a Arc<Route>> {
-    let (path, _) = path_and_query(target);
-    runtime.route(&Asked {
-        host: headers::host(request),
-        // A path that is not UTF-8 fits the routes that fit any path.
-        path: std::str::from_utf8(path).unwrap_or("/"),
-        method,
-        headers: &request.headers,
-    })
-}
-
-/// As HTTP/2 counts it: RFC 9113 §6.5.2.
-fn head_size(request: &RequestHeader) -> usize {
-    let fields = request
-        .headers
-        .iter()
-        .map(|(n, v)| n.as_str().len() + v.len() + 32);
-    request.raw_path().len() + fields.sum::<usize>()
+    way::identify(&request, ctx);
+    way::find(&request, ctx)
 }
 
 fn pick(session: &Session, ctx: &mut Context) -> pingora::Result<HttpPeer> {
@@ -414,7 +346,8 @@ fn forget(session: &Session, answer: &ResponseHeader, ctx: &Context) {
 }
 
 fn forget_target(request: &RequestHeader, target: &[u8], ctx: &Context) {
-    let Some(reads) = find_route(&ctx.runtime, request, target, &Method::GET) else {
+    let Some(reads) = way::find_route(&ctx.runtime, &Request::of(request), target, &Method::GET)
+    else {
         return;
     };
     if let Some(cache) = &reads.cache {
@@ -469,34 +402,4 @@ fn is_malformed(e: &Error) -> bool {
     e.root_cause()
         .downcast_ref::<std::io::Error>()
         .is_some_and(|e| e.kind() == std::io::ErrorKind::InvalidData)
-}
-
-fn log(session: &Session, e: Option<&Error>, ctx: &Context, status: u16, took: Duration) {
-    let request = session.req_header();
-    let (path, _) = path_and_query(request.raw_path());
-    let server = ctx
-        .lease
-        .as_ref()
-        .map(|lease| lease.server().address.to_string());
-    let error = ctx.error.clone().or_else(|| e.map(|e| e.to_string()));
-    ctx.runtime.access_log.write(&Line {
-        time: SystemTime::now() - took,
-        request_id: ctx.id.as_str(),
-        client: ctx.client,
-        method: request.method.as_str(),
-        host: headers::host(request),
-        path: &String::from_utf8_lossy(path),
-        version: match request.version {
-            Version::HTTP_2 => "HTTP/2",
-            Version::HTTP_10 => "HTTP/1.0",
-            _ => "HTTP/1.1",
-        },
-        status,
-        bytes: session.body_bytes_sent(),
-        duration: took,
-        route: ctx.route.as_ref().map_or("-", |route| &route.name),
-        server: server.as_deref(),
-        cache: ctx.cache.map(CacheStatus::label),
-        error: error.as_deref(),
-    });
 }

@@ -16,6 +16,7 @@ mod guard;
 
 mod cache;
 mod collapse;
+mod express;
 mod freshness;
 
 mod images;

@@ -1,0 +1,62 @@
+//! A request's end: its counters, and its line in the access log.
+
+use super::context::{CacheStatus, Context};
+use super::request::Request;
+use crate::observe::Line;
+use http::Version;
+use std::time::{Duration, SystemTime};
+
+/// What the client got.
+pub struct Sent {
+    /// 0: nothing.
+    pub status: u16,
+    /// Of the body.
+    pub bytes: usize,
+}
+
+/// Always the last that is done for a request. `error` is asked only where the log wants it.
+pub fn finish(
+    request: &Request<'_>,
+    ctx: &Context,
+    sent: &Sent,
+    error: impl FnOnce() -> Option<String>,
+) {
+    let took = ctx.started.elapsed();
+    if let Some(route) = &ctx.route {
+        // A client that left before it was answered is nobody's failure.
+        let status = if sent.status == 0 { 499 } else { sent.status };
+        route.metrics.answered(status);
+        route.metrics.duration.observe(took.as_secs_f64());
+    }
+    if ctx.runtime.access_log.wants(sent.status, fastrand::f64) {
+        log(request, ctx, sent, took, error().as_deref());
+    }
+}
+
+fn log(request: &Request<'_>, ctx: &Context, sent: &Sent, took: Duration, error: Option<&str>) {
+    let (path, _) = request.path_and_query();
+    let server = ctx
+        .lease
+        .as_ref()
+        .map(|lease| lease.server().address.to_string());
+    ctx.runtime.access_log.write(&Line {
+        time: SystemTime::now() - took,
+        request_id: ctx.id.as_str(),
+        client: ctx.client,
+        method: request.method.as_str(),
+        host: request.host,
+        path: &String::from_utf8_lossy(path),
+        version: match request.version {
+            Version::HTTP_2 => "HTTP/2",
+            Version::HTTP_10 => "HTTP/1.0",
+            _ => "HTTP/1.1",
+        },
+        status: sent.status,
+        bytes: sent.bytes,
+        duration: took,
+        route: ctx.route.as_ref().map_or("-", |route| &route.name),
+        server: server.as_deref(),
+        cache: ctx.cache.map(CacheStatus::label),
+        error: ctx.error.as_deref().or(error),
+    });
+}

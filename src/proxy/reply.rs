@@ -1,0 +1,224 @@
+//! What a stored object answers a request with: the whole, parts of it, or that nothing changed.
+
+use super::context::{CacheStatus, Context};
+use super::request::Request;
+use super::{front, headers};
+use crate::cache::{Object, Parts, Zone, content_range, multipart, no_range, not_modified, parts};
+use crate::upstream::Response;
+use bytes::Bytes;
+use http::header::{
+    AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
+    EXPIRES, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, RANGE, VARY,
+};
+use http::{HeaderMap, Method, StatusCode};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use std::sync::Arc;
+
+/// A stored object that answers a request as it is.
+pub struct Hit {
+    pub zone: Arc<Zone<Response>>,
+    pub object: Arc<Object>,
+    /// When it was found good enough; Unix seconds.
+    pub now: u64,
+}
+
+impl Hit {
+    pub fn reply(&self, request: &Request<'_>, ctx: &mut Context) -> Reply {
+        self.count(ctx);
+        Reply::new(&self.object, request, ctx, self.now)
+    }
+
+    /// Writes the answer's head as HTTP/1.1, and gives its body.
+    pub fn write(
+        &self,
+        request: &Request<'_>,
+        ctx: &mut Context,
+        out: &mut Vec<u8>,
+    ) -> (StatusCode, Bytes) {
+        if !self.is_whole(request, ctx) {
+            let reply = self.reply(request, ctx);
+            write_status(out, reply.status);
+            write_fields(out, reply.fields);
+            return (reply.status, reply.body);
+        }
+        self.count(ctx);
+        let object = &*self.object;
+        write_status(out, object.status);
+        out.extend_from_slice(
+            object
+                .wire
+                .get_or_init(|| headers::to_wire(&object.headers)),
+        );
+        write_number(out, b"Content-Length: ", object.body.len() as u64);
+        write_number(out, b"Age: ", object.freshness.age(self.now));
+        headers::write_to_client(out, ctx);
+        out.extend_from_slice(b"\r\n");
+        let body = match *request.method {
+            Method::HEAD => Bytes::new(),
+            _ => object.body.clone(),
+        };
+        (object.status, body)
+    }
+
+    /// Whether the answer is all that is stored, field by field.
+    fn is_whole(&self, request: &Request<'_>, ctx: &Context) -> bool {
+        let conditions = [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE];
+        self.object.status == StatusCode::OK
+            && ctx.routed().response_headers.is_empty()
+            && !conditions
+                .iter()
+                .any(|name| request.headers.contains_key(name))
+    }
+
+    fn count(&self, ctx: &mut Context) {
+        let ttl = self.object.freshness.ttl(self.now);
+        let metrics = &self.zone.metrics;
+        if ttl > 0 {
+            metrics.hits.inc()
+        } else {
+            metrics.stale.inc()
+        }
+        ctx.cache = Some(CacheStatus::Hit { ttl });
+    }
+}
+
+/// An answer that is all there.
+pub struct Reply {
+    pub status: StatusCode,
+    pub fields: HeaderMap,
+    /// Empty where the request is for the head alone.
+    pub body: Bytes,
+}
+
+impl Reply {
+    pub fn new(object: &Object, request: &Request<'_>, ctx: &Context, now: u64) -> Reply {
+        let age = object.freshness.age(now);
+        let mut reply = match object.status {
+            StatusCode::OK if not_modified(request.headers, &object.headers) => Reply {
+                status: StatusCode::NOT_MODIFIED,
+                fields: not_modified_fields(&object.headers),
+                body: Bytes::new(),
+            },
+            _ => Reply::with_body(object, request),
+        };
+        complete(&mut reply.fields, age, ctx);
+        reply
+    }
+
+    fn with_body(object: &Object, request: &Request<'_>) -> Reply {
+        let mut fields = object.headers.clone();
+        let (status, mut body) = part(object, request, &mut fields);
+        if status != StatusCode::NO_CONTENT {
+            fields.insert(CONTENT_LENGTH, body.len().into());
+        }
+        if request.method == Method::HEAD {
+            body = Bytes::new();
+        }
+        Reply {
+            status,
+            fields,
+            body,
+        }
+    }
+
+    pub async fn send(self, session: &mut Session) -> pingora::Result<()> {
+        let bodiless = self.body.is_empty();
+        send_head(session, head(self.status, self.fields), bodiless).await?;
+        if !bodiless {
+            session.write_response_body(Some(self.body), true).await?;
+        }
+        Ok(())
+    }
+}
+
+fn write_status(out: &mut Vec<u8>, status: StatusCode) {
+    if status == StatusCode::OK {
+        return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    }
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or("").as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_fields(out: &mut Vec<u8>, fields: HeaderMap) {
+    head(StatusCode::OK, fields).header_to_h1_wire(out);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_number(out: &mut Vec<u8>, field: &[u8], number: u64) {
+    out.extend_from_slice(field);
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+pub async fn send_head(
+    session: &mut Session,
+    head: Box<ResponseHeader>,
+    end: bool,
+) -> pingora::Result<()> {
+    front::keep_date(session, &head.headers);
+    session.write_response_header(head, end).await
+}
+
+pub fn head(status: StatusCode, fields: HeaderMap) -> Box<ResponseHeader> {
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.status = status;
+    parts.headers = fields;
+    Box::new(parts.into())
+}
+
+/// What every answer out of the cache says beside what was stored.
+pub fn complete(fields: &mut HeaderMap, age: u64, ctx: &Context) {
+    fields.insert(AGE, age.into());
+    headers::to_client(fields, ctx);
+}
+
+/// RFC 9110 §15.4.5: what a 200 would have said, without what describes a body.
+pub fn not_modified_fields(fields: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::with_capacity(12);
+    for name in [
+        CACHE_CONTROL,
+        CONTENT_LOCATION,
+        DATE,
+        ETAG,
+        EXPIRES,
+        LAST_MODIFIED,
+        VARY,
+    ] {
+        for value in fields.get_all(&name) {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    kept
+}
+
+/// What of a stored answer the request asks for: RFC 9110 §14.2, for GET only.
+fn part(object: &Object, request: &Request<'_>, fields: &mut HeaderMap) -> (StatusCode, Bytes) {
+    if object.status != StatusCode::OK || request.method != Method::GET {
+        return (object.status, object.body.clone());
+    }
+    let length = object.body.len();
+    match parts(request.headers, &object.headers, length) {
+        Parts::Whole => (StatusCode::OK, object.body.clone()),
+        Parts::Some(parts) => match &parts[..] {
+            [part] => {
+                fields.insert(CONTENT_RANGE, content_range(part, length));
+                (StatusCode::PARTIAL_CONTENT, object.body.slice(part.clone()))
+            }
+            parts => {
+                let boundary = format!("{:032x}", fastrand::u128(..));
+                let content_type = object.headers.get(CONTENT_TYPE);
+                let (content_type, body) = multipart(&object.body, parts, content_type, &boundary);
+                fields.insert(CONTENT_TYPE, content_type);
+                (StatusCode::PARTIAL_CONTENT, body.into())
+            }
+        },
+        Parts::Unsatisfiable => {
+            fields.insert(CONTENT_RANGE, no_range(length));
+            (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new())
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What a request asks the cache for.
+
+use super::context::{CacheStatus, Context};
+use super::request::Request;
+use crate::cache::{Asked, CacheControl, Key, Zone, may_look_up};
+use crate::runtime::{Route, RouteCache};
+use crate::upstream::Response;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+pub struct Resource {
+    pub route: Arc<Route>,
+    pub cache: Arc<RouteCache>,
+    /// Of the object without variants.
+    pub key: Key,
+    /// Where it is fetched from, when that is not what the client asked for.
+    pub target: Option<Vec<u8>>,
+}
+
+impl Resource {
+    /// None where the request can't be answered from a cache: its method, or its own wish.
+    pub fn of(request: &Request<'_>, ctx: &mut Context) -> Option<Resource> {
+        let route = ctx.routed().clone();
+        let cache = route.cache.clone()?;
+        let asked = Asked {
+            method: request.method,
+            headers: request.headers,
+        };
+        let bypass = if !may_look_up(&asked) {
+            Some("method")
+        } else if ctx.upgrade || CacheControl::parse(request.headers).no_store {
+            Some("request")
+        } else {
+            None
+        };
+        if let Some(why) = bypass {
+            cache.zone.metrics.bypassed.inc();
+            ctx.cache = Some(CacheStatus::Forwarded { why, detail: None });
+            return None;
+        }
+        let (path, query) = request.path_and_query();
+        let pool = &route.pool.name;
+        let key = cache
+            .keys
+            .key(pool, request.host, path, query, request.headers);
+        Some(Resource {
+            route,
+            cache,
+            key,
+            target: None,
+        })
+    }
+
+    pub fn zone(&self) -> &Arc<Zone<Response>> {
+        &self.cache.zone
+    }
+}
+
+/// In seconds.
+pub fn unix_now() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs())
+}

@@ -1,0 +1,140 @@
+//! Which way a request goes: decided before anything is waited for, from its head alone.
+
+use super::answer::Problem;
+use super::context::Context;
+use super::reply::Hit;
+use super::request::{Request, path_and_query};
+use super::resource::{Resource, unix_now};
+use super::{headers, images};
+use crate::cache::{Found, Use, usable};
+use crate::guard::{Asker, Verdict, client_address};
+use crate::route::Asked;
+use crate::runtime::{Route, Runtime};
+use http::header::{CONTENT_LENGTH, UPGRADE};
+use http::{Method, Version};
+use std::sync::Arc;
+
+pub enum Way {
+    Refuse(Problem),
+    /// Stored, and good as it is.
+    Hit(Hit),
+    /// What is to be had through the cache.
+    Fill(Resource),
+    /// A picture, made of what is to be had through the cache.
+    Render(images::Work),
+    /// Through Pingora's proxy.
+    Pass,
+}
+
+/// Who asks: the client's address, where `ctx.peer` is a trusted proxy's, and the request's id.
+pub fn identify(request: &Request<'_>, ctx: &mut Context) {
+    ctx.peer_is_trusted = ctx.runtime.trusted.contains(ctx.peer);
+    ctx.client = ctx.peer;
+    if ctx.peer_is_trusted {
+        let forwarded = request.headers.get_all(headers::X_FORWARDED_FOR);
+        let lines: Vec<_> = forwarded.iter().map(|v| v.as_bytes()).collect();
+        ctx.client = client_address(ctx.peer, &ctx.runtime.trusted, lines.into_iter());
+        if let Some(id) = request.headers.get(headers::X_REQUEST_ID) {
+            ctx.id.adopt(id.as_bytes());
+        }
+    }
+    ctx.upgrade = request.version == Version::HTTP_11 && request.headers.contains_key(UPGRADE);
+}
+
+/// Routes, guards, and looks into the cache.
+pub fn find(request: &Request<'_>, ctx: &mut Context) -> Way {
+    if let Err(refusal) = admit(request, ctx) {
+        return Way::Refuse(refusal);
+    }
+    let Some(resource) = Resource::of(request, ctx) else {
+        return Way::Pass;
+    };
+    let now = unix_now();
+    let zone = resource.zone();
+    if let Some(images) = &resource.route.images {
+        match images::Work::of(request, images, &resource) {
+            Ok(Some(work)) => {
+                return match work.stored(request.headers, now) {
+                    Some(object) => Way::Hit(Hit {
+                        zone: zone.clone(),
+                        object,
+                        now,
+                    }),
+                    None => Way::Render(work),
+                };
+            }
+            Ok(None) => {}
+            Err(problem) => return Way::Refuse(problem),
+        }
+    }
+    match zone.find(resource.key.clone(), request.headers, now) {
+        Found::Object { object, .. }
+            if usable(&object.freshness, request.headers, now) == Use::Fresh =>
+        {
+            Way::Hit(Hit {
+                zone: zone.clone(),
+                object,
+                now,
+            })
+        }
+        _ => Way::Fill(resource),
+    }
+}
+
+/// A refusal costs no more than this.
+fn admit(request: &Request<'_>, ctx: &mut Context) -> Result<(), Problem> {
+    if request.version == Version::HTTP_2 && head_size(request) > ctx.runtime.limits.header_size {
+        return Err(Problem::HeadTooLarge);
+    }
+    let route = find_route(&ctx.runtime, request, request.target, request.method).cloned();
+    let route = ctx.route.insert(route.ok_or(Problem::NoRoute)?);
+    if !route.addresses.admit(ctx.client) {
+        return Err(Problem::AddressRefused);
+    }
+    let asker = Asker {
+        address: ctx.client,
+        headers: request.headers,
+        route: route.index,
+    };
+    for limiter in &route.limiters {
+        if let Verdict::Refuse { retry_after } = limiter.check(&asker) {
+            return Err(Problem::RateLimited { retry_after });
+        }
+    }
+    let length = request
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length > route.body_size) {
+        return Err(Problem::BodyTooLarge {
+            limit: route.body_size,
+        });
+    }
+    Ok(())
+}
+
+/// The route that `request` would take with this target and method.
+pub fn find_route<'a>(
+    runtime: &'a Runtime,
+    request: &Request<'_>,
+    target: &[u8],
+    method: &Method,
+) -> Option<&'a Arc<Route>> {
+    let (path, _) = path_and_query(target);
+    runtime.route(&Asked {
+        host: request.host,
+        // A path that is not UTF-8 fits the routes that fit any path.
+        path: std::str::from_utf8(path).unwrap_or("/"),
+        method,
+        headers: request.headers,
+    })
+}
+
+/// As HTTP/2 counts it: RFC 9113 §6.5.2.
+fn head_size(request: &Request<'_>) -> usize {
+    let fields = request
+        .headers
+        .iter()
+        .map(|(n, v)| n.as_str().len() + v.len() + 32);
+    request.target.len() + fields.sum::<usize>()
+}

@@ -88,7 +88,7 @@ impl Foundation {
         Foundation {
             caps: Caps::new(),
             client: Client::new(IDLE_CONNECTIONS),
-            image_metrics: metrics.images(),
+            image_metrics: metrics.images.clone(),
             registry: Registry::new(metrics.clone()),
             limiters: Limiters::default(),
             zones: Zones::default(),
@@ -179,8 +179,8 @@ impl Foundation {
             .lock()
             .expect("no code panics while it holds this lock");
         *images = Some(runtime.images.clone());
-        self.metrics.reloads.inc();
-        self.metrics.config_stale.set(0);
+        self.metrics.config.loads.inc();
+        self.metrics.config.stale.set(0);
     }
 
     fn route(
@@ -259,6 +259,6 @@ impl Runtime {
     /// Brings gauges up to date that are read rather than counted.
     pub fn report(&self, metrics: &Metrics) {
         self.zones.iter().for_each(|zone| zone.report());
-        metrics.image_queue.set(self.images.pool.waiting() as i64);
+        metrics.images.queue.set(self.images.pool.waiting() as i64);
     }
 }

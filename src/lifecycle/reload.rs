@@ -27,8 +27,8 @@ impl Reload {
                 tracing::error!(
                     "reload refused; the configuration before it stays in force\n{why}"
                 );
-                self.foundation.metrics.reload_failures.inc();
-                self.foundation.metrics.config_stale.set(1);
+                self.foundation.metrics.config.failures.inc();
+                self.foundation.metrics.config.stale.set(1);
                 self.foundation.set_config_error(Some(why));
             }
         }

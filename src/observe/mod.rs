@@ -1,12 +1,15 @@
 //! What the edge tells its operators: metrics and the access log.
 
 mod access_log;
+mod handles;
 mod metrics;
+mod register;
 mod settings;
 
 pub use access_log::{AccessLog, Line};
-pub use metrics::{
-    CacheMetrics, ImageMetrics, LimitMetrics, Metrics, PoolMetrics, Refusal, RouteMetrics,
+pub use handles::{
+    CacheMetrics, ConfigMetrics, ImageMetrics, LimitMetrics, PoolMetrics, Refusal, RouteMetrics,
     ServerMetrics,
 };
+pub use metrics::Metrics;
 pub use settings::{AccessLogSettings, LogTarget};

@@ -217,8 +217,8 @@ async fn render(edge: &Edge, work: &Work, source: Bytes) -> Result<Rendition, &'
         }
         PoolError::Cancelled => "cancelled",
     })?;
-    metrics.image_wait.observe(waited.as_secs_f64());
-    metrics.image_time.observe(took.as_secs_f64());
+    metrics.images.wait.observe(waited.as_secs_f64());
+    metrics.images.time.observe(took.as_secs_f64());
     let made = made.map_err(|e| {
         tracing::debug!(error = %e, "transform failed");
         e.cause()

@@ -1,0 +1,131 @@
+//! What concerns hold of the metrics: handles resolved once, and only added to per request.
+
+use super::metrics::CLASSES;
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+
+/// What a finished request adds to. One per route.
+#[derive(Clone)]
+pub struct RouteMetrics {
+    pub(super) by_class: [IntCounter; 5],
+    pub duration: Histogram,
+    pub(super) refused: [IntCounter; Refusal::ALL.len()],
+}
+
+/// Why the edge itself refused a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    RateLimit,
+    Address,
+    BodySize,
+    NoServer,
+    ImageQueue,
+}
+
+/// Per server of an upstream.
+#[derive(Clone)]
+pub struct ServerMetrics {
+    /// 1 up, 0 down.
+    pub up: IntGauge,
+    /// Requests in flight.
+    pub active: IntGauge,
+    pub requests: IntCounter,
+    pub failures: IntCounter,
+}
+
+/// Per upstream.
+#[derive(Clone)]
+pub struct PoolMetrics {
+    pub retries: IntCounter,
+    /// Supervised processes that run now.
+    pub spawned: IntGauge,
+    pub restarts: IntCounter,
+}
+
+/// Per cache zone.
+#[derive(Clone)]
+pub struct CacheMetrics {
+    pub hits: IntCounter,
+    pub misses: IntCounter,
+    pub stale: IntCounter,
+    pub revalidated: IntCounter,
+    pub collapsed: IntCounter,
+    pub bypassed: IntCounter,
+    pub bytes: IntGauge,
+    pub objects: IntGauge,
+    pub fills_stored: IntCounter,
+    pub fills_uncacheable: IntCounter,
+    pub fills_failed: IntCounter,
+}
+
+/// Per named rate limit.
+#[derive(Clone)]
+pub struct LimitMetrics {
+    pub allowed: IntCounter,
+    pub refused: IntCounter,
+    /// Would have been refused, but for `dry_run`.
+    pub dry_run: IntCounter,
+    pub keys: IntGauge,
+}
+
+/// Of the image transformer.
+#[derive(Clone)]
+pub struct ImageMetrics {
+    pub(super) outcomes: IntCounterVec,
+    /// Seconds from a transform's start to its end.
+    pub time: Histogram,
+    /// Seconds a transform waited for a worker.
+    pub wait: Histogram,
+    /// Transforms waiting for a worker.
+    pub queue: IntGauge,
+}
+
+/// Of configuration loads.
+pub struct ConfigMetrics {
+    /// Those that succeeded, the first one included.
+    pub loads: IntCounter,
+    /// Those refused; the configuration before them stays in force.
+    pub failures: IntCounter,
+    /// 1 while the file on disk could not be loaded at the last try, else 0.
+    pub stale: IntGauge,
+}
+
+impl RouteMetrics {
+    /// Counts one answer. A status outside 100–599 counts as 5xx.
+    pub fn answered(&self, status: u16) {
+        let class = usize::from(status / 100).wrapping_sub(1);
+        self.by_class[class.min(CLASSES.len() - 1)].inc();
+    }
+
+    pub fn refused(&self, why: Refusal) {
+        self.refused[why as usize].inc();
+    }
+}
+
+impl Refusal {
+    /// In the order of the variants: the index of a counter is the variant's number.
+    pub const ALL: [Refusal; 5] = [
+        Refusal::RateLimit,
+        Refusal::Address,
+        Refusal::BodySize,
+        Refusal::NoServer,
+        Refusal::ImageQueue,
+    ];
+
+    pub fn label(self) -> &'static str {
+        match self {
+            Refusal::RateLimit => "rate_limit",
+            Refusal::Address => "address",
+            Refusal::BodySize => "body_size",
+            Refusal::NoServer => "no_server",
+            Refusal::ImageQueue => "image_queue",
+        }
+    }
+}
+
+impl ImageMetrics {
+    /// `outcome` is from a fixed set: "transformed", or a failure's cause. Looked up by label,
+    /// because a transform costs ten thousand times what the look-up does.
+    pub fn count(&self, outcome: &'static str) {
+        self.outcomes.with_label_values(&[outcome]).inc();
+    }
+}

@@ -3,7 +3,7 @@
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, Method, StatusCode};
-use lakh::cache::{CacheSettings, Freshness, Key, KeyRules, Names, Object, Zone};
+use lakh::cache::{CacheSettings, Freshness, Key, KeyRules, Names, Object, Scheme, Url, Zone};
 use lakh::guard::{Asker, LimitKey, Limiters, Rate, RateLimitSettings};
 use lakh::observe::Metrics;
 use lakh::route::{Asked, Match, Router};
@@ -44,14 +44,9 @@ fn route(c: &mut Criterion) {
 }
 
 fn key(rules: &KeyRules, n: usize) -> Key {
-    let path = format!("/items/{n}");
-    rules.key(
-        "app",
-        "host7.example",
-        path.as_bytes(),
-        Some(b"size=2"),
-        &HeaderMap::new(),
-    )
+    let target = format!("/items/{n}?size=2");
+    let url = Url::new("host7.example", target.as_bytes());
+    rules.key("app", Scheme::Http, &url, &HeaderMap::new())
 }
 
 fn cache(c: &mut Criterion) {

@@ -196,7 +196,7 @@ impl Foundation {
             let zone = zones.iter().find(|z| z.name() == cache.zone);
             Arc::new(RouteCache {
                 zone: zone.expect("config: a route's cache names a zone").clone(),
-                keys: KeyRules::new(cache),
+                keys: KeyRules::new(&cache.key),
                 ttl: RouteTtl {
                     ttl: cache.ttl,
                     stale_while_revalidate: cache.stale_while_revalidate,

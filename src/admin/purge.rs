@@ -1,6 +1,6 @@
 //! `POST /purge`: taking back what the caches hold.
 
-use crate::cache::{Force, Name};
+use crate::cache::{Force, Name, Url};
 use crate::runtime::{Foundation, Runtime};
 use serde::{Deserialize, Serialize};
 
@@ -56,16 +56,13 @@ impl Order {
 
 /// Routes differ in which query parameters count.
 fn names_of_url(runtime: &Runtime, host: &str, target: &str) -> Vec<Name> {
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query.as_bytes())),
-        None => (target, None),
-    };
+    let url = Url::new(host, target.as_bytes());
     let caches = runtime
         .routes
         .iter()
         .filter_map(|route| route.cache.as_ref());
     let mut names: Vec<_> = caches
-        .map(|cache| Name::url(&cache.keys.address(host, path.as_bytes(), query)))
+        .map(|cache| Name::url(&cache.keys.address(&url)))
         .collect();
     names.sort_unstable();
     names.dedup();

@@ -511,10 +511,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::key::KeyRules;
+    use crate::cache::key::{KeyRules, Scheme, Url};
 
     fn key() -> Key {
-        KeyRules::default().key("app", "h", b"/", None, &HeaderMap::new())
+        KeyRules::default().key("app", Scheme::Http, &Url::new("h", b"/"), &HeaderMap::new())
     }
 
     fn head() -> Head {

@@ -15,12 +15,12 @@ mod store;
 pub use fill::{
     Filling, Fills, Follower, Head, Interim, Joined, Opened, Opening, Outcome, Progress,
 };
-pub use key::{Key, KeyRules};
+pub use key::{Key, KeyParts, KeyRules, Scheme, Url};
 pub use policy::{
     Asked, CacheControl, Freshness, Refused, RouteTtl, Use, invalidates, may_look_up, not_modified,
     refuses_stored, storable, usable, vary_names,
 };
 pub use purge::{CACHE_TAG, Force, Name, Names, Purges, SURROGATE_KEY, Verdict, has_tags};
 pub use range::{Parts, content_range, multipart, no_range, parts};
-pub use settings::{CacheSettings, RouteCacheSettings};
+pub use settings::{CacheSettings, KeySettings, QueryNames, QuerySettings, RouteCacheSettings};
 pub use store::{Found, Object, Zone, Zones};

@@ -230,11 +230,11 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::KeyRules;
+    use crate::cache::{KeyRules, Url};
     use proptest::prelude::*;
 
     fn address(path: &str) -> Key {
-        KeyRules::default().address("h", path.as_bytes(), None)
+        KeyRules::default().address(&Url::new("h", path.as_bytes()))
     }
 
     fn names(path: &str, tags: &[(&'static str, &'static str)], since: u64) -> Names {

@@ -21,8 +21,43 @@ pub struct RouteCacheSettings {
     /// Overrides the origin's. None: what the origin says.
     pub stale_while_revalidate: Option<Duration>,
     pub stale_if_error: Option<Duration>,
-    /// Query parameters that don't tell objects apart: a name, or a prefix with `*` at its end.
-    pub ignore_query: Vec<String>,
-    /// Request fields whose values tell objects apart.
-    pub key_headers: Vec<http::HeaderName>,
+    pub key: KeySettings,
+}
+
+/// What tells two objects apart, beside upstream, host and path.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeySettings {
+    /// An answer over plain HTTP is often a redirect to HTTPS, which must not answer itself.
+    pub scheme: bool,
+    pub query: QuerySettings,
+    pub headers: Vec<http::HeaderName>,
+    /// By name.
+    pub cookies: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct QuerySettings {
+    pub names: QueryNames,
+    /// Take parameters by name, whatever order they came in.
+    pub sort: bool,
+}
+
+/// Which parameters count: each a name, or the beginning of names with `*` at its end.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum QueryNames {
+    #[default]
+    All,
+    Except(Vec<String>),
+    Only(Vec<String>),
+}
+
+impl Default for KeySettings {
+    fn default() -> KeySettings {
+        KeySettings {
+            scheme: true,
+            query: QuerySettings::default(),
+            headers: Vec::new(),
+            cookies: Vec::new(),
+        }
+    }
 }

@@ -259,7 +259,7 @@ impl<H> Zones<H> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::key::KeyRules;
+    use crate::cache::key::{KeyRules, Scheme, Url};
     use crate::observe::Metrics;
 
     fn zone(memory: u64) -> Zone<()> {
@@ -272,7 +272,12 @@ mod tests {
     }
 
     fn key(path: &str) -> Key {
-        KeyRules::default().key("app", "h", path.as_bytes(), None, &HeaderMap::new())
+        KeyRules::default().key(
+            "app",
+            Scheme::Http,
+            &Url::new("h", path.as_bytes()),
+            &HeaderMap::new(),
+        )
     }
 
     fn object(body: &'static [u8]) -> Arc<Object> {

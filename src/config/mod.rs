@@ -15,6 +15,7 @@ mod rate_limits;
 mod routes;
 mod upstreams;
 
+mod caching;
 mod edits;
 mod matching;
 mod servers;

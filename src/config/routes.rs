@@ -1,14 +1,14 @@
 //! `routes`: what is matched, and what is done with it.
 
+use super::caching;
 use super::diagnostic::Span;
 use super::edits;
 use super::matching;
 use super::names::{Names, check_name};
 use super::section::Section;
-use super::units::{duration, size, wait};
-use super::values::{header_name, network, switch};
+use super::units::{size, wait};
+use super::values::{network, switch};
 use super::{Rewrite, RouteSettings};
-use crate::cache::RouteCacheSettings;
 use crate::route::Match;
 use http::Method;
 
@@ -46,7 +46,7 @@ pub fn read(
         deny: s.list("deny", network),
         timeout: s.optional("timeout", wait),
         body_size: s.optional("body_size", size),
-        cache: s.section("cache", |s| cache(s, targets)),
+        cache: s.section("cache", |s| caching::read(s, &targets.caches)),
         images: s.or("images", false, switch),
     };
     s.misplaced(&["host", "path", "methods", "header"], "match");
@@ -109,41 +109,6 @@ fn prefix(text: &str) -> Result<String, String> {
         Some("") => Err("`/` takes nothing away; write a prefix like /v1".to_owned()),
         Some(prefix) => Err(format!("`{text}` ends with `/`; write {prefix}")),
         None => Ok(text.to_owned()),
-    }
-}
-
-fn cache(s: &mut Section<'_>, targets: &Targets<'_>) -> Option<RouteCacheSettings> {
-    let names: Vec<&str> = targets.caches.iter().map(|(name, _)| name).collect();
-    let example = names.first().copied().unwrap_or("NAME");
-    let zone = s.required("in", example, |name| {
-        targets.caches.find(name).map(|_| name.to_owned())
-    });
-    let ttl = s.optional("ttl", duration);
-    let stale_while_revalidate = s.optional("stale_while_revalidate", duration);
-    let stale_if_error = s.optional("stale_if_error", duration);
-    let (ignore_query, key_headers) = s.settings("key", |s| {
-        let ignore_query = s.settings("query", |s| s.list("ignore", parameter));
-        (ignore_query, s.list("headers", header_name))
-    });
-    Some(RouteCacheSettings {
-        zone: zone?,
-        ttl,
-        stale_while_revalidate,
-        stale_if_error,
-        ignore_query,
-        key_headers,
-    })
-}
-
-/// A name, or a prefix with `*` at its end.
-fn parameter(text: &str) -> Result<String, String> {
-    let name = text.strip_suffix('*').unwrap_or(text);
-    let is_name = !name.contains(['*', '&', '=', '?', '#', ' ']);
-    match is_name && !text.is_empty() {
-        true => Ok(text.to_owned()),
-        false => Err(format!(
-            "`{text}` is not a query parameter; write its name, or a beginning and `*`, like utm_*"
-        )),
     }
 }
 

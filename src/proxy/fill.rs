@@ -2,12 +2,11 @@
 //! caused it.
 
 use super::context::Context;
-use super::request::path_and_query;
 use super::resource::{Resource, unix_now};
 use super::{Edge, headers};
 use crate::cache::{
-    Asked, Filling, Found, Freshness, Head, Interim, Names, Object, Opening, Outcome, Refused, Use,
-    has_tags, storable, usable, vary_names,
+    Asked, Filling, Found, Freshness, Head, Interim, Names, Object, Opening, Outcome, Refused, Url,
+    Use, has_tags, storable, usable, vary_names,
 };
 use crate::error::{Error, Kind};
 use crate::runtime::{Route, RouteCache};
@@ -87,9 +86,9 @@ impl Job {
 
     /// What the answer is purged by.
     fn names(&self, answer: &HeaderMap) -> Names {
-        let (path, query) = path_and_query(&self.target);
-        let address = self.cache.keys.address(&self.host, path, query);
-        Names::new(&self.host, path, &address, answer, self.filling.since())
+        let url = Url::new(&self.host, &self.target);
+        let address = self.cache.keys.address(&url);
+        Names::new(&self.host, url.path, &address, answer, self.filling.since())
     }
 
     fn asked(&self) -> Asked<'_> {

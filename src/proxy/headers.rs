@@ -1,7 +1,7 @@
 //! Fields that a proxy adds, takes away or may not pass on. RFC 9110 §7.6.
 
 use super::context::Context;
-use crate::cache::{CACHE_TAG, SURROGATE_KEY};
+use crate::cache::{CACHE_TAG, SURROGATE_KEY, Scheme};
 use crate::config::HeaderEdits;
 use http::header::{CONNECTION, COOKIE, FORWARDED, HOST, TE, TRAILER, UPGRADE, VIA};
 use http::uri::Authority;
@@ -172,6 +172,20 @@ pub fn host(request: &RequestHeader) -> &str {
 
 pub fn host_field(fields: &HeaderMap) -> &str {
     fields.get(HOST).and_then(|v| v.to_str().ok()).unwrap_or("")
+}
+
+/// How the client came, as the origin is told: only a trusted proxy knows better than we.
+pub fn scheme(fields: &HeaderMap, ctx: &Context) -> Scheme {
+    let said = match ctx.peer_is_trusted {
+        true => fields.get(X_FORWARDED_PROTO),
+        false => None,
+    };
+    // Of several proxies, the first is the one that the client came to.
+    let first = said.and_then(|v| v.as_bytes().split(|b| *b == b',').next());
+    match first.is_some_and(|scheme| scheme.trim_ascii().eq_ignore_ascii_case(b"https")) {
+        true => Scheme::Https,
+        false => Scheme::Http,
+    }
 }
 
 /// The target of a request for `uri`, a reference in the answer to `request`, when it is on the

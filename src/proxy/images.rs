@@ -39,14 +39,15 @@ impl Work {
         request: &Request<'_>,
         images: &Arc<Images>,
         asked: &Resource,
+        ctx: &Context,
     ) -> Result<Option<Work>, Problem> {
-        let (path, query) = request.path_and_query();
+        let (_, query) = request.path_and_query();
         let query = query.and_then(|q| std::str::from_utf8(q).ok());
         let accept = accept(request.headers);
         let plan = Plan::from_request(query, accept.as_deref(), &images.settings)
             .map_err(|e| Problem::ImageQuery(e.to_string()))?;
         Ok(plan.map(|plan| {
-            let source = source_of(request, asked, path, query);
+            let source = source_of(request, asked, query, ctx);
             Work {
                 images: images.clone(),
                 key: source.key.derived(&plan.key()),
@@ -74,30 +75,19 @@ impl Work {
 fn source_of(
     request: &Request<'_>,
     asked: &Resource,
-    path: &[u8],
     query: Option<&str>,
+    ctx: &Context,
 ) -> Resource {
     let rest = query
         .map(Plan::without_parameters)
         .filter(|rest| !rest.is_empty());
+    let (path, _) = request.path_and_query();
     let mut target = path.to_vec();
     if let Some(rest) = &rest {
         target.push(b'?');
         target.extend_from_slice(rest.as_bytes());
     }
-    let key = asked.cache.keys.key(
-        &asked.route.pool.name,
-        request.host,
-        path,
-        rest.as_deref().map(str::as_bytes),
-        request.headers,
-    );
-    Resource {
-        route: asked.route.clone(),
-        cache: asked.cache.clone(),
-        key,
-        target: Some(target),
-    }
+    asked.beside(request, target, ctx)
 }
 
 /// Answers with a rendition that has yet to be made. No: the client gets the original through the

@@ -21,7 +21,7 @@ mod way;
 
 pub use front::Front;
 
-use crate::cache::{Force, Name, invalidates};
+use crate::cache::{Force, Name, Scheme, Url, invalidates};
 use crate::error::Kind;
 use crate::runtime::{Foundation, Runtime};
 use crate::upstream::peer;
@@ -39,7 +39,7 @@ use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
-use request::{Request, path_and_query};
+use request::Request;
 use std::sync::Arc;
 use std::time::SystemTime;
 use way::Way;
@@ -351,13 +351,16 @@ fn forget_target(request: &RequestHeader, target: &[u8], ctx: &Context) {
         return;
     };
     if let Some(cache) = &reads.cache {
-        let ((path, query), host) = (path_and_query(target), headers::host(request));
-        let pool = &reads.pool.name;
-        let key = cache.keys.key(pool, host, path, query, &request.headers);
-        cache.zone.invalidate(&key);
-        // Renditions are found by the name of their source.
-        if reads.images.is_some() {
-            let address = cache.keys.address(host, path, query);
+        let url = Url::new(headers::host(request), target);
+        for scheme in Scheme::ALL {
+            let pool = &reads.pool.name;
+            let key = cache.keys.key(pool, scheme, &url, &request.headers);
+            cache.zone.invalidate(&key);
+        }
+        // Renditions, and what was chosen by other fields than this request's, have only a name
+        // in common.
+        if reads.images.is_some() || cache.keys.has_fields() {
+            let address = cache.keys.address(&url);
             cache.zone.purge(Name::url(&address), Force::Hard);
         }
     }

@@ -1,8 +1,9 @@
 //! What a request asks the cache for.
 
 use super::context::{CacheStatus, Context};
+use super::headers;
 use super::request::Request;
-use crate::cache::{Asked, CacheControl, Key, Zone, may_look_up};
+use crate::cache::{Asked, CacheControl, Key, Url, Zone, may_look_up};
 use crate::runtime::{Route, RouteCache};
 use crate::upstream::Response;
 use std::sync::Arc;
@@ -38,11 +39,7 @@ impl Resource {
             ctx.cache = Some(CacheStatus::Forwarded { why, detail: None });
             return None;
         }
-        let (path, query) = request.path_and_query();
-        let pool = &route.pool.name;
-        let key = cache
-            .keys
-            .key(pool, request.host, path, query, request.headers);
+        let key = key(&route, &cache, request, request.target, ctx);
         Some(Resource {
             route,
             cache,
@@ -51,9 +48,31 @@ impl Resource {
         })
     }
 
+    /// What is at another target, for the same request.
+    pub fn beside(&self, request: &Request<'_>, target: Vec<u8>, ctx: &Context) -> Resource {
+        Resource {
+            key: key(&self.route, &self.cache, request, &target, ctx),
+            route: self.route.clone(),
+            cache: self.cache.clone(),
+            target: Some(target),
+        }
+    }
+
     pub fn zone(&self) -> &Arc<Zone<Response>> {
         &self.cache.zone
     }
+}
+
+fn key(
+    route: &Route,
+    cache: &RouteCache,
+    request: &Request<'_>,
+    target: &[u8],
+    ctx: &Context,
+) -> Key {
+    let (pool, scheme) = (&route.pool.name, headers::scheme(request.headers, ctx));
+    let url = Url::new(request.host, target);
+    cache.keys.key(pool, scheme, &url, request.headers)
 }
 
 /// In seconds.

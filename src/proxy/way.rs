@@ -52,7 +52,7 @@ pub fn find(request: &Request<'_>, ctx: &mut Context) -> Way {
     let now = unix_now();
     let zone = resource.zone();
     if let Some(images) = &resource.route.images {
-        match images::Work::of(request, images, &resource) {
+        match images::Work::of(request, images, &resource, ctx) {
             Ok(Some(work)) => {
                 return match work.stored(request.headers, now) {
                     Some(object) => Way::Hit(Hit {

@@ -1,0 +1,64 @@
+//! A route's `cache`: the zone it keeps answers in, and how it does.
+
+use super::names::Names;
+use super::section::Section;
+use super::units::duration;
+use super::values::{cookie_name, header_name, switch};
+use crate::cache::{KeySettings, QueryNames, QuerySettings, RouteCacheSettings};
+
+pub fn read(s: &mut Section<'_>, zones: &Names<'_>) -> Option<RouteCacheSettings> {
+    let names: Vec<&str> = zones.iter().map(|(name, _)| name).collect();
+    let example = names.first().copied().unwrap_or("NAME");
+    let zone = s.required("in", example, |name| {
+        zones.find(name).map(|_| name.to_owned())
+    });
+    let ttl = s.optional("ttl", duration);
+    let stale_while_revalidate = s.optional("stale_while_revalidate", duration);
+    let stale_if_error = s.optional("stale_if_error", duration);
+    let key = s.settings("key", key);
+    Some(RouteCacheSettings {
+        zone: zone?,
+        ttl,
+        stale_while_revalidate,
+        stale_if_error,
+        key,
+    })
+}
+
+fn key(s: &mut Section<'_>) -> KeySettings {
+    KeySettings {
+        scheme: s.or("scheme", true, switch),
+        query: s.settings("query", query),
+        headers: s.list("headers", header_name),
+        cookies: s.list("cookies", cookie_name),
+    }
+}
+
+fn query(s: &mut Section<'_>) -> QuerySettings {
+    let (ignore, keep) = (s.list("ignore", parameter), s.list("keep", parameter));
+    if s.has("ignore") && s.has("keep") {
+        let message = "`ignore` is there too, and either says it all; remove one of them";
+        s.error_at(s.key_span("keep"), "keep", message);
+    }
+    QuerySettings {
+        names: match (s.has("keep"), ignore.is_empty()) {
+            // Nothing kept is a query that does not count at all.
+            (true, _) => QueryNames::Only(keep),
+            (false, false) => QueryNames::Except(ignore),
+            (false, true) => QueryNames::All,
+        },
+        sort: s.or("sort", false, switch),
+    }
+}
+
+/// A name, or a prefix with `*` at its end.
+fn parameter(text: &str) -> Result<String, String> {
+    let name = text.strip_suffix('*').unwrap_or(text);
+    let is_name = !name.contains(['*', '&', '=', '?', '#', ' ']);
+    match is_name && !text.is_empty() {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "`{text}` is not a query parameter; write its name, or a beginning and `*`, like utm_*"
+        )),
+    }
+}

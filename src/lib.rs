@@ -6,6 +6,8 @@
 pub mod admin;
 pub mod cache;
 pub mod cli;
+pub mod coding;
+pub mod compress;
 pub mod config;
 pub mod error;
 pub mod guard;
@@ -13,6 +15,7 @@ pub mod image;
 pub mod lifecycle;
 pub mod listen;
 pub mod observe;
+pub mod pool;
 pub mod proxy;
 pub mod route;
 pub mod runtime;

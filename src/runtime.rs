@@ -5,11 +5,13 @@
 //! stored objects, the image pool) lives in the `Foundation` and is found again by name.
 
 use crate::cache::{Force, KeyRules, Name, RouteTtl, Zone, Zones};
+use crate::compress::Encoders;
 use crate::config::{Config, HeaderEdits, RouteSettings};
 use crate::guard::{AddressRules, Limiter, Limiters, Networks};
 use crate::image;
 use crate::listen::{Caps, Limits};
 use crate::observe::{AccessLog, ImageMetrics, Metrics, RouteMetrics};
+use crate::pool;
 use crate::route::Router;
 use crate::upstream::{Client, Pool, Registry, Response};
 use std::path::Path;
@@ -26,6 +28,7 @@ pub struct Foundation {
     pub caps: Arc<Caps>,
     pub client: Client,
     pub image_metrics: ImageMetrics,
+    pub encoders: Encoders,
     registry: Registry,
     limiters: Limiters,
     zones: Zones<Response>,
@@ -67,6 +70,8 @@ pub struct Route {
     pub cache: Option<Arc<RouteCache>>,
     /// Set on a route that resizes images.
     pub images: Option<Arc<Images>>,
+    /// Whether text is coded for clients that accept it.
+    pub compress: bool,
     pub metrics: RouteMetrics,
 }
 
@@ -80,7 +85,7 @@ pub struct RouteCache {
 /// The image transformer: settings and the pool that they size.
 pub struct Images {
     pub settings: image::ImageSettings,
-    pub pool: image::Pool,
+    pub pool: pool::Pool,
 }
 
 impl Foundation {
@@ -89,6 +94,7 @@ impl Foundation {
             caps: Caps::new(),
             client: Client::new(IDLE_CONNECTIONS),
             image_metrics: metrics.images.clone(),
+            encoders: Encoders::new(coding_workers(), metrics.codings.clone()),
             registry: Registry::new(metrics.clone()),
             limiters: Limiters::default(),
             zones: Zones::default(),
@@ -221,6 +227,7 @@ impl Foundation {
             body_size: settings.body_size.unwrap_or(config.limits.body_size),
             cache,
             images: settings.images.then(|| images.clone()),
+            compress: settings.compress,
             metrics: self.metrics.route(&settings.name),
         }
     }
@@ -234,11 +241,16 @@ impl Foundation {
         match &*known {
             Some(images) if images.settings == *settings => images.clone(),
             _ => Arc::new(Images {
-                pool: image::Pool::new(settings.workers, settings.queue),
+                pool: pool::Pool::new("image", settings.workers, settings.queue),
                 settings: settings.clone(),
             }),
         }
     }
+}
+
+/// Threads that code stored bodies: half the cores, because the workers need the others.
+fn coding_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
 /// A secret in a file of its own, without the newline that editors add.

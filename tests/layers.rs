@@ -12,8 +12,10 @@ const LAYERS: &[&[&str]] = &[
     &["admin", "lifecycle", "proxy"],
     &["runtime"],
     &["config"],
-    &["listen", "route", "guard", "cache", "image", "upstream"],
-    &["allocator", "error", "observe"],
+    &[
+        "listen", "route", "guard", "cache", "compress", "image", "upstream",
+    ],
+    &["allocator", "coding", "error", "observe", "pool"],
 ];
 
 /// Settings live with their concern, whatever its layer: configuration reads the admin's too.
@@ -63,7 +65,7 @@ fn imports_run_down_only() {
 #[test]
 fn only_listen_proxy_and_admin_know_pingoras_session() {
     for room in [
-        "route", "guard", "cache", "image", "observe", "error", "config",
+        "route", "guard", "cache", "compress", "image", "coding", "observe", "error", "config",
     ] {
         for file in sources(Path::new("src"))
             .into_iter()

@@ -157,6 +157,8 @@ pub struct RouteSettings {
     pub body_size: Option<u64>,
     pub cache: Option<RouteCacheSettings>,
     pub images: bool,
+    /// Whether text is coded for clients that accept it.
+    pub compress: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

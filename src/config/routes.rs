@@ -28,7 +28,6 @@ pub fn read(
     places: &mut Places,
 ) -> Option<RouteSettings> {
     s.unsupported(&["split_key", "auth", "cors"]);
-    s.unsupported_but("compress", &["false"]);
     let name = s
         .required("name", "everything", check_name)
         .unwrap_or_default();
@@ -48,6 +47,7 @@ pub fn read(
         body_size: s.optional("body_size", size),
         cache: s.section("cache", |s| caching::read(s, &targets.caches)),
         images: s.or("images", false, switch),
+        compress: s.or("compress", true, switch),
     };
     s.misplaced(&["host", "path", "methods", "header"], "match");
     check_together(s, &route);

@@ -79,6 +79,37 @@ pub struct ImageMetrics {
     pub queue: IntGauge,
 }
 
+/// Of content codings.
+#[derive(Clone)]
+pub struct CodingsMetrics {
+    pub(super) answers: IntCounterVec,
+    pub(super) bodies: IntCounterVec,
+    pub(super) bytes: IntCounterVec,
+    /// Answers being coded as they pass.
+    pub streams: IntGauge,
+    /// Stored bodies being coded, and waiting for it.
+    pub running: IntGauge,
+    pub queue: IntGauge,
+    /// Times that nothing was coded because as much was being coded as may be.
+    pub dropped: IntCounter,
+}
+
+/// Per content coding.
+#[derive(Clone)]
+pub struct CodingMetrics {
+    /// Answers sent with what was made once of a stored body.
+    pub stored: IntCounter,
+    /// Answers coded as they passed.
+    pub streamed: IntCounter,
+    /// Stored bodies coded.
+    pub made: IntCounter,
+    /// Stored bodies that coding made no smaller.
+    pub useless: IntCounter,
+    /// Bytes that were coded, and what they became.
+    pub bytes_in: IntCounter,
+    pub bytes_out: IntCounter,
+}
+
 /// Of configuration loads.
 pub struct ConfigMetrics {
     /// Those that succeeded, the first one included.
@@ -98,6 +129,22 @@ impl RouteMetrics {
 
     pub fn refused(&self, why: Refusal) {
         self.refused[why as usize].inc();
+    }
+}
+
+impl CodingsMetrics {
+    pub fn of(&self, coding: &str) -> CodingMetrics {
+        let answers = |from: &str| self.answers.with_label_values(&[coding, from]);
+        let bodies = |outcome: &str| self.bodies.with_label_values(&[coding, outcome]);
+        let bytes = |direction: &str| self.bytes.with_label_values(&[coding, direction]);
+        CodingMetrics {
+            stored: answers("cache"),
+            streamed: answers("stream"),
+            made: bodies("made"),
+            useless: bodies("useless"),
+            bytes_in: bytes("in"),
+            bytes_out: bytes("out"),
+        }
     }
 }
 

@@ -5,8 +5,8 @@
 //! server, cache, limit) and small fixed sets; never text that a client chose.
 
 use super::handles::{
-    CacheMetrics, ConfigMetrics, ImageMetrics, LimitMetrics, PoolMetrics, Refusal, RouteMetrics,
-    ServerMetrics,
+    CacheMetrics, CodingsMetrics, ConfigMetrics, ImageMetrics, LimitMetrics, PoolMetrics, Refusal,
+    RouteMetrics, ServerMetrics,
 };
 use super::register::Make;
 use prometheus::{
@@ -27,6 +27,7 @@ pub struct Metrics {
     caches: Caches,
     limits: Limits,
     pub images: ImageMetrics,
+    pub codings: CodingsMetrics,
     pub config: ConfigMetrics,
     /// Requests being answered now.
     pub in_flight: IntGauge,
@@ -56,6 +57,7 @@ impl Metrics {
             caches: Caches::new(&make),
             limits: Limits::new(&make),
             images: ImageMetrics::new(&make),
+            codings: CodingsMetrics::new(&make),
             config: ConfigMetrics::new(&make),
             in_flight: make.gauge("lakh_in_flight", "Requests being answered now."),
             connections: make.gauge("lakh_connections", "Open client connections."),
@@ -336,6 +338,35 @@ impl ImageMetrics {
                 "Time that a transform waits for a worker.",
             ),
             queue: make.gauge("lakh_image_queue", "Transforms waiting for a worker."),
+        }
+    }
+}
+
+impl CodingsMetrics {
+    fn new(make: &Make<'_>) -> CodingsMetrics {
+        CodingsMetrics {
+            answers: make.counters(
+                "lakh_coded_answers_total",
+                "Answers sent in a content coding, made once of a stored body or as they passed.",
+                &["coding", "from"],
+            ),
+            bodies: make.counters(
+                "lakh_coded_bodies_total",
+                "Stored bodies coded; a useless one came out no smaller.",
+                &["coding", "outcome"],
+            ),
+            bytes: make.counters(
+                "lakh_coded_bytes_total",
+                "Bytes of bodies before and after coding.",
+                &["coding", "direction"],
+            ),
+            streams: make.gauge("lakh_coding_streams", "Answers being coded as they pass."),
+            running: make.gauge("lakh_coding_running", "Stored bodies being coded now."),
+            queue: make.gauge("lakh_coding_queue", "Stored bodies waiting to be coded."),
+            dropped: make.counter(
+                "lakh_coding_dropped_total",
+                "Times that nothing was coded because as much was being coded as may be.",
+            ),
         }
     }
 }

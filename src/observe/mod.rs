@@ -8,8 +8,8 @@ mod settings;
 
 pub use access_log::{AccessLog, Line};
 pub use handles::{
-    CacheMetrics, ConfigMetrics, ImageMetrics, LimitMetrics, PoolMetrics, Refusal, RouteMetrics,
-    ServerMetrics,
+    CacheMetrics, CodingMetrics, CodingsMetrics, ConfigMetrics, ImageMetrics, LimitMetrics,
+    PoolMetrics, Refusal, RouteMetrics, ServerMetrics,
 };
 pub use metrics::Metrics;
 pub use settings::{AccessLogSettings, LogTarget};

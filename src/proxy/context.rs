@@ -1,5 +1,6 @@
 //! One request's state, from its head to its log line.
 
+use crate::compress::Stream;
 use crate::observe::Metrics;
 use crate::runtime::{Route, Runtime};
 use crate::upstream::{Lease, ServerId, Tried};
@@ -33,6 +34,8 @@ pub struct Context {
     /// From the sticky cookie.
     pub preferred: Option<ServerId>,
     pub cache: Option<CacheStatus>,
+    /// Codes the answer's body as it passes.
+    pub stream: Option<Stream>,
     /// Why the request failed, for the log.
     pub error: Option<String>,
 }
@@ -82,6 +85,7 @@ impl Context {
             stale_connection: false,
             preferred: None,
             cache: None,
+            stream: None,
             error: None,
         }
     }

@@ -187,7 +187,7 @@ const QUEUE_FULL: &str = "queue_full";
 
 /// Runs the transform on the pool. The error is its cause, as a metric's label.
 async fn render(edge: &Edge, work: &Work, source: Bytes) -> Result<Rendition, &'static str> {
-    use crate::image::PoolError;
+    use crate::pool::PoolError;
     let (plan, limits) = (work.plan.clone(), Limits::from(&work.images.settings));
     let asked = Instant::now();
     let job = move || {

@@ -7,6 +7,7 @@
 
 mod answer;
 mod cached;
+mod coded;
 mod context;
 mod express;
 mod fill;
@@ -41,7 +42,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 use request::Request;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use way::Way;
 
 /// What serves: the configuration in force, on the foundation that outlives it.
@@ -161,18 +162,36 @@ impl ProxyHttp for Service {
         }
         // The server's version is its own affair; we speak to this client. RFC 9110 §2.5.
         answer.set_version(Version::HTTP_11);
+        let status = answer.status;
+        let mut stream = None;
         headers::edit_answer(answer, |fields| {
             headers::strip_from_server(fields, switching);
             if session.req_header().version == Version::HTTP_10 {
                 // It knows no chunks and reads to the connection's end. RFC 9112 §6.1.
                 fields.remove(TRANSFER_ENCODING);
             }
+            let encoders = &self.0.foundation.encoders;
+            stream = coded::begin(fields, status, session.req_header(), ctx, encoders);
             stick(fields, ctx);
             headers::to_client(fields, ctx);
         });
+        ctx.stream = stream;
         front::keep_date(session, &answer.headers);
         forget(session, answer, ctx);
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> pingora::Result<Option<Duration>> {
+        if ctx.stream.is_some() {
+            *body = coded::next(&mut ctx.stream, body.take(), end_of_stream)?;
+        }
+        Ok(None)
     }
 
     fn error_while_proxy(

@@ -19,6 +19,7 @@ mod collapse;
 mod express;
 mod freshness;
 
+mod compress;
 mod images;
 
 mod config;

@@ -16,28 +16,37 @@ pub struct Pool {
     capacity: usize,
 }
 
+/// A job on the queue or a thread. Dropping it before it runs takes it off the queue.
+pub struct Started<T>(oneshot::Receiver<Result<T, PoolError>>);
+
+impl<T> Started<T> {
+    pub async fn answer(self) -> Result<T, PoolError> {
+        self.0.await.unwrap_or(Err(PoolError::Cancelled))
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
     /// As much waits as may wait: try again later.
-    #[error("the image queue is full")]
+    #[error("the queue is full")]
     Full,
     #[error("the job panicked")]
     Panicked,
     /// The pool went away before the job ran.
-    #[error("the image pool was shut down")]
+    #[error("the pool was shut down")]
     Cancelled,
 }
 
 impl Pool {
-    /// At least one thread is started. Panics when the system won't give a thread: at start-up,
-    /// where that is the right answer.
-    pub fn new(workers: usize, queue: usize) -> Self {
+    /// At least one thread is started; `what` is in their names. Panics when the system won't give
+    /// a thread: at start-up, where that is the right answer.
+    pub fn new(what: &str, workers: usize, queue: usize) -> Self {
         let workers = workers.max(1);
         let shared = Arc::new(Shared::default());
         for number in 0..workers {
             let shared = Arc::clone(&shared);
             std::thread::Builder::new()
-                .name(format!("lakh-image-{number}"))
+                .name(format!("lakh-{what}-{number}"))
                 .spawn(move || shared.work())
                 .expect("the system starts a handful of threads");
         }
@@ -52,9 +61,17 @@ impl Pool {
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PoolError> {
+        self.start(job)?.answer().await
+    }
+
+    /// As `run`, but the job is on the queue, or refused, when this returns.
+    pub fn start<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Started<T>, PoolError> {
         let (caller, answer) = oneshot::channel();
         self.enqueue(Box::new(Ticket { job, caller }))?;
-        answer.await.unwrap_or(Err(PoolError::Cancelled))
+        Ok(Started(answer))
     }
 
     /// Jobs that wait for a thread.
@@ -180,7 +197,6 @@ impl<T: Send, F: FnOnce() -> T + Send> Job for Ticket<F, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::Future;
     use std::pin::pin;
     use std::sync::mpsc;
     use std::task::{Context, Poll, Waker};
@@ -208,23 +224,23 @@ mod tests {
 
     #[tokio::test]
     async fn answers() {
-        let pool = Pool::new(2, 1);
+        let pool = Pool::new("test", 2, 1);
         assert_eq!(pool.run(|| 6 * 7).await, Ok(42));
         assert_eq!((pool.running(), pool.waiting()), (0, 0));
     }
 
     #[tokio::test]
     async fn threads_have_names() {
-        let pool = Pool::new(1, 1);
+        let pool = Pool::new("test", 1, 1);
         let name = pool
             .run(|| std::thread::current().name().map(str::to_owned))
             .await;
-        assert_eq!(name, Ok(Some("lakh-image-0".to_owned())));
+        assert_eq!(name, Ok(Some("lakh-test-0".to_owned())));
     }
 
     #[tokio::test]
     async fn refuses_what_exceeds_workers_and_queue() {
-        let pool = Pool::new(1, 1);
+        let pool = Pool::new("test", 1, 1);
         let (job, has_started, end) = held();
         let mut first = pin!(pool.run(job));
         assert!(start(first.as_mut()).is_pending());
@@ -243,7 +259,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_job_whose_caller_has_gone_is_skipped_and_leaves_its_place() {
-        let pool = Pool::new(1, 1);
+        let pool = Pool::new("test", 1, 1);
         let (job, has_started, end) = held();
         let mut first = pin!(pool.run(job));
         assert!(start(first.as_mut()).is_pending());
@@ -265,7 +281,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_error_and_the_thread_goes_on() {
-        let pool = Pool::new(1, 0);
+        let pool = Pool::new("test", 1, 0);
         let panicked: Result<(), _> = pool.run(|| panic!("as a test of the pool")).await;
         assert_eq!(panicked, Err(PoolError::Panicked));
         assert_eq!(pool.run(|| 1).await, Ok(1));
@@ -273,7 +289,7 @@ mod tests {
 
     #[test]
     fn threads_end_with_the_pool() {
-        let pool = Pool::new(3, 1);
+        let pool = Pool::new("test", 3, 1);
         let shared = Arc::downgrade(&pool.shared);
         drop(pool);
         while shared.strong_count() > 0 {

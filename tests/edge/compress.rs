@@ -40,7 +40,7 @@ fn accepting(target: &str, codings: &str) -> Ask {
 fn decode(coding: &str, coded: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     let read = match coding {
-        "br" => brotlic::DecompressorReader::new(coded).read_to_end(&mut body),
+        "br" => brotli::Decompressor::new(coded, 4096).read_to_end(&mut body),
         "zstd" => zstd::Decoder::new(coded)
             .expect("a decoder")
             .read_to_end(&mut body),

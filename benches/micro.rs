@@ -91,6 +91,7 @@ fn object() -> Object {
         },
         names: Names::default(),
         wire: std::sync::OnceLock::new(),
+        encoded: None,
     }
 }
 

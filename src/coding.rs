@@ -1,7 +1,7 @@
 //! The content codings that Lakh knows, and which of them a request accepts. RFC 9110 §8.4.1, §12.5.3.
 
-use http::HeaderMap;
 use http::header::ACCEPT_ENCODING;
+use http::{HeaderMap, HeaderValue};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
@@ -69,10 +69,6 @@ impl Accepted {
         best
     }
 
-    pub fn has(self, coding: Coding) -> bool {
-        self.0[coding as usize] > 0
-    }
-
     /// The whole field in one of eight spellings, for an origin that is to choose: what it answers
     /// then fits all clients of this bucket.
     pub fn bucket(self) -> &'static str {
@@ -89,6 +85,32 @@ impl Accepted {
     }
 }
 
+/// Whether a request accepts an answer in `codings`, a Content-Encoding: each must be named, or
+/// allowed by `*`, and not refused.
+pub fn accepts(request: &HeaderMap, codings: &HeaderValue) -> bool {
+    let accepts = |coding: &[u8]| {
+        let mut any = false;
+        for line in request.get_all(ACCEPT_ENCODING) {
+            for member in line.as_bytes().split(|b| *b == b',') {
+                let Some((token, weight)) = read(member.trim_ascii()) else {
+                    continue;
+                };
+                match Coding::named(token) {
+                    known @ Some(_) if known == Coding::named(coding) => return weight > 0,
+                    None if token.eq_ignore_ascii_case(coding) => return weight > 0,
+                    _ => any |= token == b"*" && weight > 0,
+                }
+            }
+        }
+        any
+    };
+    let mut codings = codings.as_bytes().split(|b| *b == b',');
+    codings.all(|coding| {
+        let coding = coding.trim_ascii();
+        coding.is_empty() || coding.eq_ignore_ascii_case(b"identity") || accepts(coding)
+    })
+}
+
 /// Weights as they were written; what is said twice counts as first said.
 #[derive(Default)]
 struct Said {
@@ -100,9 +122,8 @@ struct Said {
 impl Said {
     /// A member that is malformed is as if it were not there.
     fn add(&mut self, member: &[u8]) {
-        let (token, parameter) = match memchr::memchr(b';', member) {
-            None => (member, None),
-            Some(at) => (member[..at].trim_ascii_end(), Some(&member[at + 1..])),
+        let Some((token, weight)) = read(member) else {
+            return;
         };
         let slot = match Coding::named(token) {
             Some(coding) => &mut self.codings[coding as usize],
@@ -110,9 +131,7 @@ impl Said {
             None if token.eq_ignore_ascii_case(b"identity") => &mut self.identity,
             None => return,
         };
-        if let Some(weight) = parameter.map_or(Some(1000), weight) {
-            slot.get_or_insert(weight);
-        }
+        slot.get_or_insert(weight);
     }
 
     /// `*` is what is not named. The identity is what is left when nothing better is: only a weight
@@ -124,6 +143,14 @@ impl Said {
             if weight < identity { 0 } else { weight }
         };
         Accepted(self.codings.map(weigh))
+    }
+}
+
+/// A member of the list and its weight; None where that is malformed.
+fn read(member: &[u8]) -> Option<(&[u8], u16)> {
+    match memchr::memchr(b';', member) {
+        None => Some((member, 1000)),
+        Some(at) => Some((member[..at].trim_ascii_end(), weight(&member[at + 1..])?)),
     }
 }
 
@@ -150,7 +177,6 @@ fn weight(parameter: &[u8]) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     fn accepted(lines: &[&str]) -> Accepted {
@@ -195,6 +221,37 @@ mod tests {
             accepted(&["gzip", "br"]).best(Coding::ALL),
             Some(Coding::Brotli)
         );
+    }
+
+    #[test]
+    fn what_an_origin_has_coded_must_be_accepted() {
+        let ok = |accepted: &'static str, coded: &'static str| {
+            let accepted = (ACCEPT_ENCODING, HeaderValue::from_static(accepted));
+            accepts(
+                &HeaderMap::from_iter([accepted]),
+                &HeaderValue::from_static(coded),
+            )
+        };
+        for (accepted, coded, readable) in [
+            ("gzip", "gzip", true),
+            ("GZIP;q=0.1", "x-gzip", true),
+            ("deflate", "Deflate", true),
+            ("*", "deflate", true),
+            ("gzip, br", "br, gzip", true),
+            ("gzip", "identity", true),
+            ("gzip", "br, gzip", false),
+            ("gzip;q=0, *", "gzip", false),
+            ("identity", "gzip", false),
+            ("*;q=0", "deflate", false),
+            ("gzip;q=2", "gzip", false),
+            ("", "unheard-of", false),
+        ] {
+            assert_eq!(ok(accepted, coded), readable, "{accepted:?} {coded:?}");
+        }
+        assert!(!accepts(
+            &HeaderMap::new(),
+            &HeaderValue::from_static("gzip")
+        ));
     }
 
     #[test]

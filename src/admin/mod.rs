@@ -154,7 +154,7 @@ impl Pages {
 
     fn metrics(&self) -> Response<Vec<u8>> {
         self.current.load().report(&self.foundation.metrics);
-        self.foundation.encoders.report(&self.foundation.metrics);
+        self.foundation.encoders.report();
         let page = self.foundation.metrics.render();
         answer(
             StatusCode::OK,

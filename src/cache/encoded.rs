@@ -1,9 +1,10 @@
-//! What a stored body is in other codings: each made once, when a client first wants it, and kept
-//! as long as the body is. An object whose head was brought up to date shares it.
+//! What a stored object is in content codings: each made once, when a client first wants it, and
+//! kept as long as the object is. A coded form is an object like any other, with a head and a body
+//! of its own; it is found, weighed, purged and thrown out with the plain one that it is kept in.
 
+use super::store::Object;
 use crate::coding::Coding;
-use bytes::Bytes;
-use http::HeaderValue;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::SetOnce;
 
@@ -15,20 +16,12 @@ struct Slot {
     /// Somebody makes it, or has.
     started: AtomicBool,
     /// None in it: it came out no smaller.
-    made: SetOnce<Option<Made>>,
-}
-
-/// A body in one coding.
-#[derive(Debug)]
-pub struct Made {
-    pub body: Bytes,
-    /// The entity tag, where it differs from the plain body's.
-    pub tag: Option<HeaderValue>,
+    made: SetOnce<Option<Arc<Object>>>,
 }
 
 impl Encoded {
     /// The outer None: it is not there yet. The inner: it will never be, being no smaller.
-    pub fn get(&self, coding: Coding) -> Option<Option<&Made>> {
+    pub fn get(&self, coding: Coding) -> Option<Option<&Arc<Object>>> {
         self.slot(coding).made.get().map(Option::as_ref)
     }
 
@@ -37,30 +30,39 @@ impl Encoded {
         !self.slot(coding).started.swap(true, Ordering::AcqRel)
     }
 
-    pub fn is_started(&self, coding: Coding) -> bool {
-        self.slot(coding).started.load(Ordering::Acquire)
-    }
-
     /// It could not be made now; the next who wants it starts again.
     pub fn give_up(&self, coding: Coding) {
         self.slot(coding).started.store(false, Ordering::Release);
     }
 
     /// By the one that started.
-    pub fn set(&self, coding: Coding, made: Option<Made>) {
+    pub fn set(&self, coding: Coding, made: Option<Arc<Object>>) {
         let set = self.slot(coding).made.set(made);
         debug_assert!(set.is_ok(), "only one makes it");
     }
 
     /// Waits for whoever makes it.
-    pub async fn wait(&self, coding: Coding) -> Option<&Made> {
+    pub async fn wait(&self, coding: Coding) -> Option<&Arc<Object>> {
         self.slot(coding).made.wait().await.as_ref()
     }
 
-    /// Bytes kept.
-    pub fn size(&self) -> usize {
+    /// What there is, made over: for an object of the same body and another head. What is being
+    /// made now is not taken along.
+    pub fn renewed(&self, renew: impl Fn(Coding, &Object) -> Object) -> Encoded {
+        let renewed = Encoded::default();
+        for coding in Coding::ALL {
+            if let Some(made) = self.get(coding) {
+                renewed.start(coding);
+                renewed.set(coding, made.map(|object| Arc::new(renew(coding, object))));
+            }
+        }
+        renewed
+    }
+
+    /// What has been made.
+    pub fn made(&self) -> impl Iterator<Item = &Object> {
         let made = self.0.iter().filter_map(|slot| slot.made.get()?.as_ref());
-        made.map(|made| made.body.len()).sum()
+        made.map(|object| &**object)
     }
 
     fn slot(&self, coding: Coding) -> &Slot {
@@ -71,6 +73,7 @@ impl Encoded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::store::tests::object;
 
     #[tokio::test]
     async fn one_makes_it_and_all_get_it() {
@@ -78,17 +81,37 @@ mod tests {
         assert!(encoded.start(Coding::Gzip) && !encoded.start(Coding::Gzip));
         assert!(encoded.start(Coding::Brotli));
         encoded.give_up(Coding::Brotli);
-        assert!(!encoded.is_started(Coding::Brotli) && encoded.is_started(Coding::Gzip));
+        assert!(encoded.start(Coding::Brotli));
         assert!(encoded.get(Coding::Gzip).is_none());
-        let made = Made {
-            body: Bytes::from_static(b"coded"),
-            tag: None,
-        };
-        encoded.set(Coding::Gzip, Some(made));
+        encoded.set(Coding::Gzip, Some(object(b"coded")));
         encoded.set(Coding::Zstd, None);
         let got = encoded.wait(Coding::Gzip).await.expect("it is smaller");
         assert_eq!(got.body, "coded");
         assert!(encoded.get(Coding::Zstd).expect("it is known").is_none());
-        assert_eq!(encoded.size(), 5);
+    }
+
+    #[test]
+    fn what_is_made_lasts_longer_than_a_head() {
+        let encoded = Encoded::default();
+        encoded.set(Coding::Gzip, Some(object(b"coded")));
+        encoded.set(Coding::Zstd, None);
+        encoded.start(Coding::Brotli);
+        let renewed = encoded.renewed(|coding, old| Object {
+            status: old.status,
+            headers: http::HeaderMap::from_iter([(
+                http::header::CONTENT_ENCODING,
+                http::HeaderValue::from_static(coding.token()),
+            )]),
+            body: old.body.clone(),
+            freshness: old.freshness,
+            names: old.names.clone(),
+            wire: Default::default(),
+            encoded: None,
+        });
+        let made: Vec<_> = renewed.made().collect();
+        assert_eq!((made.len(), &made[0].body[..]), (1, &b"coded"[..]));
+        assert_eq!(made[0].headers["content-encoding"], "gzip");
+        assert!(renewed.get(Coding::Zstd).is_some() && !renewed.start(Coding::Zstd));
+        assert!(renewed.start(Coding::Brotli));
     }
 }

@@ -4,6 +4,7 @@
 //! object; `store` keeps objects within a bound of bytes; `fill` makes one fetch serve all who
 //! wait for it. A partial body is never stored and never passed off as whole.
 
+mod encoded;
 mod fill;
 mod key;
 mod policy;
@@ -12,6 +13,7 @@ mod range;
 mod settings;
 mod store;
 
+pub use encoded::Encoded;
 pub use fill::{
     Filling, Fills, Follower, Head, Interim, Joined, Opened, Opening, Outcome, Progress,
 };

@@ -1,5 +1,6 @@
 //! Where objects are kept: zones of bounded bytes, on `moka` (TinyLFU).
 
+use super::encoded::Encoded;
 use super::fill::Fills;
 use super::key::Key;
 use super::policy::Freshness;
@@ -16,8 +17,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 const ENTRY_OVERHEAD: usize = 400;
 /// A header field's cost in a `HeaderMap` beside its name and value.
 const FIELD_OVERHEAD: usize = 64;
+/// What an object in an object costs beside its bytes.
+const OBJECT_OVERHEAD: usize = size_of::<Object>() + 128;
 
-/// A stored answer. Whole, and never changed: an update is another object.
+/// A stored answer. Whole, and never changed: an update is another object. Only what can be made of
+/// it is added, once.
 pub struct Object {
     pub status: StatusCode,
     /// End-to-end fields, without Age.
@@ -28,6 +32,8 @@ pub struct Object {
     pub names: Names,
     /// `headers` as HTTP/1 writes them, once somebody asked for that.
     pub wire: OnceLock<Box<[u8]>>,
+    /// Set where it may be sent in content codings.
+    pub encoded: Option<Box<Encoded>>,
 }
 
 /// One `caches:` entry. `H` is what a fill hands over when its answer can't be stored.
@@ -103,7 +109,7 @@ impl<H> Zone<H> {
             Some(Slot::Object(object)) => match self.purges.verdict(&object.names) {
                 Verdict::Kept => Found::Object { key, object },
                 Verdict::Stale => {
-                    let object = self.aged(&object, now);
+                    let object = Arc::new(self.aged(&object, now));
                     self.slots.insert(key.clone(), Slot::Object(object.clone()));
                     Found::Object { key, object }
                 }
@@ -118,15 +124,17 @@ impl<H> Zone<H> {
     }
 
     /// What a soft purge leaves of an object.
-    fn aged(&self, object: &Object, now: u64) -> Arc<Object> {
-        Arc::new(Object {
+    fn aged(&self, object: &Object, now: u64) -> Object {
+        let encoded = object.encoded.as_deref();
+        Object {
             status: object.status,
             headers: object.headers.clone(),
             body: object.body.clone(),
             freshness: object.freshness.expired(now),
             names: object.names.since(self.purges.now()),
             wire: OnceLock::new(),
-        })
+            encoded: encoded.map(|e| Box::new(e.renewed(|_, coded| self.aged(coded, now)))),
+        }
     }
 
     /// The key under which an answer that varies by `names` goes, for an object asked by `key`.
@@ -158,6 +166,17 @@ impl<H> Zone<H> {
     pub fn store(&self, key: Key, object: Arc<Object>) {
         self.metrics.fills_stored.inc();
         self.slots.insert(key, Slot::Object(object));
+    }
+
+    /// Counts what was made of an object since it was stored, if it is stored still.
+    pub fn reweigh(&self, key: &Key, object: &Arc<Object>) {
+        let entry = self.slots.entry_by_ref(key);
+        entry.and_compute_with(|entry| match entry.map(moka::Entry::into_value) {
+            Some(Slot::Object(stored)) if Arc::ptr_eq(&stored, object) => {
+                moka::ops::compute::Op::Put(Slot::Object(stored))
+            }
+            _ => moka::ops::compute::Op::Nop,
+        });
     }
 
     /// Remembers that what this key names can't be stored.
@@ -197,18 +216,24 @@ impl<H> Zone<H> {
 
 fn weight(key: &Key, slot: &Slot) -> usize {
     let slot = match slot {
-        Slot::Object(object) => {
-            let fields = object
-                .headers
-                .iter()
-                // Once as fields and once as they are written.
-                .map(|(name, value)| 2 * (name.as_str().len() + value.len()) + FIELD_OVERHEAD);
-            object.body.len() + object.names.size() + fields.sum::<usize>()
-        }
+        Slot::Object(object) => size(object),
         Slot::Varies { names, .. } => names.len() * FIELD_OVERHEAD,
         Slot::Pass { .. } => 0,
     };
     key.as_bytes().len() + slot + ENTRY_OVERHEAD
+}
+
+fn size(object: &Object) -> usize {
+    let fields = object
+        .headers
+        .iter()
+        // Once as fields and once as they are written.
+        .map(|(name, value)| 2 * (name.as_str().len() + value.len()) + FIELD_OVERHEAD);
+    let encoded = object.encoded.as_deref().map_or(0, |encoded| {
+        let made = encoded.made().map(|coded| size(coded) + OBJECT_OVERHEAD);
+        size_of::<Encoded>() + made.sum::<usize>()
+    });
+    object.body.len() + object.names.size() + fields.sum::<usize>() + encoded
 }
 
 /// All zones of a process, by name; what they hold survives a reload.
@@ -257,9 +282,10 @@ impl<H> Zones<H> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::cache::key::{KeyRules, Scheme, Url};
+    use crate::coding::Coding;
     use crate::observe::Metrics;
 
     fn zone(memory: u64) -> Zone<()> {
@@ -280,7 +306,7 @@ mod tests {
         )
     }
 
-    fn object(body: &'static [u8]) -> Arc<Object> {
+    pub fn object(body: &'static [u8]) -> Arc<Object> {
         Arc::new(Object {
             status: StatusCode::OK,
             headers: HeaderMap::new(),
@@ -295,6 +321,7 @@ mod tests {
             },
             names: Names::default(),
             wire: OnceLock::new(),
+            encoded: None,
         })
     }
 
@@ -349,6 +376,34 @@ mod tests {
         });
         other.report();
         assert_eq!(other.slots.entry_count(), big.slots.entry_count());
+    }
+
+    #[test]
+    fn a_coded_form_is_weighed_and_goes_with_its_object() {
+        let zone = zone(1 << 20);
+        let weighed = || {
+            zone.report();
+            zone.metrics.bytes.get()
+        };
+        let plain = Arc::new(Object {
+            encoded: Some(Box::default()),
+            ..Arc::into_inner(object(&[0; 4096])).expect("nobody else has it")
+        });
+        zone.store(key("/x"), plain.clone());
+        let before = weighed();
+        let encoded = plain.encoded.as_deref().expect("it is there");
+        encoded.set(Coding::Gzip, Some(object(&[0; 1000])));
+        zone.reweigh(&key("/x"), &plain);
+        let after = weighed();
+        assert!((1000..2000).contains(&(after - before)), "{before} {after}");
+
+        zone.invalidate(&key("/x"));
+        zone.reweigh(&key("/x"), &plain);
+        assert_eq!(weighed(), 0);
+        zone.store(key("/x"), object(b"another"));
+        zone.reweigh(&key("/x"), &plain);
+        let found = body(&zone, "/x", &HeaderMap::new());
+        assert_eq!(found.as_deref(), Some(&b"another"[..]));
     }
 
     #[test]

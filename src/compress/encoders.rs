@@ -2,12 +2,11 @@
 
 use super::stream::{Open, Stream, brotli};
 use crate::coding::Coding;
-use crate::observe::{CodingMetrics, Metrics};
+use crate::observe::{CodingMetrics, CodingsMetrics};
 use crate::pool::{Pool, PoolError};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use prometheus::{IntCounter, IntGauge};
 use std::io::{self, Write};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -31,8 +30,7 @@ const GZIP_LEVEL: u32 = 7;
 pub struct Encoders {
     pool: Pool,
     streams: Arc<Semaphore>,
-    open: IntGauge,
-    dropped: IntCounter,
+    metrics: CodingsMetrics,
     by_coding: [CodingMetrics; Coding::ALL.len()],
 }
 
@@ -42,24 +40,23 @@ impl Encoders {
     pub const STORED: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
     pub const STREAMED: [Coding; 3] = [Coding::Zstd, Coding::Brotli, Coding::Gzip];
 
-    pub fn new(workers: usize, metrics: &Metrics) -> Encoders {
+    pub fn new(workers: usize, metrics: CodingsMetrics) -> Encoders {
         Encoders {
             pool: Pool::new("coding", workers, QUEUE),
             streams: Arc::new(Semaphore::new(STREAMS)),
-            open: metrics.coding_streams.clone(),
-            dropped: metrics.coding_dropped.clone(),
-            by_coding: Coding::ALL.map(|coding| metrics.coding(coding.token())),
+            by_coding: Coding::ALL.map(|coding| metrics.of(coding.token())),
+            metrics,
         }
     }
 
     /// None: as many are open as may be, and the answer goes as it is.
     pub fn stream(&self, coding: Coding, length: Option<u64>) -> Option<Stream> {
         let Ok(permit) = self.streams.clone().try_acquire_owned() else {
-            self.dropped.inc();
+            self.metrics.dropped.inc();
             return None;
         };
-        let open = Open::new(self.open.clone(), permit);
-        Stream::new(coding, length, self.metrics(coding).clone(), open).ok()
+        let open = Open::new(self.metrics.streams.clone(), permit);
+        Stream::new(coding, length, self.of(coding).clone(), open).ok()
     }
 
     /// Starts coding a whole body on a thread. What comes of it is None when it is no smaller. The
@@ -70,11 +67,11 @@ impl Encoders {
         body: Bytes,
     ) -> Result<impl Future<Output = Option<Bytes>> + use<>, PoolError> {
         let length = body.len() as u64;
-        let metrics = self.metrics(coding).clone();
+        let metrics = self.of(coding).clone();
         let job = self
             .pool
             .start(move || encode(coding, &body))
-            .inspect_err(|_| self.dropped.inc())?;
+            .inspect_err(|_| self.metrics.dropped.inc())?;
         Ok(async move {
             let coded = job.answer().await.ok().and_then(Result::ok);
             let smaller = coded.filter(|coded| (coded.len() as u64) < length);
@@ -90,14 +87,15 @@ impl Encoders {
         })
     }
 
-    pub fn metrics(&self, coding: Coding) -> &CodingMetrics {
+    /// What is counted for a coding.
+    pub fn of(&self, coding: Coding) -> &CodingMetrics {
         &self.by_coding[coding as usize]
     }
 
     /// Brings the gauges up to date; called when metrics are read.
-    pub fn report(&self, metrics: &Metrics) {
-        metrics.coding_running.set(self.pool.running() as i64);
-        metrics.coding_queue.set(self.pool.waiting() as i64);
+    pub fn report(&self) {
+        self.metrics.running.set(self.pool.running() as i64);
+        self.metrics.queue.set(self.pool.waiting() as i64);
     }
 }
 
@@ -125,11 +123,12 @@ fn encode(coding: Coding, body: &[u8]) -> io::Result<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::Metrics;
     use proptest::prelude::*;
     use std::io::Read;
 
     fn encoders() -> Encoders {
-        Encoders::new(1, &Metrics::new())
+        Encoders::new(1, Metrics::new().codings)
     }
 
     fn decode(coding: Coding, coded: &[u8]) -> Vec<u8> {
@@ -198,12 +197,12 @@ mod tests {
     #[test]
     fn streams_are_bounded_and_a_place_is_given_back() {
         let metrics = Metrics::new();
-        let encoders = Encoders::new(1, &metrics);
+        let encoders = Encoders::new(1, metrics.codings.clone());
         let open = || encoders.stream(Coding::Gzip, None);
         let mut streams: Vec<_> = (0..STREAMS).map(|_| open().expect("a place")).collect();
         assert!(open().is_none());
-        assert_eq!(metrics.coding_dropped.get(), 1);
-        assert_eq!(metrics.coding_streams.get(), STREAMS as i64);
+        assert_eq!(metrics.codings.dropped.get(), 1);
+        assert_eq!(metrics.codings.streams.get(), STREAMS as i64);
         streams.pop();
         assert!(open().is_some());
     }
@@ -219,7 +218,7 @@ mod tests {
             let coded = encoders.start(coding, text.clone()).expect("a place").await;
             let coded = coded.expect("it is smaller");
             assert_eq!(decode(coding, &coded), text);
-            let metrics = encoders.metrics(coding);
+            let metrics = encoders.of(coding);
             assert_eq!((metrics.made.get(), metrics.useless.get()), (1, 1));
             assert_eq!(metrics.bytes_out.get(), coded.len() as u64);
         }

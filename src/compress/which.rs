@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 /// Bytes of a body below which coding is not worth its time: with its head it fits one packet
 /// anyway.
-const MIN_LENGTH: u64 = 860;
+pub const MIN_LENGTH: u64 = 860;
 
 /// What was computed over the bytes as they are. RFC 9530, RFC 9421, and what was before them.
 const OVER_THE_BYTES: [HeaderName; 5] = [
@@ -86,8 +86,8 @@ fn is_structured(media: &[u8]) -> bool {
         })
 }
 
-/// What is most frequent first. Fonts and pictures in old, uncompressed forms among them.
-const TEXT_BY_OTHER_NAMES: [&str; 20] = [
+/// What is most frequent first. Fonts and icons in old, uncompressed forms among them.
+const TEXT_BY_OTHER_NAMES: [&str; 19] = [
     "application/json",
     "application/javascript",
     "application/x-javascript",
@@ -105,7 +105,6 @@ const TEXT_BY_OTHER_NAMES: [&str; 20] = [
     "application/vnd.ms-fontobject",
     "font/ttf",
     "font/otf",
-    "image/bmp",
     "image/x-icon",
     "image/vnd.microsoft.icon",
 ];

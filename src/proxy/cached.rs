@@ -1,6 +1,7 @@
 //! Answers from the cache: a hit at once, a miss by a fill that all who ask at the time share.
 
 use super::answer::{self, Problem};
+use super::coded::{self, Form, ToCode};
 use super::context::{CacheStatus, Context};
 use super::fill::{self, Job};
 use super::reply::{self, Hit, Reply, send_head};
@@ -11,6 +12,7 @@ use crate::cache::{
     CacheControl, Follower, Found, Head, Interim, Joined, Key, Object, Opened, Progress, Use,
     not_modified, refuses_stored, usable,
 };
+use crate::compress::Stream;
 use crate::error::Kind;
 use crate::runtime::Route;
 use crate::upstream::Response;
@@ -45,10 +47,13 @@ pub async fn answer(
         let (key, stale) = match zone.find(resource.key.clone(), &request.headers, now) {
             Found::Object { key, object } => match usable(&object.freshness, &request.headers, now)
             {
-                Use::Fresh => return hit(session, ctx, resource, object, now).await,
+                _ if !coded::is_readable(&request.headers, &object.headers) => {
+                    return Ok(pass(ctx, resource, "encoding"));
+                }
+                Use::Fresh => return hit(session, ctx, resource, key, object, now).await,
                 Use::StaleWhileRevalidate => {
-                    refresh(edge, session, ctx, resource, key, &object)?;
-                    return hit(session, ctx, resource, object, now).await;
+                    refresh(edge, session, ctx, resource, key.clone(), &object)?;
+                    return hit(session, ctx, resource, key, object, now).await;
                 }
                 Use::Revalidate { stale_if_error } => (key, Some((object, stale_if_error))),
             },
@@ -83,10 +88,24 @@ async fn hit(
     session: &mut Session,
     ctx: &mut Context,
     resource: &Resource,
-    object: Arc<Object>,
+    key: Key,
+    mut object: Arc<Object>,
     now: u64,
 ) -> pingora::Result<Answered> {
     let zone = resource.zone().clone();
+    match coded::form(&Request::of(session.req_header()), ctx, &object) {
+        Form::Is(form) => object = form,
+        Form::ToBe(coding) => {
+            let to_code = ToCode {
+                zone: zone.clone(),
+                key,
+                object,
+                coding,
+            };
+            object = to_code.run(ctx).await;
+        }
+        Form::Refused => return Ok(pass(ctx, resource, "encoding")),
+    }
     let hit = Hit { zone, object, now };
     let reply = hit.reply(&Request::of(session.req_header()), ctx);
     reply.send(session).await?;
@@ -124,6 +143,9 @@ async fn miss(
     let collapsed = !follower.leads();
     let opened = wait(session, &mut follower, &resource.route).await?;
     let now = unix_now();
+    if collapsed && !is_readable(session, &opened) {
+        return Ok(Some(pass(ctx, resource, "encoding")));
+    }
     match opened {
         Opened::Head(head) if head.vary.is_empty() || ours(session, resource, &head) => {
             if collapsed {
@@ -166,6 +188,16 @@ async fn miss(
         Opened::Failed(kind) => failed(session, ctx, resource, stale, kind, now).await?,
     }
     Ok(Some(Answered::Yes))
+}
+
+/// Whether what a fill brought for another is in a coding that this client accepts too.
+fn is_readable(session: &Session, opened: &Opened<Response>) -> bool {
+    let request = &session.req_header().headers;
+    match opened {
+        Opened::Head(head) => coded::is_readable(request, &head.headers),
+        Opened::Object(object) => coded::is_readable(request, &object.headers),
+        _ => true,
+    }
 }
 
 /// Joins the fill of `key`; as its leader, also starts it.
@@ -257,10 +289,15 @@ async fn failed(
 pub async fn send(
     session: &mut Session,
     ctx: &Context,
-    object: &Object,
+    object: &Arc<Object>,
     now: u64,
 ) -> pingora::Result<()> {
     let request = Request::of(session.req_header());
+    let form = coded::form(&request, ctx, object);
+    let object = match &form {
+        Form::Is(form) => form,
+        _ => object,
+    };
     let reply = Reply::new(object, &request, ctx, now);
     reply.send(session).await
 }
@@ -276,12 +313,17 @@ async fn stream(
     let request = session.req_header();
     let age = head.freshness.age(now);
     if head.status == StatusCode::OK && not_modified(&request.headers, &head.headers) {
-        let mut fields = reply::not_modified_fields(&head.headers);
+        let mut fields = reply::not_modified_fields(&head.headers, &request.headers);
         reply::complete(&mut fields, age, ctx);
         return send_head(session, reply::head(StatusCode::NOT_MODIFIED, fields), true).await;
     }
     let head_only = request.method == Method::HEAD;
     let mut fields = head.headers.clone();
+    // One encoder for a fill, however many wait for it; the others get it as it is.
+    let mut coding = match follower.leads() {
+        true => coded::begin(&mut fields, head.status, &Request::of(request), ctx),
+        false => None,
+    };
     frame(&mut fields, request.version);
     reply::complete(&mut fields, age, ctx);
     send_head(session, reply::head(head.status, fields), head_only).await?;
@@ -290,8 +332,8 @@ async fn stream(
     }
     loop {
         match next(session, follower.chunk()).await {
-            Ok(Some(chunk)) => session.write_response_body(Some(chunk), false).await?,
-            Ok(None) => return session.write_response_body(Some(Bytes::new()), true).await,
+            Ok(Some(chunk)) => write(session, &mut coding, chunk).await?,
+            Ok(None) => return end(session, coding).await,
             Err(kind) => return Err(broken(ctx, kind)),
         }
     }
@@ -313,8 +355,10 @@ pub async fn relay(
     if not_modified {
         head.set_status(StatusCode::NOT_MODIFIED)?;
     }
+    let (status, mut coding) = (head.status, None);
     headers::edit_answer(&mut head, |fields| {
         headers::strip_from_server(fields, false);
+        coding = coded::begin(fields, status, &Request::of(request), ctx);
         frame(fields, version);
         if not_modified {
             fields.remove(CONTENT_LENGTH);
@@ -333,11 +377,29 @@ pub async fn relay(
     }
     loop {
         match next(session, response.chunk()).await {
-            Ok(Some(chunk)) => session.write_response_body(Some(chunk), false).await?,
-            Ok(None) => return session.write_response_body(Some(Bytes::new()), true).await,
+            Ok(Some(chunk)) => write(session, &mut coding, chunk).await?,
+            Ok(None) => return end(session, coding).await,
             Err(e) => return Err(broken(ctx, e.kind)),
         }
     }
+}
+
+async fn write(
+    session: &mut Session,
+    coding: &mut Option<Stream>,
+    chunk: Bytes,
+) -> pingora::Result<()> {
+    match coded::next(coding, Some(chunk), false)? {
+        // Nothing to send yet.
+        None => Ok(()),
+        part => session.write_response_body(part, false).await,
+    }
+}
+
+async fn end(session: &mut Session, mut coding: Option<Stream>) -> pingora::Result<()> {
+    let last = coded::next(&mut coding, None, true)?;
+    let last = Some(last.unwrap_or_default());
+    session.write_response_body(last, true).await
 }
 
 /// Waits for the next part of a body. Meanwhile the connection is read, which sends what it still

@@ -1,6 +1,7 @@
 //! A fill: one fetch that ends in the cache, on a task of its own. It survives the client that
 //! caused it.
 
+use super::coded;
 use super::context::Context;
 use super::resource::{Resource, unix_now};
 use super::{Edge, headers};
@@ -13,8 +14,8 @@ use crate::runtime::{Route, RouteCache};
 use crate::upstream::Response;
 use bytes::Bytes;
 use http::header::{
-    AGE, CONTENT_LENGTH, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
-    TRANSFER_ENCODING,
+    ACCEPT_ENCODING, AGE, CONTENT_LENGTH, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -235,7 +236,8 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
             false,
         ),
     };
-    let object = Arc::new(Object {
+    coded::announce(&job.route, stale.status, &mut headers);
+    let mut object = Object {
         status: stale.status,
         headers,
         body: stale.body.clone(),
@@ -245,7 +247,10 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
             false => stale.names.since(job.filling.since()),
         },
         wire: OnceLock::new(),
-    });
+        encoded: None,
+    };
+    object.encoded = coded::renewed(&job.route, stale, &object);
+    let object = Arc::new(object);
     if keep {
         job.cache
             .zone
@@ -261,8 +266,13 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
     let zone = job.cache.zone.clone();
     let status = response.head().status;
     let names = job.names(&response.head().headers);
-    let headers = dated(end_to_end(response.head().headers.clone(), true));
-    let vary = vary_names(&headers).unwrap_or_default();
+    let mut headers = dated(end_to_end(response.head().headers.clone(), true));
+    let mut vary = vary_names(&headers).unwrap_or_default();
+    if job.route.compress {
+        // All fetches of the route ask for the same coding: none.
+        vary.retain(|name| *name != ACCEPT_ENCODING);
+    }
+    coded::announce(&job.route, status, &mut headers);
     let key = zone.place(&job.key, &vary, &job.client);
     let head = Head {
         status,
@@ -297,17 +307,16 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
     }
     job.filling.finish(last, |outcome| match outcome {
         Outcome::Body(body) => {
-            zone.store(
-                key,
-                Arc::new(Object {
-                    status,
-                    headers,
-                    body,
-                    freshness,
-                    names,
-                    wire: OnceLock::new(),
-                }),
-            );
+            let object = Object {
+                encoded: coded::to_be(&job.route, status, &headers, &body),
+                status,
+                headers,
+                body,
+                freshness,
+                names,
+                wire: OnceLock::new(),
+            };
+            zone.store(key, Arc::new(object));
         }
         Outcome::NotKept => zone.metrics.fills_uncacheable.inc(),
     });

@@ -2,8 +2,11 @@
 
 use super::context::Context;
 use crate::cache::{CACHE_TAG, SURROGATE_KEY, Scheme};
+use crate::coding::Accepted;
 use crate::config::HeaderEdits;
-use http::header::{CONNECTION, COOKIE, FORWARDED, HOST, TE, TRAILER, UPGRADE, VIA};
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, COOKIE, FORWARDED, HOST, TE, TRAILER, UPGRADE, VIA,
+};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, request, response};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -89,6 +92,7 @@ pub fn for_fetch(
         // An HTTP/2 client names the host in `:authority`.
         parts.headers.insert(HOST, value(host(client)));
     }
+    parts.headers.insert(ACCEPT_ENCODING, codings(client, ctx));
     fields_to_server(&mut parts.headers, parts.uri.authority(), ctx);
     let mut request = RequestHeader::from(parts);
     let target = target.unwrap_or(client.raw_path());
@@ -97,6 +101,15 @@ pub fn for_fetch(
         None => request.set_raw_path(target)?,
     }
     Ok(request)
+}
+
+/// What a fetch accepts. Where the route codes text itself, nothing: one object then serves all
+/// clients. Elsewhere what the client that leads accepts, in one spelling.
+fn codings(client: &RequestHeader, ctx: &Context) -> HeaderValue {
+    HeaderValue::from_static(match ctx.routed().compress {
+        true => "identity",
+        false => Accepted::of(&client.headers).bucket(),
+    })
 }
 
 /// Edits an answer's fields as a plain map. Pingora keeps a second one in step, of how the server

@@ -29,7 +29,7 @@ use std::time::Instant;
 pub struct Work {
     images: Arc<Images>,
     plan: Plan,
-    key: Key,
+    pub key: Key,
     source: Resource,
 }
 
@@ -249,6 +249,7 @@ fn object_of(made: Rendition, work: &Work, original: &Object) -> Object {
         freshness: original.freshness,
         names: original.names.clone(),
         wire: OnceLock::new(),
+        encoded: None,
     }
 }
 
@@ -319,6 +320,7 @@ async fn collect(head: &Head, follower: &mut Follower<Response>, max_source: u64
         freshness: head.freshness,
         names: head.names.clone(),
         wire: OnceLock::new(),
+        encoded: None,
     }))
 }
 

@@ -40,6 +40,7 @@ use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
+use reply::Hit;
 use request::Request;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -76,13 +77,23 @@ impl ProxyHttp for Service {
         session: &mut Session,
         ctx: &mut Context,
     ) -> pingora::Result<bool> {
-        let answered = match way(session, ctx) {
+        let way = way(session, ctx);
+        if !matches!(way, Way::Refuse(_) | Way::Hit(_)) && ctx.routed().compress {
+            coded::translate_conditions(session)?;
+        }
+        let answered = match way {
             Way::Refuse(problem) => {
                 answer::problem(session, ctx, &problem).await?;
                 Answered::Yes
             }
             Way::Hit(hit) => {
                 let reply = hit.reply(&Request::of(session.req_header()), ctx);
+                reply.send(session).await?;
+                Answered::Yes
+            }
+            Way::Code(to_code, hit) => {
+                let object = to_code.run(ctx).await;
+                let reply = Hit { object, ..hit }.reply(&Request::of(session.req_header()), ctx);
                 reply.send(session).await?;
                 Answered::Yes
             }
@@ -170,8 +181,8 @@ impl ProxyHttp for Service {
                 // It knows no chunks and reads to the connection's end. RFC 9112 §6.1.
                 fields.remove(TRANSFER_ENCODING);
             }
-            let encoders = &self.0.foundation.encoders;
-            stream = coded::begin(fields, status, session.req_header(), ctx, encoders);
+            let request = Request::of(session.req_header());
+            stream = coded::begin(fields, status, &request, ctx);
             stick(fields, ctx);
             headers::to_client(fields, ctx);
         });

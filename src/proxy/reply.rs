@@ -1,5 +1,6 @@
 //! What a stored object answers a request with: the whole, parts of it, or that nothing changed.
 
+use super::coded;
 use super::context::{CacheStatus, Context};
 use super::request::Request;
 use super::{front, headers};
@@ -97,7 +98,7 @@ impl Reply {
         let mut reply = match object.status {
             StatusCode::OK if not_modified(request.headers, &object.headers) => Reply {
                 status: StatusCode::NOT_MODIFIED,
-                fields: not_modified_fields(&object.headers),
+                fields: not_modified_fields(&object.headers, request.headers),
                 body: Bytes::new(),
             },
             _ => Reply::with_body(object, request),
@@ -177,7 +178,7 @@ pub fn complete(fields: &mut HeaderMap, age: u64, ctx: &Context) {
 }
 
 /// RFC 9110 §15.4.5: what a 200 would have said, without what describes a body.
-pub fn not_modified_fields(fields: &HeaderMap) -> HeaderMap {
+pub fn not_modified_fields(fields: &HeaderMap, request: &HeaderMap) -> HeaderMap {
     let mut kept = HeaderMap::with_capacity(12);
     for name in [
         CACHE_CONTROL,
@@ -192,6 +193,7 @@ pub fn not_modified_fields(fields: &HeaderMap) -> HeaderMap {
             kept.append(name.clone(), value.clone());
         }
     }
+    coded::name_what_is_known(&mut kept, request);
     kept
 }
 

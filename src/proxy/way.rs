@@ -1,15 +1,17 @@
 //! Which way a request goes: decided before anything is waited for, from its head alone.
 
 use super::answer::Problem;
-use super::context::Context;
+use super::coded::{self, Form, ToCode};
+use super::context::{CacheStatus, Context};
 use super::reply::Hit;
 use super::request::{Request, path_and_query};
 use super::resource::{Resource, unix_now};
 use super::{headers, images};
-use crate::cache::{Found, Use, usable};
+use crate::cache::{Found, Key, Object, Use, Zone, usable};
 use crate::guard::{Asker, Verdict, client_address};
 use crate::route::Asked;
 use crate::runtime::{Route, Runtime};
+use crate::upstream::Response;
 use http::header::{CONTENT_LENGTH, UPGRADE};
 use http::{Method, Version};
 use std::sync::Arc;
@@ -18,6 +20,8 @@ pub enum Way {
     Refuse(Problem),
     /// Stored, and good as it is.
     Hit(Hit),
+    /// Stored and good, but yet to be coded for this client.
+    Code(ToCode, Hit),
     /// What is to be had through the cache.
     Fill(Resource),
     /// A picture, made of what is to be had through the cache.
@@ -55,11 +59,7 @@ pub fn find(request: &Request<'_>, ctx: &mut Context) -> Way {
         match images::Work::of(request, images, &resource, ctx) {
             Ok(Some(work)) => {
                 return match work.stored(request.headers, now) {
-                    Some(object) => Way::Hit(Hit {
-                        zone: zone.clone(),
-                        object,
-                        now,
-                    }),
+                    Some(object) => stored(request, ctx, zone, work.key, object, now),
                     None => Way::Render(work),
                 };
             }
@@ -68,16 +68,48 @@ pub fn find(request: &Request<'_>, ctx: &mut Context) -> Way {
         }
     }
     match zone.find(resource.key.clone(), request.headers, now) {
-        Found::Object { object, .. }
+        Found::Object { key, object }
             if usable(&object.freshness, request.headers, now) == Use::Fresh =>
         {
-            Way::Hit(Hit {
-                zone: zone.clone(),
-                object,
-                now,
-            })
+            stored(request, ctx, zone, key, object, now)
         }
         _ => Way::Fill(resource),
+    }
+}
+
+/// What is stored, in the form that this client is to have.
+fn stored(
+    request: &Request<'_>,
+    ctx: &mut Context,
+    zone: &Arc<Zone<Response>>,
+    key: Key,
+    object: Arc<Object>,
+    now: u64,
+) -> Way {
+    let hit = |object| Hit {
+        zone: zone.clone(),
+        object,
+        now,
+    };
+    match coded::form(request, ctx, &object) {
+        Form::Is(object) => Way::Hit(hit(object)),
+        Form::ToBe(coding) => {
+            let to_code = ToCode {
+                zone: zone.clone(),
+                key,
+                object: object.clone(),
+                coding,
+            };
+            Way::Code(to_code, hit(object))
+        }
+        Form::Refused => {
+            zone.metrics.misses.inc();
+            ctx.cache = Some(CacheStatus::Forwarded {
+                why: "miss",
+                detail: Some("encoding"),
+            });
+            Way::Pass
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Content codings: which answers are coded for whom, and that what comes out is what went in.
 
 use crate::harness::{
-    Answer, Ask, Edge, Gate, Origin, Reply, Seen, Step, ask, get, h2c, head, post,
+    Answer, Ask, Edge, Gate, Origin, Reply, Seen, Step, ask, at_once, get, h2c, head, noise, post,
 };
 use std::io::Read;
 
@@ -63,7 +63,8 @@ fn decoded(reply: &Reply) -> String {
 
 /// All but what differs from request to request.
 fn lasting(reply: &Reply) -> Vec<(String, String)> {
-    let differs = ["x-request-id", "date", "age", "cache-status"];
+    // What is about this exchange, not about the page.
+    let differs = ["x-request-id", "date", "age", "cache-status", "connection"];
     let mut fields = reply.fields.clone();
     fields.retain(|(name, _)| !differs.contains(&name.as_str()));
     fields.sort();
@@ -361,4 +362,325 @@ fn large_answers_to_posts_are_coded_too() {
         assert_eq!(reply.the("content-encoding"), coding);
         assert_eq!(decoded(&reply), "0123456789abcdef".repeat(200_000));
     }
+}
+
+const CACHED: &str = "
+upstreams: {app: {servers: [$0]}}
+caches: {pages: {memory: 64MiB, max_object: 8MiB}}
+routes:
+  - {name: all, match: {path: /*}, upstream: app, cache: {in: pages}}
+  - {name: plain, match: {path: /plain/*}, upstream: app, cache: {in: pages}, compress: false}
+";
+
+const MINUTE: (&str, &str) = ("cache-control", "max-age=60");
+const MADE: &str = "lakh_coded_bodies_total{outcome=\"made\"}";
+
+fn cached(handler: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> (Edge, Origin) {
+    let origin = Origin::start(handler);
+    (Edge::start(CACHED, &[&origin]), origin)
+}
+
+#[test]
+fn a_stored_page_is_coded_once_and_then_sent_by_its_length() {
+    let (edge, origin) = cached(|_| {
+        Answer::of(
+            200,
+            &[TEXT, TAG, MINUTE, ("accept-ranges", "bytes")],
+            page("a"),
+        )
+    });
+    let miss = accepting("/", BROWSER).send(&edge).expect(200);
+    assert_eq!(miss.cache_status(), "fwd=miss; stored");
+    assert_eq!(
+        (decoded(&miss), miss.the("vary")),
+        (page("a"), "accept-encoding")
+    );
+    assert_eq!(origin.the_request().the("accept-encoding"), "identity");
+
+    for coding in CODINGS {
+        let mut bodies = Vec::new();
+        for _ in 0..3 {
+            let hit = accepting("/", coding).send(&edge).expect(200);
+            assert!(hit.cache_status().starts_with("hit"), "{hit:?}");
+            assert_eq!(hit.the("content-encoding"), coding);
+            assert_eq!(hit.the("etag"), format!("\"v1-{coding}\""));
+            assert_eq!(hit.the("vary"), "accept-encoding");
+            assert_eq!(hit.the("content-length"), hit.body.len().to_string());
+            assert_eq!(hit.field("accept-ranges"), None);
+            assert_eq!(decoded(&hit), page("a"));
+            bodies.push(hit.body);
+        }
+        bodies.dedup();
+        assert_eq!(bodies.len(), 1);
+        let over_h2 = h2c(edge.web, &accepting("/", coding)).expect(200);
+        assert_eq!(decoded(&over_h2), page("a"));
+    }
+    for plain in [get("/"), accepting("/", "gzip;q=0, deflate")] {
+        let hit = plain.send(&edge).expect(200);
+        assert_eq!(
+            (hit.field("content-encoding"), hit.text()),
+            (None, page("a"))
+        );
+        assert_eq!(
+            (hit.the("etag"), hit.the("vary")),
+            ("\"v1\"", "accept-encoding")
+        );
+    }
+    assert_eq!(edge.metric(MADE), 3.0);
+    assert_eq!(
+        edge.metric("lakh_coded_answers_total{from=\"cache\"}"),
+        12.0
+    );
+    assert_eq!(origin.count(), 1);
+    assert_eq!(edge.metric("lakh_cache_objects"), 1.0);
+    assert!(edge.metric("lakh_cache_bytes") > page("a").len() as f64 * 1.2);
+}
+
+#[test]
+fn all_who_ask_at_once_share_one_coding() {
+    let (edge, origin) = cached(|_| Answer::of(200, &[TEXT, MINUTE], page("a").repeat(10)));
+    get("/").send(&edge).expect(200);
+    let replies = at_once(20, |_| accepting("/", "br").send(&edge).expect(200));
+    for reply in &replies {
+        assert_eq!(decoded(reply), page("a").repeat(10));
+    }
+    assert_eq!(edge.metric(MADE), 1.0);
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn a_stored_page_is_revalidated_in_each_coding() {
+    let (edge, origin) = cached(|_| Answer::of(200, &[TEXT, TAG, MINUTE], page("a")));
+    get("/").send(&edge).expect(200);
+    for coding in CODINGS {
+        let hit = accepting("/", coding).send(&edge).expect(200);
+        let tag = hit.the("etag").to_owned();
+        let again = accepting("/", coding).with("if-none-match", &tag);
+        for reply in [again.send(&edge), h2c(edge.web, &again)] {
+            let reply = reply.expect(304);
+            assert_eq!(reply.the("etag"), tag);
+            assert_eq!(reply.the("vary"), "accept-encoding");
+            assert_eq!(reply.field("content-encoding"), None);
+        }
+        let head = head("/").with("accept-encoding", coding).send(&edge);
+        assert_eq!(lasting(&head.expect(200)), lasting(&hit));
+    }
+    let plain = get("/").with("if-none-match", "\"v1\"").send(&edge);
+    assert_eq!(plain.expect(304).the("etag"), "\"v1\"");
+    let other = accepting("/", "br").with("if-none-match", "\"v0-br\"");
+    assert_eq!(decoded(&other.send(&edge).expect(200)), page("a"));
+    assert_eq!(origin.count(), 1);
+}
+
+#[test]
+fn a_client_that_has_the_coded_page_is_told_so_on_a_miss_too() {
+    let (edge, _origin) = cached(|_| Answer::of(200, &[TEXT, TAG, MINUTE], page("a")));
+    let again = accepting("/", "br").with("if-none-match", "\"v1-br\"");
+    assert_eq!(again.send(&edge).expect(304).the("etag"), "\"v1-br\"");
+}
+
+#[test]
+fn parts_are_of_the_plain_bytes() {
+    let (edge, _origin) = cached(|_| Answer::of(200, &[TEXT, TAG, MINUTE], page("a")));
+    accepting("/", "gzip").send(&edge).expect(200);
+    accepting("/", "gzip").send(&edge).expect(200);
+    let part = accepting("/", "gzip").with("range", "bytes=10-19");
+    let part = part.send(&edge).expect(206);
+    assert_eq!(part.field("content-encoding"), None);
+    assert_eq!(part.the("etag"), "\"v1\"");
+    assert_eq!(part.text(), page("a")[10..20]);
+    let of_coded = accepting("/", "gzip")
+        .with("range", "bytes=10-19")
+        .with("if-range", "\"v1-gzip\"");
+    assert_eq!(of_coded.send(&edge).expect(200).text(), page("a"));
+}
+
+/// Brought up to date, the head is new; the body is not coded anew.
+#[test]
+fn a_revalidated_page_keeps_its_codings() {
+    let (edge, origin) = cached(|seen| {
+        let stale = ("cache-control", "max-age=0, stale-if-error=60");
+        match seen.field("if-none-match") {
+            Some("\"v1\"") => Answer::of(304, &[TAG, MINUTE, ("x-own", "new")], ""),
+            Some(other) => panic!("unknown tag {other}"),
+            None => Answer::of(200, &[TEXT, TAG, stale, ("x-own", "old")], page("a")),
+        }
+    });
+    get("/").send(&edge).expect(200);
+    let first = accepting("/", "br").send(&edge).expect(200);
+    assert_eq!(first.the("x-own"), "new");
+    let hit = accepting("/", "br").send(&edge).expect(200);
+    assert!(hit.cache_status().starts_with("hit"), "{hit:?}");
+    assert_eq!((hit.the("x-own"), hit.the("etag")), ("new", "\"v1-br\""));
+    assert_eq!(hit.all("vary"), ["accept-encoding"]);
+    assert_eq!(decoded(&hit), page("a"));
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn what_the_origin_has_coded_is_kept_as_it_is_for_those_who_read_it() {
+    let (edge, origin) = cached(|seen| {
+        let coded = zstd::bulk::compress(page("a").as_bytes(), 3).expect("it can be coded");
+        let vary = match seen.path() {
+            "/varies" => "accept-encoding",
+            _ => "x-nothing",
+        };
+        let fields = [
+            TEXT,
+            TAG,
+            MINUTE,
+            ("content-encoding", "zstd"),
+            ("vary", vary),
+        ];
+        Answer::of(200, &fields, coded)
+    });
+    for target in ["/always", "/varies"] {
+        let before = origin.count();
+        for _ in 0..3 {
+            let reply = accepting(target, BROWSER).send(&edge).expect(200);
+            assert_eq!(reply.the("content-encoding"), "zstd");
+            assert_eq!(reply.the("etag"), "\"v1\"");
+            assert_eq!(decoded(&reply), page("a"));
+        }
+        assert_eq!(origin.count(), before + 1);
+        // The origin gives it to everybody; that is its affair, but not the cache's.
+        for other in [
+            accepting(target, "gzip"),
+            accepting(target, "zstd;q=0"),
+            get(target),
+        ] {
+            let reply = other.send(&edge).expect(200);
+            assert_eq!(reply.cache_status(), "fwd=miss; detail=encoding");
+        }
+        assert_eq!(origin.count(), before + 4);
+    }
+    assert_eq!(edge.metric(MADE), 0.0);
+}
+
+#[test]
+fn where_the_edge_does_not_code_the_origin_may() {
+    let (edge, origin) = cached(|seen| {
+        let vary = ("vary", "accept-encoding");
+        match seen.the("accept-encoding") {
+            "identity" => Answer::of(200, &[TEXT, MINUTE, vary], page("a")),
+            "br, zstd, gzip" => {
+                let coded = zstd::bulk::compress(page("a").as_bytes(), 3).expect("it can be");
+                let fields = [TEXT, MINUTE, vary, ("content-encoding", "zstd")];
+                Answer::of(200, &fields, coded)
+            }
+            other => panic!("asked for {other}"),
+        }
+    });
+    for (accept, coding) in [
+        (BROWSER, Some("zstd")),
+        ("zstd;q=0.5,GZIP, br, deflate", Some("zstd")),
+        ("identity", None),
+    ] {
+        let reply = accepting("/plain/x", accept).send(&edge).expect(200);
+        assert_eq!(reply.field("content-encoding"), coding, "{accept}");
+        assert_eq!(reply.the("vary"), "accept-encoding");
+        assert_eq!(decoded(&reply), page("a"));
+    }
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn what_may_not_be_stored_is_coded_as_it_passes() {
+    let (edge, origin) = cached(|_| {
+        let private = ("cache-control", "private");
+        Answer::of(200, &[TEXT, TAG, private], page("a"))
+    });
+    for _ in 0..2 {
+        let reply = accepting("/", "br").send(&edge).expect(200);
+        assert_eq!(
+            (reply.the("content-encoding"), reply.the("etag")),
+            ("br", "\"v1-br\"")
+        );
+        assert_eq!(decoded(&reply), page("a"));
+        let again = accepting("/", "br").with("if-none-match", "\"v1-br\"");
+        let again = again.send(&edge);
+        assert!(
+            again.status == 304 || decoded(&again) == page("a"),
+            "{again:?}"
+        );
+    }
+    assert_eq!(origin.count(), 4);
+}
+
+#[test]
+fn what_coding_makes_no_smaller_is_not_tried_again() {
+    let (edge, _origin) = cached(|_| {
+        Answer::of(
+            200,
+            &[("content-type", "text/plain"), MINUTE],
+            noise(20_000, 7),
+        )
+    });
+    get("/").send(&edge).expect(200);
+    for _ in 0..3 {
+        let hit = accepting("/", "gzip").send(&edge).expect(200);
+        assert_eq!(hit.field("content-encoding"), None);
+        assert_eq!(hit.body, noise(20_000, 7));
+    }
+    let useless = "lakh_coded_bodies_total{coding=\"gzip\",outcome=\"useless\"}";
+    assert_eq!(edge.metric(useless), 1.0);
+}
+
+/// The second part comes only once the client has read the first one, of a page that is stored.
+#[test]
+fn a_fill_streams_coded_to_who_caused_it_and_plain_to_who_joins() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let (edge, origin) = cached(move |_| {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncache-control: max-age=60\r\n\
+                    transfer-encoding: chunked\r\n\r\n";
+        Answer::raw(format!("{head}6\r\nfirst \r\n"))
+            .then(Step::Wait(held.clone()))
+            .then_send(format!("3e8\r\n{}\r\n0\r\n\r\n", "x".repeat(1000)))
+    });
+    let mut leader = edge.connect();
+    leader.send(accepting("/", "br").wire());
+    let head = leader.read_head().expect("the head comes").expect(200);
+    assert_eq!(head.the("content-encoding"), "br");
+    let mut coded = leader.read_chunk().expect("the first part comes");
+
+    let mut joins = edge.connect();
+    joins.send(accepting("/", "br").wire());
+    let head = joins.read_head().expect("the head comes").expect(200);
+    assert_eq!(
+        (head.field("content-encoding"), head.the("vary")),
+        (None, "accept-encoding")
+    );
+    assert_eq!(joins.read_chunk().expect("the first part comes"), b"first ");
+    gate.open();
+    while let Ok(chunk) = leader.read_chunk() {
+        if chunk.is_empty() {
+            break;
+        }
+        coded.extend(chunk);
+    }
+    let whole = format!("first {}", "x".repeat(1000));
+    assert_eq!(decode("br", &coded), whole.as_bytes());
+    assert_eq!(
+        joins.read_chunk().expect("the rest comes"),
+        "x".repeat(1000).as_bytes()
+    );
+    assert_eq!(origin.count(), 1);
+    let hit = accepting("/", "br").send(&edge).expect(200);
+    assert!(hit.is_hit() && decoded(&hit) == whole, "{hit:?}");
+}
+
+#[test]
+fn a_purge_takes_the_coded_forms_too() {
+    let versions = std::sync::atomic::AtomicU32::new(0);
+    let (edge, _origin) = cached(move |_| {
+        let version = versions.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Answer::of(200, &[TEXT, MINUTE], page(&format!("version {version}")))
+    });
+    get("/").send(&edge).expect(200);
+    let stored = accepting("/", "gzip").send(&edge).expect(200);
+    assert_eq!(decoded(&stored), page("version 0"));
+    post("/", "changes it").send(&edge).expect(200);
+    let fresh = accepting("/", "gzip").send(&edge).expect(200);
+    assert_eq!(decoded(&fresh), page("version 2"));
 }

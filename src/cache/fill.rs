@@ -55,7 +55,9 @@ struct State<H> {
     total: u64,
     /// Too large to store.
     overflow: bool,
-    /// Changed at the origin since it was asked for.
+    /// Nobody else may join.
+    closed: bool,
+    /// Changed at the origin since it was asked for, or asked for again: not to be stored.
     outdated: bool,
     interim: Vec<Arc<Interim>>,
     end: Option<Result<(), error::Kind>>,
@@ -67,6 +69,7 @@ enum Phase<H> {
     Ready(Arc<Object>),
     /// Not for sharing: only the leader's own client may have it.
     Private(Option<H>),
+    Own(Arc<Object>),
     Failed(error::Kind),
 }
 
@@ -119,6 +122,8 @@ pub enum Opening<H> {
     Object(Arc<Object>),
     /// With the live answer, for the leader's client.
     Private(Option<H>),
+    /// What was stored, brought up to date by an answer for the leader's client alone.
+    Own(Arc<Object>),
     Failed(error::Kind),
 }
 
@@ -151,12 +156,15 @@ impl<H> Fills<H> {
         let since = self.purges.now();
         if let Some(fill) = running.get(key)
             && fill.since == since
-            && !(anew && fill.opened())
+            && fill.takes(anew)
         {
             return Joined::Follows(Follower::new(fill.clone(), false));
         }
         let fill = Arc::new(Fill::new(since));
-        running.insert(key.clone(), fill.clone());
+        // Of two answers under way, the one asked for first must not end up in the other's place.
+        if let Some(older) = running.insert(key.clone(), fill.clone()) {
+            lock(&older.state).outdated = true;
+        }
         let filling = Filling {
             fill: fill.clone(),
             running: self.running.clone(),
@@ -167,11 +175,16 @@ impl<H> Fills<H> {
     }
 
     /// What is being fetched for `key` was asked for before it changed: nobody else may join, and
-    /// it is not stored.
+    /// it is not stored. Nor are its variants, whose keys begin with its own; so may those of other
+    /// objects, which then are fetched once more than needed.
     pub fn invalidate(&self, key: &Key) {
-        if let Some(fill) = lock(&self.running).remove(key) {
-            lock(&fill.state).outdated = true;
-        }
+        lock(&self.running).retain(|of, fill| {
+            let meant = of.as_bytes().starts_with(key.as_bytes());
+            if meant {
+                lock(&fill.state).outdated = true;
+            }
+            !meant
+        });
     }
 
     /// Leads, or None when the object is being filled already: for refreshing behind an answer.
@@ -193,6 +206,7 @@ impl<H> Fill<H> {
             held: 0,
             total: 0,
             overflow: false,
+            closed: false,
             outdated: false,
             interim: Vec::new(),
             end: None,
@@ -205,8 +219,10 @@ impl<H> Fill<H> {
         }
     }
 
-    fn opened(&self) -> bool {
-        !matches!(lock(&self.state).phase, Phase::Waiting)
+    /// Whether another may join; `anew`: one for whom an answer that has come won't do.
+    fn takes(&self, anew: bool) -> bool {
+        let state = lock(&self.state);
+        !state.closed && (!anew || matches!(state.phase, Phase::Waiting))
     }
 }
 
@@ -241,14 +257,13 @@ impl<H> Filling<H> {
     pub fn open(&self, opening: Opening<H>) {
         // Who asks from here on asks after the answer came, and either finds it stored or may not
         // have it.
-        if !matches!(&opening, Opening::Head(head) if head.shared) {
-            self.leave();
-        }
         let mut state = lock(&self.fill.state);
+        state.closed = !matches!(&opening, Opening::Head(head) if head.shared);
         state.phase = match opening {
             Opening::Head(head) => Phase::Open(head),
             Opening::Object(object) => Phase::Ready(object),
             Opening::Private(answer) => Phase::Private(answer),
+            Opening::Own(object) => Phase::Own(object),
             Opening::Failed(kind) => Phase::Failed(kind),
         };
         drop(state);
@@ -261,10 +276,8 @@ impl<H> Filling<H> {
             let mut state = lock(&self.fill.state);
             state.push(chunk);
             if !state.overflow && state.total > self.max_object {
-                state.overflow = true;
+                (state.overflow, state.closed) = (true, true);
                 state.trim();
-                drop(state);
-                self.leave();
             }
         }
         self.fill.news.notify_waiters();
@@ -317,7 +330,12 @@ impl<H> Filling<H> {
         lock(&self.fill.state).end = Some(Err(kind));
     }
 
-    /// Nobody joins from here on.
+    /// Whether it must not be stored: asked for before it changed, or before another fill's.
+    pub fn is_outdated(&self) -> bool {
+        lock(&self.fill.state).outdated
+    }
+
+    /// Makes room for the next.
     fn leave(&self) {
         let mut running = lock(&self.running);
         if running
@@ -446,7 +464,8 @@ impl<H> Follower<H> {
             Phase::Private(answer) if self.leads => {
                 answer.take().map_or(Opened::NotShared, Opened::Mine)
             }
-            Phase::Private(_) => Opened::NotShared,
+            Phase::Own(object) if self.leads => Opened::Object(object.clone()),
+            Phase::Private(_) | Phase::Own(_) => Opened::NotShared,
             Phase::Failed(kind) => Opened::Failed(*kind),
         };
         Some(Progress::Opened(opened))
@@ -707,6 +726,50 @@ mod tests {
         drop(filling);
         assert!(matches!(other.opened().await, Opened::NotShared));
         assert!(matches!(first.opened().await, Opened::Mine(7)));
+    }
+
+    #[tokio::test]
+    async fn what_was_confirmed_for_one_alone_is_the_leaders() {
+        let fills = Fills::<u32>::new(1 << 20, Arc::default());
+        let (filling, mut first) = lead(&fills);
+        let mut other = follow(&fills);
+        let Head {
+            status,
+            headers,
+            freshness,
+            names,
+            ..
+        } = head();
+        let body = Bytes::new();
+        filling.open(Opening::Own(Arc::new(Object {
+            status,
+            headers,
+            body,
+            freshness,
+            names,
+            wire: Default::default(),
+        })));
+        assert!(matches!(other.opened().await, Opened::NotShared));
+        assert!(matches!(first.opened().await, Opened::Object(_)));
+    }
+
+    #[tokio::test]
+    async fn a_slow_answer_does_not_take_the_place_of_one_asked_for_later() {
+        let fills = Fills::<u32>::new(1 << 20, Arc::default());
+        let (older, _first) = lead(&fills);
+        let shared = false;
+        older.open(Opening::Head(Arc::new(Head { shared, ..head() })));
+        let (newer, _second) = lead(&fills);
+        assert!(older.is_outdated() && !newer.is_outdated());
+    }
+
+    #[tokio::test]
+    async fn a_write_outdates_fills_of_variants_too() {
+        let fills = Fills::<u32>::new(1 << 20, Arc::default());
+        let variant = key().variant(1, &[http::header::ACCEPT_LANGUAGE], &HeaderMap::new());
+        let filling = fills.lead(&variant).expect("nobody leads");
+        fills.invalidate(&key());
+        assert!(filling.is_outdated());
     }
 
     #[tokio::test]

@@ -7,6 +7,8 @@
 mod encoded;
 mod fill;
 mod key;
+#[cfg(test)]
+mod model_tests;
 mod policy;
 mod purge;
 mod range;

@@ -269,7 +269,10 @@ async fn failed(
     kind: Kind,
     now: u64,
 ) -> pingora::Result<()> {
-    if let Some((object, true)) = stale {
+    // The wait may have outlasted what was still allowed when it began.
+    if let Some((object, true)) = stale
+        && object.freshness.hides_errors(now)
+    {
         resource.zone().metrics.stale.inc();
         ctx.cache = Some(CacheStatus::StaleOnError {
             ttl: object.freshness.ttl(now),

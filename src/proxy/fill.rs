@@ -17,7 +17,7 @@ use http::header::{
     ACCEPT_ENCODING, AGE, CONTENT_LENGTH, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
     LAST_MODIFIED, TRANSFER_ENCODING,
 };
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use std::sync::{Arc, OnceLock};
@@ -152,7 +152,7 @@ async fn settle(job: Job, response: Response, asked_at: u64) {
         if head.status == StatusCode::NOT_MODIFIED {
             return revalidated(&job, stale, &head.headers, asked_at, now);
         }
-        if head.status.is_server_error() && may_hide_errors(&stale.freshness, now) {
+        if head.status.is_server_error() && stale.freshness.hides_errors(now) {
             return fail(&job, &Error::new(Kind::BadAnswer, head.status.as_str()));
         }
     }
@@ -172,10 +172,6 @@ async fn settle(job: Job, response: Response, asked_at: u64) {
         // A failure is about this moment, not about what the URL names.
         Err(refused) => private(job, response, refused != Refused::Status),
     }
-}
-
-fn may_hide_errors(stale: &Freshness, now: u64) -> bool {
-    !stale.always_revalidate && stale.ttl(now) + stale.stale_if_error as i64 > 0
 }
 
 fn too_large(headers: &HeaderMap, max_object: u64) -> bool {
@@ -198,6 +194,8 @@ fn private(job: Job, response: Response, remember: bool) {
 
 /// RFC 9111 §4.3.4: the stored answer's fields are brought up to date, and it is fresh anew.
 fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now: u64) {
+    // Else it would be as old as what was stored.
+    let answer = &dated(answer.clone());
     let mut headers = stale.headers.clone();
     for name in answer.keys().filter(|name| **name != CONTENT_LENGTH) {
         headers.remove(name);
@@ -207,9 +205,9 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
             headers.append(name, value.clone());
         }
     }
-    // What is said to caches alone is not stored, and counts as the server says it now.
+    // What is said to caches alone is not stored, nor is Age, and both count as the server says now.
     let mut said = headers.clone();
-    for name in &headers::TO_THE_CACHE {
+    for name in headers::TO_THE_CACHE.iter().chain([&AGE]) {
         said.extend(
             answer
                 .get_all(name)
@@ -225,23 +223,13 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
         asked_at,
         now,
     );
-    let (freshness, keep) = match kept {
-        Ok(freshness) => (freshness, true),
-        // It still answers those who wait, but is asked for again next time.
-        Err(_) => (
-            Freshness {
-                always_revalidate: true,
-                ..stale.freshness
-            },
-            false,
-        ),
-    };
     coded::announce(&job.route, stale.status, &mut headers);
+    let vary = selecting(job, &headers);
     let mut object = Object {
         status: stale.status,
         headers,
         body: stale.body.clone(),
-        freshness,
+        freshness: kept.unwrap_or(stale.freshness),
         names: match has_tags(answer) {
             true => job.names(answer),
             false => stale.names.since(job.filling.since()),
@@ -251,14 +239,32 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
     };
     object.encoded = coded::renewed(&job.route, stale, &object);
     let object = Arc::new(object);
-    if keep {
-        job.cache
-            .zone
-            .store(job.filling.key().clone(), object.clone());
-    } else {
-        job.cache.zone.invalidate(job.filling.key());
+    let zone = &job.cache.zone;
+    if kept.is_err() {
+        // Such as one with a cookie: it answers whom it was sent to, and nobody else.
+        zone.invalidate(job.filling.key());
+        return job.filling.open(Opening::Own(object));
     }
-    job.filling.open(Opening::Object(object));
+    // The new fields may say another Vary than those that the others were told to wait by.
+    let key = zone.place(&job.key, &vary, &job.client);
+    let opening = match key == *job.filling.key() {
+        true => Opening::Object(object.clone()),
+        false => Opening::Own(object.clone()),
+    };
+    if !job.filling.is_outdated() {
+        zone.store(key, object);
+    }
+    job.filling.open(opening);
+}
+
+/// The request fields by which an answer is one of several.
+fn selecting(job: &Job, answer: &HeaderMap) -> Vec<HeaderName> {
+    let mut names = vary_names(answer).unwrap_or_default();
+    if job.route.compress {
+        // All fetches of the route ask for the same coding: none.
+        names.retain(|name| *name != ACCEPT_ENCODING);
+    }
+    names
 }
 
 /// Streams the answer to all who wait, and keeps it when it was whole.
@@ -267,12 +273,8 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
     let status = response.head().status;
     let names = job.names(&response.head().headers);
     let mut headers = dated(end_to_end(response.head().headers.clone(), true));
-    let mut vary = vary_names(&headers).unwrap_or_default();
-    if job.route.compress {
-        // All fetches of the route ask for the same coding: none.
-        vary.retain(|name| *name != ACCEPT_ENCODING);
-    }
     coded::announce(&job.route, status, &mut headers);
+    let vary = selecting(&job, &headers);
     let key = zone.place(&job.key, &vary, &job.client);
     let head = Head {
         status,

@@ -2,7 +2,7 @@
 //!
 //! No test waits for time to pass: the origin says that an answer was old when it was sent.
 
-use crate::harness::{Answer, Edge, Gate, Origin, Reply, Seen, Step, eventually, get};
+use crate::harness::{Answer, Edge, Gate, Origin, Reply, Seen, Step, at_once, eventually, get};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -316,4 +316,49 @@ fn nobody_joins_a_fill_whose_answer_is_stale_already() {
     assert_eq!(get("/").send(&edge).expect(200).text(), "changed since");
     gate.open();
     assert_eq!(first.read_exactly(20_000).expect("the whole").len(), 20_000);
+}
+
+/// RFC 9111 §4.3.4: a 304 can come from another cache, old.
+#[test]
+fn the_age_of_a_304_counts() {
+    let old = [("cache-control", "max-age=60"), ("age", "40")];
+    let origin = in_turn(|_| stale("", "hello"), move |_| Answer::of(304, &old, ""));
+    let edge = Edge::start(CACHED, &[&origin]);
+    fill(&edge);
+
+    let revalidated = get("/").send(&edge).expect(200);
+    let hit = get("/").send(&edge).expect(200);
+
+    for reply in [revalidated, hit] {
+        let age: u64 = reply.the("age").parse().expect("a number");
+        assert!((40..55).contains(&age), "{age}");
+    }
+    assert_eq!(origin.count(), 2);
+}
+
+#[test]
+fn a_cookie_in_a_304_is_for_one_client_alone() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = in_turn(
+        |_| stale("", "hello"),
+        move |seen| match seen.field("if-none-match") {
+            Some(_) => Answer::of(304, &[("set-cookie", "for=one")], "").after(&held),
+            None => Answer::of(200, &[("cache-control", "private")], "own"),
+        },
+    );
+    let edge = Edge::start(CACHED, &[&origin]);
+    fill(&edge);
+
+    let replies = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| at_once(5, |_| get("/").send(&edge).expect(200)));
+        eventually("all of them wait", || edge.metric("lakh_in_flight") >= 5.0);
+        gate.open();
+        asked.join().expect("no thread panics")
+    });
+
+    let with_cookie = replies.iter().filter(|r| r.field("set-cookie").is_some());
+    assert_eq!(with_cookie.count(), 1);
+    let own = replies.iter().filter(|reply| reply.text() == "own");
+    assert_eq!(own.count(), 4, "{replies:?}");
 }

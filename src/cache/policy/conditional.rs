@@ -9,7 +9,8 @@ use http::header::{DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 /// is there.
 pub fn not_modified(request: &HeaderMap, stored: &HeaderMap) -> bool {
     if request.contains_key(IF_NONE_MATCH) {
-        let ours = stored.get(ETAG).map(|v| weak(v.as_bytes()));
+        let ours = stored.get(ETAG).map(|v| weak(v.as_bytes().trim_ascii()));
+        let ours = ours.filter(|tag| !tag.is_empty());
         return request
             .get_all(IF_NONE_MATCH)
             .iter()

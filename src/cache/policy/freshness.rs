@@ -32,6 +32,12 @@ impl Freshness {
         }
     }
 
+    /// Whether it may be used at `now` in place of a failure. RFC 5861 §4.
+    pub fn hides_errors(&self, now: u64) -> bool {
+        let stale_by = u64::try_from(-self.ttl(now)).unwrap_or(0);
+        !self.always_revalidate && stale_by < self.stale_if_error
+    }
+
     /// Remaining freshness at `now`, in whole seconds; negative when stale. §4.2.
     pub fn ttl(&self, now: u64) -> i64 {
         self.lifetime as i64 - self.age(now) as i64
@@ -71,13 +77,16 @@ pub fn usable(freshness: &Freshness, request: &HeaderMap, now: u64) -> Use {
     let (age, ttl) = (freshness.age(now), freshness.ttl(now));
     let stale_by = u64::try_from(-ttl).unwrap_or(0);
     let revalidate = Use::Revalidate {
-        stale_if_error: !freshness.always_revalidate && stale_by < freshness.stale_if_error,
+        stale_if_error: freshness.hides_errors(now),
     };
     if freshness.always_revalidate {
         return revalidate;
     }
     let asked = asked_by(request);
+    // §5.2.1.1: whoever bounds the age wants nothing stale, unless saying so.
+    let wants_fresh = asked.max_age.is_some() && asked.max_stale.is_none();
     let refused = asked.no_cache
+        || (wants_fresh && ttl <= 0)
         || asked.max_age.is_some_and(|max| age > max)
         || asked.min_fresh.is_some_and(|min| ttl < min as i64);
     if refused {
@@ -140,6 +149,16 @@ mod tests {
             usable(&object, &fields(&[("pragma", "no-cache")]), 1000),
             revalidate
         );
+    }
+
+    #[test]
+    fn whoever_bounds_the_age_gets_nothing_stale() {
+        let object = kept(10, 5, 0);
+        let ask = |value: &str| usable(&object, &fields(&[("cache-control", value)]), 1012);
+        let stale_if_error = false;
+        assert_eq!(ask("max-age=20"), Use::Revalidate { stale_if_error });
+        assert_eq!(ask("max-age=20, max-stale=5"), Use::StaleWhileRevalidate);
+        assert_eq!(ask("max-stale=5"), Use::StaleWhileRevalidate);
     }
 
     proptest! {

@@ -172,21 +172,25 @@ fn initial_age(answer: &HeaderMap, asked_at: u64, now: u64) -> u64 {
     apparent.max(age + now.saturating_sub(asked_at))
 }
 
-/// RFC 5861 §3; a `must-revalidate` forbids it.
+/// RFC 5861 §3.
 fn stale_while_revalidate(control: &CacheControl, route: &RouteTtl) -> u64 {
-    match route.stale_while_revalidate {
-        _ if control.must_revalidate || control.no_cache => 0,
-        Some(set) => set.as_secs(),
-        None => control.stale_while_revalidate.unwrap_or(0),
-    }
+    let own = control.stale_while_revalidate;
+    usable_stale(control, own, route.stale_while_revalidate)
 }
 
 /// RFC 5861 §4.
 fn stale_if_error(control: &CacheControl, route: &RouteTtl) -> u64 {
-    match route.stale_if_error {
+    usable_stale(control, control.stale_if_error, route.stale_if_error)
+}
+
+/// §4.2.4: the origin's own word, or the route's in its place. `must-revalidate` forbids both.
+/// `s-maxage` implies as much (§5.2.2.10), so there the route's does not count; an origin that
+/// allows it beside an `s-maxage` means it.
+fn usable_stale(control: &CacheControl, own: Option<u64>, set: Option<Duration>) -> u64 {
+    match set {
         _ if control.must_revalidate || control.no_cache => 0,
-        Some(set) => set.as_secs(),
-        None => control.stale_if_error.unwrap_or(0),
+        Some(set) if control.s_maxage.is_none() => set.as_secs(),
+        _ => own.unwrap_or(0),
     }
 }
 
@@ -331,6 +335,24 @@ mod tests {
         let with = |status| store_with(status, &[], &understand, RouteTtl::default());
         assert!(with(200).is_ok());
         assert_eq!(with(299), Err(Refused::Status));
+    }
+
+    #[test]
+    fn a_route_does_not_outweigh_s_maxage_but_the_origin_does() {
+        let route = RouteTtl {
+            stale_while_revalidate: Some(Duration::from_secs(7)),
+            stale_if_error: Some(Duration::from_secs(9)),
+            ..RouteTtl::default()
+        };
+        let stale = |control: &str| {
+            let kept = store_with(200, &[], &[("cache-control", control)], route).expect("stored");
+            (kept.stale_while_revalidate, kept.stale_if_error)
+        };
+        assert_eq!(stale("max-age=1"), (7, 9));
+        assert_eq!(stale("max-age=1, stale-if-error=2"), (7, 9));
+        assert_eq!(stale("s-maxage=1"), (0, 0));
+        assert_eq!(stale("s-maxage=1, stale-if-error=2"), (0, 2));
+        assert_eq!(stale("max-age=1, must-revalidate"), (0, 0));
     }
 
     #[test]

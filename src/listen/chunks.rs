@@ -44,8 +44,9 @@ enum At {
     End,
 }
 
-impl Chunks {
-    pub fn new() -> Chunks {
+impl Default for Chunks {
+    /// Before the first.
+    fn default() -> Chunks {
         Chunks {
             at: At::Size {
                 size: 0,
@@ -54,7 +55,9 @@ impl Chunks {
             seen: 0,
         }
     }
+}
 
+impl Chunks {
     pub fn ended(&self) -> bool {
         self.at == At::End
     }
@@ -137,7 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn end_of(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
-        let mut chunks = Chunks::new();
+        let mut chunks = Chunks::default();
         let taken = chunks.take(bytes)?;
         Ok(chunks.ended().then_some(taken))
     }
@@ -205,7 +208,7 @@ mod tests {
             let whole = body.len();
             body.extend(&after);
 
-            let (mut chunks, mut taken) = (Chunks::new(), 0);
+            let (mut chunks, mut taken) = (Chunks::default(), 0);
             for piece in body.chunks(step) {
                 taken += chunks.take(piece).expect("well-formed");
             }

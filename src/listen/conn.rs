@@ -313,7 +313,7 @@ impl Conn {
         let head = length as u64;
         (self.granted, self.rest) = match framing {
             Framing::Length(body) => (head.saturating_add(body), Rest::Nothing),
-            Framing::Chunked => (head, Rest::Chunks(Chunks::new())),
+            Framing::Chunked => (head, Rest::Chunks(Chunks::default())),
             Framing::Upgrade => (0, Rest::All),
         };
         self.plain = plain.then_some(length);

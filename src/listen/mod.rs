@@ -13,6 +13,7 @@ mod settings;
 
 pub use accept::{Listener, bind};
 pub use caps::{Caps, Place};
+pub use chunks::Chunks;
 pub use conn::{Begun, Conn, ConnLimits};
-pub use head::{Checked, Framing, Head, Malformed, check};
+pub use head::{Checked, Framing, Head, Malformed, check, to_origin_form};
 pub use settings::{Limits, ListenerSettings};

@@ -63,4 +63,14 @@ mod tests {
             ("if-modified-since", "Thu, 01 Jan 1970 00:10:00 GMT")
         ]));
     }
+
+    #[test]
+    fn an_empty_tag_is_none() {
+        for tag in ["", "W/", " "] {
+            let stored = fields(&[("etag", tag)]);
+            for list in ["", ",", "W/", "\"a\", "] {
+                assert!(!not_modified(&fields(&[("if-none-match", list)]), &stored));
+            }
+        }
+    }
 }

@@ -3,9 +3,13 @@
 mod check;
 mod purge;
 mod run;
+mod warm;
 
 use crate::admin::PurgeOrder;
+use crate::config::units;
+use crate::guard::Rate;
 use clap::{Args, Parser, Subcommand};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -39,6 +43,56 @@ enum Verb {
     Check(File),
     /// Take back what the running edge has stored
     Purge(Purge),
+    /// Have the running edge store a list of URLs before people ask for them
+    Warm(Warm),
+}
+
+#[derive(Args)]
+struct Warm {
+    /// The URLs, one a line; `#` begins a comment. Without it, or as `-`, standard input
+    #[arg(value_name = "FILE", conflicts_with = "sitemap")]
+    list: Option<PathBuf>,
+    /// Those of a sitemap or an index of sitemaps: a URL, asked for through the edge, or a file
+    #[arg(long, value_name = "URL|FILE")]
+    sitemap: Option<String>,
+    /// The edge; the host that it is asked for is each URL's own
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = edge)]
+    to: SocketAddr,
+    /// At most so many requests: 50/s, 600/min
+    #[arg(long, default_value = "50/s", value_parser = units::rate)]
+    rate: Rate,
+    /// At most so many at once
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    concurrency: u16,
+}
+
+/// `http://127.0.0.1:8080`.
+fn edge(url: &str) -> Result<SocketAddr, String> {
+    let wrong = || format!("`{url}` is not an edge's address; write http://127.0.0.1:8080");
+    let authority = url.strip_prefix("http://").ok_or_else(wrong)?;
+    let authority = authority.trim_end_matches('/');
+    let with_port = match authority.rsplit_once(':') {
+        Some((_, port)) if port.parse::<u16>().is_ok() => authority.to_owned(),
+        _ => format!("{authority}:80"),
+    };
+    let mut addresses = with_port.to_socket_addrs().map_err(|_| wrong())?;
+    addresses.next().ok_or_else(wrong)
+}
+
+impl Warm {
+    fn order(self) -> warm::Order {
+        let source = match (self.sitemap, self.list) {
+            (Some(sitemap), _) => warm::Source::Sitemap(sitemap),
+            (None, Some(file)) if file.as_os_str() != "-" => warm::Source::List(file),
+            _ => warm::Source::Stdin,
+        };
+        warm::Order {
+            to: self.to,
+            source,
+            rate: self.rate,
+            concurrency: self.concurrency.into(),
+        }
+    }
 }
 
 #[derive(Args)]
@@ -98,5 +152,6 @@ pub fn main() -> ExitCode {
             };
             purge::purge(&file.config, &order)
         }
+        Some(Verb::Warm(warm)) => warm::warm(&warm.order()),
     }
 }

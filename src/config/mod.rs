@@ -29,7 +29,7 @@ mod diagnostic;
 
 mod section;
 mod tree;
-mod units;
+pub mod units;
 mod values;
 mod variables;
 

@@ -8,6 +8,7 @@ mod harness;
 mod proxy;
 mod purge;
 mod routes;
+mod warm;
 
 mod spawn;
 mod upstream;

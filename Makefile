@@ -1,6 +1,7 @@
 # make run         build and serve on 127.0.0.1:8080
 # make test        everything that must be green
 # make test-cache  the public HTTP cache tests, and what they say of this cache
+# make fuzz        a million inputs for whatever parses bytes from outside
 # make bench       CPU per request beside nginx, HAProxy, Varnish and a bare pingora-proxy
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -10,10 +11,10 @@ BUILD_PACKAGES := cmake nasm pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES)
 BENCH_PACKAGES := $(BUILD_PACKAGES) wrk nginx-light haproxy varnish
 
-.PHONY: help run test test-cache lint unit edge configs build bench micro clean
+.PHONY: help run test test-cache fuzz lint unit edge configs build bench micro clean
 
 help:
-	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -4
+	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -5
 
 run:
 	@scripts/need $(BUILD_PACKAGES)
@@ -37,7 +38,7 @@ build:
 	cargo test --workspace --locked --no-run
 
 unit:
-	cargo test --workspace --locked --lib --bins --test layers --test api
+	cargo test --workspace --locked --lib --bins --test layers --test corpus --test api
 
 configs:
 	cargo test --workspace --locked --test configs
@@ -52,11 +53,16 @@ test-cache: build
 	@npm install --silent --no-audit --no-fund --prefix target/http-cache-tests http-cache-tests@0.4.5
 	node tests/http-cache/run.mjs target/http-cache-tests/node_modules/http-cache-tests target/debug/lakh
 
+# Starts from fuzz/corpus, which `make test` replays.
+fuzz:
+	@scripts/need $(TEST_PACKAGES)
+	scripts/fuzz
+
 bench:
 	@scripts/need $(BENCH_PACKAGES)
 	cargo build --release --workspace
 	cargo build --release --manifest-path benches/bare-proxy/Cargo.toml --target-dir target/bare-proxy
-	cargo bench --bench micro
+	cargo bench --bench micro --bench zipf
 	python3 benches/load/run.py
 
 clean:

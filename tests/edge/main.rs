@@ -17,6 +17,7 @@ mod guard;
 
 mod cache;
 mod collapse;
+mod crowd;
 mod express;
 mod freshness;
 

@@ -43,8 +43,11 @@ struct Warmed {
 }
 
 fn warm(edge: &Edge, arguments: &[&str], list: &str) -> Warmed {
+    let to = format!("--to=http://{}", edge.web);
+    let elsewhere = arguments.contains(&"--to");
     let mut child = Command::new(env!("CARGO_BIN_EXE_lakh"))
-        .args(["warm", "--to", &format!("http://{}", edge.web)])
+        .arg("warm")
+        .args((!elsewhere).then_some(to))
         .args(arguments)
         .current_dir(&edge.dir)
         .stdin(Stdio::piped())

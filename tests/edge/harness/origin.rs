@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::thread::JoinHandle;
 
 /// Serves until it is dropped or stopped.
@@ -20,7 +20,8 @@ pub struct Origin {
 struct Inner {
     handler: Box<dyn Fn(&Seen) -> Answer + Send + Sync>,
     seen: Mutex<Vec<Seen>>,
-    open: Mutex<Vec<TcpStream>>,
+    /// Of every connection ever; what has ended is closed, so none is kept here.
+    open: Mutex<Vec<Weak<TcpStream>>>,
     stopping: AtomicBool,
 }
 
@@ -145,8 +146,10 @@ impl Origin {
             .expect("no thread panics with it")
             .drain(..)
         {
-            // It may be closed already.
-            let _ = stream.shutdown(Shutdown::Both);
+            if let Some(stream) = stream.upgrade() {
+                // The other side may have closed it.
+                let _ = stream.shutdown(Shutdown::Both);
+            }
         }
     }
 }
@@ -167,18 +170,18 @@ impl Inner {
             if self.stopping.load(Ordering::SeqCst) {
                 return;
             }
-            let known = stream.try_clone().expect("a socket can be cloned");
+            let stream = Arc::new(stream);
             self.open
                 .lock()
                 .expect("no thread panics with it")
-                .push(known);
+                .push(Arc::downgrade(&stream));
             let inner = self.clone();
             // A connection that breaks is what the test is about, or shows in what it asserts.
-            std::thread::spawn(move || drop(inner.converse(stream)));
+            std::thread::spawn(move || drop(inner.converse(&stream)));
         }
     }
 
-    fn converse(&self, mut stream: TcpStream) -> io::Result<()> {
+    fn converse(&self, mut stream: &TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let mut input = Vec::new();
         loop {
@@ -191,7 +194,7 @@ impl Inner {
                     Step::Wait(gate) => gate.wait(),
                     Step::Echo => echo(&mut stream, &mut input)?,
                     Step::Close => return stream.shutdown(Shutdown::Both),
-                    Step::Reset => return reset(&stream),
+                    Step::Reset => return reset(stream),
                 }
             }
         }
@@ -199,7 +202,7 @@ impl Inner {
 }
 
 impl Seen {
-    fn read(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<Seen> {
+    fn read(stream: &mut &TcpStream, input: &mut Vec<u8>) -> io::Result<Seen> {
         let end = loop {
             if let Some(at) = input.windows(4).position(|w| w == b"\r\n\r\n") {
                 break at + 4;
@@ -235,7 +238,7 @@ impl Seen {
         }
     }
 
-    fn read_body(&self, stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<Vec<u8>> {
+    fn read_body(&self, stream: &mut &TcpStream, input: &mut Vec<u8>) -> io::Result<Vec<u8>> {
         if let Some(length) = self.field("content-length") {
             return take(stream, input, length.parse().expect("a number"));
         }
@@ -378,7 +381,7 @@ fn start_of_head(status: u16, fields: &[(impl Display, impl Display)]) -> String
     head
 }
 
-fn echo(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<()> {
+fn echo(stream: &mut &TcpStream, input: &mut Vec<u8>) -> io::Result<()> {
     loop {
         stream.write_all(input)?;
         input.clear();
@@ -408,14 +411,14 @@ fn reset(stream: &TcpStream) -> io::Result<()> {
     }
 }
 
-fn take(stream: &mut TcpStream, input: &mut Vec<u8>, n: usize) -> io::Result<Vec<u8>> {
+fn take(stream: &mut &TcpStream, input: &mut Vec<u8>, n: usize) -> io::Result<Vec<u8>> {
     while input.len() < n {
         fill(stream, input)?;
     }
     Ok(input.drain(..n).collect())
 }
 
-fn fill(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<()> {
+fn fill(stream: &mut &TcpStream, input: &mut Vec<u8>) -> io::Result<()> {
     let mut some = vec![0; 64 << 10];
     match stream.read(&mut some)? {
         0 => Err(ErrorKind::UnexpectedEof.into()),

@@ -215,6 +215,7 @@ fn stored(body: bytes::Bytes) -> Object {
         },
         names: Names::default(),
         wire: Default::default(),
+        encoded: None,
     }
 }
 

@@ -748,6 +748,7 @@ mod tests {
             freshness,
             names,
             wire: Default::default(),
+            encoded: None,
         })));
         assert!(matches!(other.opened().await, Opened::NotShared));
         assert!(matches!(first.opened().await, Opened::Object(_)));

@@ -365,6 +365,7 @@ impl World {
                     freshness,
                     names,
                     wire: OnceLock::new(),
+                    encoded: None,
                 };
                 self.zone.store(key, Arc::new(object));
             }
@@ -399,6 +400,7 @@ impl World {
             freshness: kept.unwrap_or(stale.freshness),
             names: stale.names.since(fill.filling.since()),
             wire: OnceLock::new(),
+            encoded: None,
         });
         if kept.is_err() {
             self.zone.invalidate(fill.filling.key());

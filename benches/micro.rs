@@ -56,6 +56,7 @@ fn cache(c: &mut Criterion) {
             name: "z".into(),
             memory: 4 << 30,
             max_object: 1 << 20,
+            invalidate_header: None,
         };
         let zone: Zone<()> = Zone::new(settings, Metrics::new().cache("z"), Arc::default());
         let (rules, object) = (KeyRules::default(), Arc::new(object()));
@@ -77,11 +78,11 @@ fn cache(c: &mut Criterion) {
 }
 
 fn object() -> Object {
-    Object {
-        status: StatusCode::OK,
-        headers: HeaderMap::new(),
-        body: vec![b'x'; 64].into(),
-        freshness: Freshness {
+    Object::new(
+        StatusCode::OK,
+        HeaderMap::new(),
+        vec![b'x'; 64].into(),
+        Freshness {
             stored_at: 0,
             initial_age: 0,
             lifetime: 3600,
@@ -89,10 +90,8 @@ fn object() -> Object {
             stale_if_error: 0,
             always_revalidate: false,
         },
-        names: Names::default(),
-        wire: std::sync::OnceLock::new(),
-        encoded: None,
-    }
+        Names::default(),
+    )
 }
 
 fn limiter(c: &mut Criterion) {

@@ -171,6 +171,7 @@ struct Real {
 impl Real {
     fn new(trace: &Trace, memory: u64) -> Real {
         let settings = CacheSettings {
+            invalidate_header: None,
             name: "z".into(),
             memory,
             max_object: LARGEST as u64,
@@ -201,11 +202,11 @@ impl Cache for Real {
 }
 
 fn stored(body: bytes::Bytes) -> Object {
-    Object {
-        status: StatusCode::OK,
-        headers: HeaderMap::new(),
+    Object::new(
+        StatusCode::OK,
+        HeaderMap::new(),
         body,
-        freshness: Freshness {
+        Freshness {
             stored_at: 0,
             initial_age: 0,
             lifetime: 3600,
@@ -213,10 +214,8 @@ fn stored(body: bytes::Bytes) -> Object {
             stale_if_error: 0,
             always_revalidate: false,
         },
-        names: Names::default(),
-        wire: Default::default(),
-        encoded: None,
-    }
+        Names::default(),
+    )
 }
 
 /// A ring of objects through `OBJECTS`, which is none; the one before it was used last.

@@ -14,6 +14,7 @@ use crate::observe::{AccessLog, ImageMetrics, Metrics, RouteMetrics};
 use crate::pool;
 use crate::route::Router;
 use crate::upstream::{Client, Pool, Registry, Response};
+use http::HeaderName;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -51,6 +52,8 @@ pub struct Runtime {
     images: Arc<Images>,
     pub encoders: Arc<Encoders>,
     pub access_log: AccessLog,
+    /// Fields by which an origin purges tags.
+    pub invalidate_headers: Vec<HeaderName>,
     /// What `admin.token_file` holds.
     pub admin_token: Option<String>,
 }
@@ -81,6 +84,10 @@ pub struct RouteCache {
     pub zone: Arc<Zone<Response>>,
     pub keys: KeyRules,
     pub ttl: RouteTtl,
+    pub refresh_ahead: Option<f64>,
+    pub x_cache: bool,
+    /// None: `PURGE` is a method like any other.
+    pub purge_from: Option<Networks>,
 }
 
 /// The image transformer: settings and the pool that they size.
@@ -172,6 +179,11 @@ impl Foundation {
             images,
             encoders: self.encoders.clone(),
             access_log,
+            invalidate_headers: config
+                .caches
+                .iter()
+                .filter_map(|cache| cache.invalidate_header.clone())
+                .collect(),
             admin_token,
             config,
         })
@@ -207,8 +219,15 @@ impl Foundation {
                 keys: KeyRules::new(&cache.key),
                 ttl: RouteTtl {
                     ttl: cache.ttl,
+                    negative_ttl: cache.negative_ttl,
                     stale_while_revalidate: cache.stale_while_revalidate,
                     stale_if_error: cache.stale_if_error,
+                },
+                refresh_ahead: cache.refresh_ahead,
+                x_cache: cache.x_cache,
+                purge_from: match &cache.purge_from[..] {
+                    [] => None,
+                    from => Some(Networks::new(from)),
                 },
             })
         });

@@ -1,7 +1,8 @@
-//! The operators' listener: health, readiness, metrics, purges. Loopback by default; a token elsewhere.
+//! The operators' listener: health, readiness, metrics, purges, what is in the caches. Loopback by default; a token elsewhere.
 
 mod purge;
 mod settings;
+mod top;
 
 pub use purge::Order as PurgeOrder;
 pub use settings::AdminSettings;
@@ -102,12 +103,13 @@ impl ServeHttp for Pages {
         match path {
             "/" => text(StatusCode::OK, INDEX),
             "/metrics" => self.metrics(),
+            "/api/v1/cache/top" => self.top(request.uri.query().unwrap_or_default()).await,
             _ => text(StatusCode::NOT_FOUND, INDEX),
         }
     }
 }
 
-const INDEX: &str = "Lakh admin\n\n/healthz  the process lives\n/readyz   it takes traffic\n/metrics  for Prometheus\n/purge    POST {\"url\": …}, or prefix, host, tag; {\"soft\": true} makes it stale only\n";
+const INDEX: &str = "Lakh admin\n\n/healthz  the process lives\n/readyz   it takes traffic\n/metrics  for Prometheus\n/api/v1/cache/top  what is asked for most: ?zone=NAME&limit=20\n/purge    POST {\"url\": …}, or prefix, host, tag; {\"soft\": true} makes it stale only\n";
 
 impl Pages {
     fn ready(&self) -> Response<Vec<u8>> {
@@ -149,6 +151,16 @@ impl Pages {
                 text(StatusCode::OK, "ok\n")
             }
             Err(why) => text(StatusCode::BAD_REQUEST, &format!("{why}\n")),
+        }
+    }
+
+    async fn top(&self, query: &str) -> Response<Vec<u8>> {
+        let (runtime, query) = (self.current.load_full(), query.to_owned());
+        let look = move || top::Question::parse(&query)?.answer(&runtime);
+        match tokio::task::spawn_blocking(look).await {
+            Ok(Ok(top)) => json(StatusCode::OK, &top),
+            Ok(Err(why)) => text(StatusCode::BAD_REQUEST, &format!("{why}\n")),
+            Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "It failed.\n"),
         }
     }
 
@@ -195,6 +207,11 @@ fn unauthorized() -> Response<Vec<u8>> {
         .headers_mut()
         .insert(WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));
     answer
+}
+
+fn json(status: StatusCode, value: &impl serde::Serialize) -> Response<Vec<u8>> {
+    let body = serde_json::to_vec(value).expect("numbers and text");
+    answer(status, "application/json", body)
 }
 
 fn text(status: StatusCode, body: &str) -> Response<Vec<u8>> {

@@ -96,17 +96,17 @@ mod tests {
         encoded.set(Coding::Gzip, Some(object(b"coded")));
         encoded.set(Coding::Zstd, None);
         encoded.start(Coding::Brotli);
-        let renewed = encoded.renewed(|coding, old| Object {
-            status: old.status,
-            headers: http::HeaderMap::from_iter([(
-                http::header::CONTENT_ENCODING,
-                http::HeaderValue::from_static(coding.token()),
-            )]),
-            body: old.body.clone(),
-            freshness: old.freshness,
-            names: old.names.clone(),
-            wire: Default::default(),
-            encoded: None,
+        let renewed = encoded.renewed(|coding, old| {
+            Object::new(
+                old.status,
+                http::HeaderMap::from_iter([(
+                    http::header::CONTENT_ENCODING,
+                    http::HeaderValue::from_static(coding.token()),
+                )]),
+                old.body.clone(),
+                old.freshness,
+                old.names.clone(),
+            )
         });
         let made: Vec<_> = renewed.made().collect();
         assert_eq!((made.len(), &made[0].body[..]), (1, &b"coded"[..]));

@@ -741,15 +741,9 @@ mod tests {
             ..
         } = head();
         let body = Bytes::new();
-        filling.open(Opening::Own(Arc::new(Object {
-            status,
-            headers,
-            body,
-            freshness,
-            names,
-            wire: Default::default(),
-            encoded: None,
-        })));
+        filling.open(Opening::Own(Arc::new(Object::new(
+            status, headers, body, freshness, names,
+        ))));
         assert!(matches!(other.opened().await, Opened::NotShared));
         assert!(matches!(first.opened().await, Opened::Object(_)));
     }

@@ -6,6 +6,7 @@
 
 mod encoded;
 mod fill;
+mod hits;
 mod key;
 #[cfg(test)]
 mod model_tests;
@@ -19,12 +20,13 @@ pub use encoded::Encoded;
 pub use fill::{
     Filling, Fills, Follower, Head, Interim, Joined, Opened, Opening, Outcome, Progress,
 };
+pub use hits::Hits;
 pub use key::{Key, KeyParts, KeyRules, Scheme, Url};
 pub use policy::{
     Asked, CacheControl, Freshness, Refused, RouteTtl, Use, invalidates, may_look_up, not_modified,
     refuses_stored, storable, usable, vary_names,
 };
-pub use purge::{CACHE_TAG, Force, Name, Names, Purges, SURROGATE_KEY, Verdict, has_tags};
+pub use purge::{CACHE_TAG, Force, Name, Names, Purges, SURROGATE_KEY, Verdict, has_tags, tags_in};
 pub use range::{Parts, content_range, multipart, no_range, parts};
 pub use settings::{CacheSettings, KeySettings, QueryNames, QuerySettings, RouteCacheSettings};
 pub use store::{Found, Object, Zone, Zones};

@@ -109,6 +109,15 @@ fn tags(answer: &HeaderMap) -> impl Iterator<Item = &[u8]> {
         .filter(|tag| !tag.is_empty())
 }
 
+/// The tags in one field, separated by commas or spaces.
+pub fn tags_in<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    let lines = fields.get_all(name).into_iter();
+    let separates = |b: &u8| *b == b',' || b.is_ascii_whitespace();
+    lines
+        .flat_map(move |line| line.as_bytes().split(separates))
+        .filter(|tag| !tag.is_empty())
+}
+
 /// Whether an answer has tags of its own.
 pub fn has_tags(answer: &HeaderMap) -> bool {
     tags(answer).next().is_some()

@@ -9,6 +9,8 @@ pub struct CacheSettings {
     pub memory: u64,
     /// Bytes of one body; larger ones stream past the cache.
     pub max_object: u64,
+    /// In an answer to a write, from any origin: tags whose objects are purged.
+    pub invalidate_header: Option<http::HeaderName>,
 }
 
 /// A route's `cache:`.
@@ -18,10 +20,19 @@ pub struct RouteCacheSettings {
     pub zone: String,
     /// Freshness where the origin gives none. None: only what the origin says.
     pub ttl: Option<Duration>,
+    /// The same for refusals that may be kept: 404, 405, 410, 414 and 501.
+    pub negative_ttl: Option<Duration>,
     /// Overrides the origin's. None: what the origin says.
     pub stale_while_revalidate: Option<Duration>,
     pub stale_if_error: Option<Duration>,
     pub key: KeySettings,
+    /// The last share of a lifetime, from 0.0 to 1.0, in which what is asked for often is fetched
+    /// anew before it ends.
+    pub refresh_ahead: Option<f64>,
+    /// Say what the cache did in `X-Cache` too.
+    pub x_cache: bool,
+    /// Clients whose `PURGE` is carried out. Empty: the method means nothing here.
+    pub purge_from: Vec<ipnet::IpNet>,
 }
 
 /// What tells two objects apart, beside upstream, host and path.

@@ -2,6 +2,7 @@
 
 use super::encoded::Encoded;
 use super::fill::Fills;
+use super::hits::{Hits, hottest};
 use super::key::Key;
 use super::policy::Freshness;
 use super::purge::{Force, Name, Names, Purges, Verdict};
@@ -9,6 +10,7 @@ use super::settings::CacheSettings;
 use crate::observe::CacheMetrics;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
+use moka::notification::RemovalCause;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -22,7 +24,11 @@ const OBJECT_OVERHEAD: usize = size_of::<Object>() + 128;
 
 /// A stored answer. Whole, and never changed: an update is another object. Only what can be made of
 /// it is added, once.
+///
+/// The hits come first, beside the count of references that every look-up writes anyway.
+#[repr(C)]
 pub struct Object {
+    pub hits: Hits,
     pub status: StatusCode,
     /// End-to-end fields, without Age.
     pub headers: HeaderMap,
@@ -34,6 +40,27 @@ pub struct Object {
     pub wire: OnceLock<Box<[u8]>>,
     /// Set where it may be sent in content codings.
     pub encoded: Option<Box<Encoded>>,
+}
+
+impl Object {
+    pub fn new(
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Bytes,
+        freshness: Freshness,
+        names: Names,
+    ) -> Object {
+        Object {
+            hits: Hits::default(),
+            status,
+            headers,
+            body,
+            freshness,
+            names,
+            wire: OnceLock::new(),
+            encoded: None,
+        }
+    }
 }
 
 /// One `caches:` entry. `H` is what a fill hands over when its answer can't be stored.
@@ -74,8 +101,14 @@ pub enum Found {
 
 impl<H> Zone<H> {
     pub fn new(settings: CacheSettings, metrics: CacheMetrics, purges: Arc<Purges>) -> Zone<H> {
+        let evicted = metrics.evicted.clone();
         let slots = moka::sync::Cache::builder()
             .max_capacity(settings.memory)
+            .eviction_listener(move |_, slot, cause| {
+                if matches!((slot, cause), (Slot::Object(_), RemovalCause::Size)) {
+                    evicted.inc();
+                }
+            })
             .weigher(|key: &Key, slot: &Slot| u32::try_from(weight(key, slot)).unwrap_or(u32::MAX))
             .build();
         Zone {
@@ -107,7 +140,10 @@ impl<H> Zone<H> {
         };
         match slot {
             Some(Slot::Object(object)) => match self.purges.verdict(&object.names) {
-                Verdict::Kept => Found::Object { key, object },
+                Verdict::Kept => {
+                    object.hits.add();
+                    Found::Object { key, object }
+                }
                 Verdict::Stale => {
                     let object = Arc::new(self.aged(&object, now));
                     self.slots.insert(key.clone(), Slot::Object(object.clone()));
@@ -126,15 +162,15 @@ impl<H> Zone<H> {
     /// What a soft purge leaves of an object.
     fn aged(&self, object: &Object, now: u64) -> Object {
         let encoded = object.encoded.as_deref();
-        Object {
-            status: object.status,
-            headers: object.headers.clone(),
-            body: object.body.clone(),
-            freshness: object.freshness.expired(now),
-            names: object.names.since(self.purges.now()),
-            wire: OnceLock::new(),
-            encoded: encoded.map(|e| Box::new(e.renewed(|_, coded| self.aged(coded, now)))),
-        }
+        let mut aged = Object::new(
+            object.status,
+            object.headers.clone(),
+            object.body.clone(),
+            object.freshness.expired(now),
+            object.names.since(self.purges.now()),
+        );
+        aged.encoded = encoded.map(|e| Box::new(e.renewed(|_, coded| self.aged(coded, now))));
+        aged
     }
 
     /// The key under which an answer that varies by `names` goes, for an object asked by `key`.
@@ -193,6 +229,17 @@ impl<H> Zone<H> {
     /// In this zone and all others.
     pub fn purge(&self, name: Name, force: Force) {
         self.purges.purge(name, force);
+    }
+
+    /// The `limit` objects found most often since they were stored. Looks at all there are.
+    pub fn hottest(&self, limit: usize) -> Vec<(Arc<Key>, Arc<Object>)> {
+        let objects = self.slots.iter().filter_map(|(key, slot)| match slot {
+            Slot::Object(object) => Some((key, object)),
+            Slot::Varies { .. } | Slot::Pass { .. } => None,
+        });
+        hottest(objects, limit, |object| {
+            self.purges.verdict(&object.names) != Verdict::Gone
+        })
     }
 
     /// Brings the gauges up to date; called when metrics are read.
@@ -293,6 +340,7 @@ pub(super) mod tests {
             name: "z".into(),
             memory,
             max_object: 1 << 20,
+            invalidate_header: None,
         };
         Zone::new(settings, Metrics::new().cache("z"), Arc::default())
     }
@@ -307,11 +355,11 @@ pub(super) mod tests {
     }
 
     pub fn object(body: &'static [u8]) -> Arc<Object> {
-        Arc::new(Object {
-            status: StatusCode::OK,
-            headers: HeaderMap::new(),
-            body: Bytes::from_static(body),
-            freshness: Freshness {
+        Arc::new(Object::new(
+            StatusCode::OK,
+            HeaderMap::new(),
+            Bytes::from_static(body),
+            Freshness {
                 stored_at: 0,
                 initial_age: 0,
                 lifetime: 10,
@@ -319,10 +367,8 @@ pub(super) mod tests {
                 stale_if_error: 0,
                 always_revalidate: false,
             },
-            names: Names::default(),
-            wire: OnceLock::new(),
-            encoded: None,
-        })
+            Names::default(),
+        ))
     }
 
     fn body(zone: &Zone<()>, path: &str, request: &HeaderMap) -> Option<Bytes> {
@@ -369,7 +415,9 @@ pub(super) mod tests {
             "{}",
             big.metrics.bytes.get()
         );
-        assert!(big.metrics.objects.get() > 100);
+        let kept = big.metrics.objects.get();
+        assert!(kept > 100);
+        assert_eq!(big.metrics.evicted.get(), 1000 - kept as u64);
         let other = big.resized(CacheSettings {
             memory: 2 << 20,
             ..big.settings.clone()
@@ -404,6 +452,25 @@ pub(super) mod tests {
         zone.reweigh(&key("/x"), &plain);
         let found = body(&zone, "/x", &HeaderMap::new());
         assert_eq!(found.as_deref(), Some(&b"another"[..]));
+    }
+
+    #[test]
+    fn the_hottest_are_those_found_most_often() {
+        let zone = zone(1 << 20);
+        for n in 0..9 {
+            zone.store(key(&format!("/{n}")), object(b"x"));
+            for _ in 0..n % 5 {
+                body(&zone, &format!("/{n}"), &HeaderMap::new());
+            }
+        }
+        let hottest: Vec<_> = zone
+            .hottest(3)
+            .iter()
+            .map(|(_, object)| object.hits.count())
+            .collect();
+        assert_eq!(hottest, [4, 3, 3]);
+        assert_eq!(zone.hottest(100).len(), 9);
+        assert_eq!(zone.hottest(0).len(), 0);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::section::Section;
 use super::units::{size_from, size_text};
+use super::values::header_name;
 use crate::cache::CacheSettings;
 
 const MEMORY: u64 = 100 << 20;
@@ -20,9 +21,11 @@ pub fn read(name: &str, s: &mut Section<'_>) -> Option<CacheSettings> {
         );
         s.error("max_object", message);
     }
+    let invalidate_header = s.optional("invalidate_header", header_name);
     Some(CacheSettings {
         name: name.to_owned(),
         memory,
         max_object,
+        invalidate_header,
     })
 }

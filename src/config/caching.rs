@@ -2,8 +2,8 @@
 
 use super::names::Names;
 use super::section::Section;
-use super::units::duration;
-use super::values::{cookie_name, header_name, switch};
+use super::units::{duration, share};
+use super::values::{cookie_name, header_name, network, switch};
 use crate::cache::{KeySettings, QueryNames, QuerySettings, RouteCacheSettings};
 
 pub fn read(s: &mut Section<'_>, zones: &Names<'_>) -> Option<RouteCacheSettings> {
@@ -13,15 +13,23 @@ pub fn read(s: &mut Section<'_>, zones: &Names<'_>) -> Option<RouteCacheSettings
         zones.find(name).map(|_| name.to_owned())
     });
     let ttl = s.optional("ttl", duration);
+    let negative_ttl = s.optional("negative_ttl", duration);
     let stale_while_revalidate = s.optional("stale_while_revalidate", duration);
     let stale_if_error = s.optional("stale_if_error", duration);
     let key = s.settings("key", key);
+    let refresh_ahead = s.optional("refresh_ahead", part_of_a_lifetime);
+    let x_cache = s.or("x_cache", false, switch);
+    let purge_from = s.list("purge_from", network);
     Some(RouteCacheSettings {
         zone: zone?,
         ttl,
+        negative_ttl,
         stale_while_revalidate,
         stale_if_error,
         key,
+        refresh_ahead,
+        x_cache,
+        purge_from,
     })
 }
 
@@ -48,6 +56,14 @@ fn query(s: &mut Section<'_>) -> QuerySettings {
             (false, true) => QueryNames::All,
         },
         sort: s.or("sort", false, switch),
+    }
+}
+
+/// All of it would be a fetch for every few hits.
+fn part_of_a_lifetime(text: &str) -> Result<f64, String> {
+    match share(text)? {
+        share if (0.01..=0.5).contains(&share) => Ok(share),
+        _ => Err(format!("`{text}` is out of range; write 1% to 50%")),
     }
 }
 

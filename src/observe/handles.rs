@@ -52,6 +52,8 @@ pub struct CacheMetrics {
     pub bypassed: IntCounter,
     pub bytes: IntGauge,
     pub objects: IntGauge,
+    /// Objects that made room for others, or were asked for too seldom to be let in.
+    pub evicted: IntCounter,
     pub fills_stored: IntCounter,
     pub fills_uncacheable: IntCounter,
     pub fills_failed: IntCounter,

@@ -255,6 +255,7 @@ struct Caches {
     requests: IntCounterVec,
     bytes: IntGaugeVec,
     objects: IntGaugeVec,
+    evictions: IntCounterVec,
     fills: IntCounterVec,
 }
 
@@ -268,6 +269,11 @@ impl Caches {
             ),
             bytes: make.gauges("lakh_cache_bytes", "Bytes stored.", &["cache"]),
             objects: make.gauges("lakh_cache_objects", "Objects stored.", &["cache"]),
+            evictions: make.counters(
+                "lakh_cache_evictions_total",
+                "Objects that had to go, or weren't let in, because the cache was full.",
+                &["cache"],
+            ),
             fills: make.counters(
                 "lakh_cache_fills_total",
                 "Fetches made for a cache, by outcome.",
@@ -288,6 +294,7 @@ impl Caches {
             bypassed: result("bypass"),
             bytes: self.bytes.with_label_values(&[cache]),
             objects: self.objects.with_label_values(&[cache]),
+            evicted: self.evictions.with_label_values(&[cache]),
             fills_stored: outcome("stored"),
             fills_uncacheable: outcome("uncacheable"),
             fills_failed: outcome("failed"),

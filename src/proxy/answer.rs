@@ -1,6 +1,7 @@
 //! The only place that turns an error into an HTTP answer: problem+json, RFC 9457.
 
 use super::context::{Context, RequestId};
+use super::headers::X_CACHE;
 use crate::error::Kind;
 use crate::observe::Refusal;
 use bytes::Bytes;
@@ -185,6 +186,9 @@ pub async fn problem(
     }
     if let Some(status) = ctx.cache {
         head.insert_header("cache-status", status.to_value())?;
+    }
+    if let Some(word) = ctx.x_cache() {
+        head.insert_header(X_CACHE, word)?;
     }
     if session.req_header().method == http::Method::HEAD {
         return session.write_response_header(Box::new(head), true).await;

@@ -9,8 +9,8 @@ use super::request::Request;
 use super::resource::{Resource, unix_now};
 use super::{Edge, headers};
 use crate::cache::{
-    CacheControl, Follower, Found, Head, Interim, Joined, Key, Object, Opened, Progress, Use,
-    not_modified, refuses_stored, usable,
+    Asked, CacheControl, Follower, Found, Head, Interim, Joined, Key, Object, Opened, Progress,
+    Refused, Use, Zone, not_modified, refuses_stored, storable, usable,
 };
 use crate::compress::Stream;
 use crate::error::Kind;
@@ -48,35 +48,42 @@ pub async fn answer(
             Found::Object { key, object } => match usable(&object.freshness, &request.headers, now)
             {
                 _ if !coded::is_readable(&request.headers, &object.headers) => {
-                    return Ok(pass(ctx, resource, "encoding"));
+                    return Ok(pass(ctx, zone, "encoding"));
                 }
-                Use::Fresh => return hit(session, ctx, resource, key, object, now).await,
+                Use::Fresh => {
+                    if resource.ends_while_hot(&object, now) && object.hits.may_refresh() {
+                        refresh(edge, session, ctx, resource, key.clone(), &object)?;
+                    }
+                    return hit(session, ctx, zone, key, object, now).await;
+                }
                 Use::StaleWhileRevalidate => {
                     refresh(edge, session, ctx, resource, key.clone(), &object)?;
-                    return hit(session, ctx, resource, key, object, now).await;
+                    return hit(session, ctx, zone, key, object, now).await;
                 }
                 Use::Revalidate { stale_if_error } => (key, Some((object, stale_if_error))),
             },
-            Found::Pass => return Ok(pass(ctx, resource, "hit-for-pass")),
+            Found::Pass => return Ok(pass(ctx, zone, "hit-for-pass")),
             Found::Nothing { key } => (key, None),
         };
         if CacheControl::parse(&request.headers).only_if_cached {
             answer::problem(session, ctx, &Problem::OnlyIfCached).await?;
             return Ok(Answered::Yes);
         }
-        // The whole would have to come before the part; the origin can send the part at once.
-        if request.headers.contains_key(RANGE) {
-            return Ok(pass(ctx, resource, "range"));
+        // The whole would have to come before the part; the origin can send the part at once. But
+        // when it fails, the part of a stale object will do.
+        let may_stay = stale.as_ref().is_some_and(|(_, on_error)| *on_error);
+        if request.headers.contains_key(RANGE) && !may_stay {
+            return Ok(pass(ctx, zone, "range"));
         }
         if let Some(answered) = miss(edge, session, ctx, resource, key, stale).await? {
             return Ok(answered);
         }
     }
-    Ok(pass(ctx, resource, "vary"))
+    Ok(pass(ctx, zone, "vary"))
 }
 
-fn pass(ctx: &mut Context, resource: &Resource, detail: &'static str) -> Answered {
-    resource.zone().metrics.misses.inc();
+fn pass(ctx: &mut Context, zone: &Zone<Response>, detail: &'static str) -> Answered {
+    zone.metrics.misses.inc();
     ctx.cache = Some(CacheStatus::Forwarded {
         why: "miss",
         detail: Some(detail),
@@ -84,15 +91,15 @@ fn pass(ctx: &mut Context, resource: &Resource, detail: &'static str) -> Answere
     Answered::No
 }
 
-async fn hit(
+pub async fn hit(
     session: &mut Session,
     ctx: &mut Context,
-    resource: &Resource,
+    zone: &Arc<Zone<Response>>,
     key: Key,
     mut object: Arc<Object>,
     now: u64,
 ) -> pingora::Result<Answered> {
-    let zone = resource.zone().clone();
+    let zone = zone.clone();
     match coded::form(&Request::of(session.req_header()), ctx, &object) {
         Form::Is(form) => object = form,
         Form::ToBe(coding) => {
@@ -104,7 +111,7 @@ async fn hit(
             };
             object = to_code.run(ctx).await;
         }
-        Form::Refused => return Ok(pass(ctx, resource, "encoding")),
+        Form::Refused => return Ok(pass(ctx, &zone, "encoding")),
     }
     let hit = Hit { zone, object, now };
     let reply = hit.reply(&Request::of(session.req_header()), ctx);
@@ -141,19 +148,18 @@ async fn miss(
     let known = stale.as_ref().map(|(object, _)| object);
     let mut follower = follow(edge, session, ctx, resource, &key, known)?;
     let collapsed = !follower.leads();
+    let asked_at = unix_now();
+    let why = known.map_or("miss", |object| why_asked(object, asked_at));
     let opened = wait(session, &mut follower, &resource.route).await?;
     let now = unix_now();
     if collapsed && !is_readable(session, &opened) {
-        return Ok(Some(pass(ctx, resource, "encoding")));
+        return Ok(Some(pass(ctx, zone, "encoding")));
     }
     match opened {
         Opened::Head(head) if head.vary.is_empty() || ours(session, resource, &head) => {
-            if collapsed {
-                zone.metrics.collapsed.inc()
-            } else {
-                zone.metrics.misses.inc()
-            }
+            count_fill(zone, collapsed);
             ctx.cache = Some(CacheStatus::Miss {
+                why,
                 collapsed,
                 made: false,
             });
@@ -161,31 +167,29 @@ async fn miss(
         }
         Opened::Head(_) => return Ok(None),
         Opened::Object(object) => {
-            ctx.cache = Some(match known {
-                Some(_) => CacheStatus::Revalidated { collapsed },
-                None => CacheStatus::Miss {
+            ctx.cache = Some(if known.is_some() {
+                zone.metrics.revalidated.inc();
+                CacheStatus::Revalidated { why, collapsed }
+            } else {
+                count_fill(zone, collapsed);
+                CacheStatus::Miss {
+                    why,
                     collapsed,
                     made: false,
-                },
+                }
             });
-            if known.is_some() {
-                zone.metrics.revalidated.inc()
-            } else {
-                zone.metrics.misses.inc()
-            }
             send(session, ctx, &object, now).await?;
         }
         Opened::Mine(response) => {
             zone.metrics.misses.inc();
-            let why = if known.is_some() { "stale" } else { "miss" };
             ctx.cache = Some(CacheStatus::Forwarded {
                 why,
-                detail: Some("not-stored"),
+                detail: Some(why_not_stored(session, resource, &response, now)),
             });
             relay(session, ctx, response).await?;
         }
-        Opened::NotShared => return Ok(Some(pass(ctx, resource, "not-stored"))),
-        Opened::Failed(kind) => failed(session, ctx, resource, stale, kind, now).await?,
+        Opened::NotShared => return Ok(Some(pass(ctx, zone, "not-stored"))),
+        Opened::Failed(kind) => failed(session, ctx, zone, stale, kind, now).await?,
     }
     Ok(Some(Answered::Yes))
 }
@@ -198,6 +202,43 @@ fn is_readable(session: &Session, opened: &Opened<Response>) -> bool {
         Opened::Object(object) => coded::is_readable(request, &object.headers),
         _ => true,
     }
+}
+
+pub fn count_fill(zone: &Zone<Response>, collapsed: bool) {
+    let metrics = &zone.metrics;
+    match collapsed {
+        true => metrics.collapsed.inc(),
+        false => metrics.misses.inc(),
+    }
+}
+
+/// RFC 9211 §2.2: what is stored is stale, or fresh and not what the request asks for.
+fn why_asked(stored: &Object, now: u64) -> &'static str {
+    let fresh = stored.freshness.ttl(now) > 0 && !stored.freshness.always_revalidate;
+    if fresh { "request" } else { "stale" }
+}
+
+/// For Cache-Status: what the fill has found too.
+fn why_not_stored(
+    session: &Session,
+    resource: &Resource,
+    answer: &Response,
+    now: u64,
+) -> &'static str {
+    let (request, head) = (session.req_header(), answer.head());
+    let asked = Asked {
+        method: &Method::GET,
+        headers: &request.headers,
+    };
+    let kept = storable(
+        &asked,
+        head.status,
+        &head.headers,
+        &resource.cache.ttl,
+        now,
+        now,
+    );
+    kept.err().map_or("too-large", Refused::label)
 }
 
 /// Joins the fill of `key`; as its leader, also starts it.
@@ -261,10 +302,11 @@ fn ours(session: &Session, resource: &Resource, head: &Head) -> bool {
     resource.zone().place(&resource.key, &head.vary, request) == head.key
 }
 
-async fn failed(
+/// Answers with what is stale, if it may be used when the origin fails.
+pub async fn failed(
     session: &mut Session,
     ctx: &mut Context,
-    resource: &Resource,
+    zone: &Zone<Response>,
     stale: Option<(Arc<Object>, bool)>,
     kind: Kind,
     now: u64,
@@ -273,7 +315,7 @@ async fn failed(
     if let Some((object, true)) = stale
         && object.freshness.hides_errors(now)
     {
-        resource.zone().metrics.stale.inc();
+        zone.metrics.stale.inc();
         ctx.cache = Some(CacheStatus::StaleOnError {
             ttl: object.freshness.ttl(now),
         });
@@ -360,7 +402,7 @@ pub async fn relay(
     }
     let (status, mut coding) = (head.status, None);
     headers::edit_answer(&mut head, |fields| {
-        headers::strip_from_server(fields, false);
+        headers::strip_from_server(fields, false, &ctx.runtime.invalidate_headers);
         coding = coded::begin(fields, status, &Request::of(request), ctx);
         frame(fields, version);
         if not_modified {

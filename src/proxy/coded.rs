@@ -19,7 +19,7 @@ use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, TRANSF
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Whoever asks for a stored body up to this size while it is being coded waits for that, and so
@@ -154,15 +154,13 @@ fn coded(plain: &Object, coding: Coding, body: Bytes) -> Object {
     let mut headers = plain.headers.clone();
     describe(&mut headers, coding);
     headers.insert(CONTENT_LENGTH, body.len().into());
-    Object {
-        status: plain.status,
+    Object::new(
+        plain.status,
         headers,
         body,
-        freshness: plain.freshness,
-        names: plain.names.clone(),
-        wire: OnceLock::new(),
-        encoded: None,
-    }
+        plain.freshness,
+        plain.names.clone(),
+    )
 }
 
 /// Lets the client's conditions be understood by those who know nothing of coded forms.

@@ -50,12 +50,15 @@ pub enum CacheStatus {
     StaleOnError {
         ttl: i64,
     },
+    /// Fetched, and stored.
     Miss {
+        why: &'static str,
         collapsed: bool,
         made: bool,
     },
     /// Stored, but the origin said that it still holds.
     Revalidated {
+        why: &'static str,
         collapsed: bool,
     },
     /// Went to the origin and was not stored.
@@ -90,6 +93,14 @@ impl Context {
         }
     }
 
+    /// `X-Cache`, where the route asks for it.
+    pub fn x_cache(&self) -> Option<&'static str> {
+        let cache = self.route.as_ref()?.cache.as_ref()?;
+        self.cache
+            .filter(|_| cache.x_cache)
+            .map(CacheStatus::x_cache)
+    }
+
     /// The route, in phases that only a routed request reaches.
     pub fn routed(&self) -> &Arc<Route> {
         self.route
@@ -112,14 +123,18 @@ impl CacheStatus {
             CacheStatus::StaleOnError { ttl } => {
                 format!("lakh; hit; ttl={ttl}; detail=stale-if-error")
             }
-            CacheStatus::Miss { collapsed, made } => {
+            CacheStatus::Miss {
+                why,
+                collapsed,
+                made,
+            } => {
                 let collapsed = if collapsed { "; collapsed" } else { "" };
                 let made = if made { "; detail=transformed" } else { "" };
-                format!("lakh; fwd=miss; stored{collapsed}{made}")
+                format!("lakh; fwd={why}; stored{collapsed}{made}")
             }
-            CacheStatus::Revalidated { collapsed } => {
+            CacheStatus::Revalidated { why, collapsed } => {
                 let collapsed = if collapsed { "; collapsed" } else { "" };
-                format!("lakh; fwd=stale; fwd-status=304; stored{collapsed}")
+                format!("lakh; fwd={why}; fwd-status=304; stored{collapsed}")
             }
             CacheStatus::Forwarded { why, detail: None } => format!("lakh; fwd={why}"),
             CacheStatus::Forwarded {
@@ -128,6 +143,17 @@ impl CacheStatus {
             } => {
                 format!("lakh; fwd={why}; detail={detail}")
             }
+        }
+    }
+
+    /// `X-Cache` has no standard; these are the words that most caches use.
+    fn x_cache(self) -> &'static str {
+        match self.label() {
+            "hit" => "HIT",
+            "stale" => "STALE",
+            "revalidated" => "REVALIDATED",
+            "miss" => "MISS",
+            _ => "PASS",
         }
     }
 
@@ -212,6 +238,7 @@ mod tests {
     fn cache_status_is_as_rfc_9211_says() {
         assert_eq!(CacheStatus::Hit { ttl: 30 }.to_value(), "lakh; hit; ttl=30");
         let miss = CacheStatus::Miss {
+            why: "miss",
             collapsed: true,
             made: false,
         };

@@ -20,7 +20,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// How long what can't be stored is remembered as such, in seconds: so long its requests don't
@@ -76,8 +76,13 @@ impl Job {
     fn filled_meanwhile(&self) -> Option<Arc<Object>> {
         let now = unix_now();
         match self.cache.zone.find(self.key.clone(), &self.client, now) {
+            // What is being refreshed may be fresh still.
             Found::Object { object, .. }
-                if usable(&object.freshness, &self.client, now) == Use::Fresh =>
+                if usable(&object.freshness, &self.client, now) == Use::Fresh
+                    && !self
+                        .stale
+                        .as_ref()
+                        .is_some_and(|old| Arc::ptr_eq(old, &object)) =>
             {
                 Some(object)
             }
@@ -90,6 +95,12 @@ impl Job {
         let url = Url::new(&self.host, &self.target);
         let address = self.cache.keys.address(&url);
         Names::new(&self.host, url.path, &address, answer, self.filling.since())
+    }
+
+    /// What is kept of an answer's fields.
+    fn to_keep(&self, answer: &HeaderMap, framed: bool) -> HeaderMap {
+        let tell = &self.edge.runtime.load().invalidate_headers;
+        end_to_end(answer.clone(), framed, tell)
     }
 
     fn asked(&self) -> Asked<'_> {
@@ -135,7 +146,7 @@ pub async fn run(job: Job) {
 fn to_all(interim: &ResponseHeader) -> Interim {
     Interim {
         status: interim.status,
-        headers: end_to_end(interim.headers.clone(), false),
+        headers: end_to_end(interim.headers.clone(), false, &[]),
     }
 }
 
@@ -200,7 +211,7 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
     for name in answer.keys().filter(|name| **name != CONTENT_LENGTH) {
         headers.remove(name);
     }
-    for (name, value) in end_to_end(answer.clone(), false).iter() {
+    for (name, value) in job.to_keep(answer, false).iter() {
         if name != CONTENT_LENGTH {
             headers.append(name, value.clone());
         }
@@ -225,18 +236,16 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
     );
     coded::announce(&job.route, stale.status, &mut headers);
     let vary = selecting(job, &headers);
-    let mut object = Object {
-        status: stale.status,
+    let mut object = Object::new(
+        stale.status,
         headers,
-        body: stale.body.clone(),
-        freshness: kept.unwrap_or(stale.freshness),
-        names: match has_tags(answer) {
+        stale.body.clone(),
+        kept.unwrap_or(stale.freshness),
+        match has_tags(answer) {
             true => job.names(answer),
             false => stale.names.since(job.filling.since()),
         },
-        wire: OnceLock::new(),
-        encoded: None,
-    };
+    );
     object.encoded = coded::renewed(&job.route, stale, &object);
     let object = Arc::new(object);
     let zone = &job.cache.zone;
@@ -272,7 +281,7 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
     let zone = job.cache.zone.clone();
     let status = response.head().status;
     let names = job.names(&response.head().headers);
-    let mut headers = dated(end_to_end(response.head().headers.clone(), true));
+    let mut headers = dated(job.to_keep(&response.head().headers, true));
     coded::announce(&job.route, status, &mut headers);
     let vary = selecting(&job, &headers);
     let key = zone.place(&job.key, &vary, &job.client);
@@ -309,15 +318,9 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
     }
     job.filling.finish(last, |outcome| match outcome {
         Outcome::Body(body) => {
-            let object = Object {
-                encoded: coded::to_be(&job.route, status, &headers, &body),
-                status,
-                headers,
-                body,
-                freshness,
-                names,
-                wire: OnceLock::new(),
-            };
+            let encoded = coded::to_be(&job.route, status, &headers, &body);
+            let mut object = Object::new(status, headers, body, freshness, names);
+            object.encoded = encoded;
             zone.store(key, Arc::new(object));
         }
         Outcome::NotKept => zone.metrics.fills_uncacheable.inc(),
@@ -334,8 +337,8 @@ fn dated(mut fields: HeaderMap) -> HeaderMap {
 
 /// What is kept of an answer's fields: not the connection's, and not Age, which is computed.
 /// RFC 9111 §3.1.
-fn end_to_end(mut fields: HeaderMap, framed: bool) -> HeaderMap {
-    headers::strip_from_server(&mut fields, false);
+fn end_to_end(mut fields: HeaderMap, framed: bool, tell: &[HeaderName]) -> HeaderMap {
+    headers::strip_from_server(&mut fields, false, tell);
     fields.remove(AGE);
     fields.remove(TRANSFER_ENCODING);
     if !framed {

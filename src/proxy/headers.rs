@@ -14,6 +14,7 @@ use std::fmt::Write;
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+pub const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -139,6 +140,9 @@ pub fn to_client(fields: &mut HeaderMap, ctx: &Context) {
     if let Some(status) = ctx.cache {
         fields.append(CACHE_STATUS, value(&status.to_value()));
     }
+    if let Some(word) = ctx.x_cache() {
+        fields.insert(X_CACHE, HeaderValue::from_static(word));
+    }
     apply(&ctx.routed().response_headers, fields);
 }
 
@@ -162,12 +166,20 @@ pub fn write_to_client(out: &mut Vec<u8>, ctx: &Context) {
         out.extend_from_slice(b"\r\ncache-status: ");
         out.extend_from_slice(status.to_value().as_bytes());
     }
+    if let Some(word) = ctx.x_cache() {
+        out.extend_from_slice(b"\r\nx-cache: ");
+        out.extend_from_slice(word.as_bytes());
+    }
     out.extend_from_slice(b"\r\n");
 }
 
-/// Fields that were between the server and us only. `switching`: a 101 keeps its Upgrade.
-pub fn strip_from_server(fields: &mut HeaderMap, switching: bool) {
+/// Fields that were between the server and us only, and those that `tell` us to purge.
+/// `switching`: a 101 keeps its Upgrade.
+pub fn strip_from_server(fields: &mut HeaderMap, switching: bool, tell: &[HeaderName]) {
     strip_hop_by_hop(fields, switching);
+    for name in tell {
+        fields.remove(name);
+    }
     if fields.keys().any(|name| TO_THE_CACHE.contains(name)) {
         for name in &TO_THE_CACHE {
             fields.remove(name);
@@ -384,7 +396,7 @@ mod tests {
         ] {
             fields.append(name, HeaderValue::from_static(value));
         }
-        strip_from_server(&mut fields, false);
+        strip_from_server(&mut fields, false, &[]);
         let left: Vec<_> = fields.keys().map(|n| n.as_str()).collect();
         assert_eq!(left, ["content-type", "x-end"]);
     }

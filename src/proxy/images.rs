@@ -2,7 +2,7 @@
 //! cache as an object of its own.
 
 use super::Edge;
-use super::answer::{self, Problem};
+use super::answer::Problem;
 use super::cached::{self, Answered};
 use super::context::{CacheStatus, Context};
 use super::request::Request;
@@ -22,7 +22,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::proxy::Session;
 use sha2::{Digest, Sha256};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// A rendition that is asked for: what is to be made of which source, and where it goes.
@@ -99,6 +99,20 @@ pub async fn answer(
     work: Work,
 ) -> pingora::Result<Answered> {
     let zone = work.source.zone().clone();
+    let now = unix_now();
+    let mut stale = None;
+    if let Found::Object { key, object } = zone.find(work.key.clone(), &HeaderMap::new(), now) {
+        match usable(&object.freshness, &session.req_header().headers, now) {
+            Use::Fresh => return cached::hit(session, ctx, &zone, key, object, now).await,
+            Use::StaleWhileRevalidate => {
+                if let Some(filling) = zone.fills.lead(&work.key) {
+                    make(edge, session, ctx, work, filling)?;
+                }
+                return cached::hit(session, ctx, &zone, key, object, now).await;
+            }
+            Use::Revalidate { stale_if_error } => stale = Some((object, stale_if_error)),
+        }
+    }
     let mut follower = match zone.fills.join(&work.key, false) {
         Joined::Follows(follower) => follower,
         Joined::Leads(filling, follower) => {
@@ -109,12 +123,9 @@ pub async fn answer(
     let collapsed = !follower.leads();
     match follower.opened().await {
         Opened::Object(object) => {
-            if collapsed {
-                zone.metrics.collapsed.inc()
-            } else {
-                zone.metrics.misses.inc()
-            }
+            cached::count_fill(&zone, collapsed);
             ctx.cache = Some(CacheStatus::Miss {
+                why: "miss",
                 collapsed,
                 made: true,
             });
@@ -122,8 +133,7 @@ pub async fn answer(
             Ok(Answered::Yes)
         }
         Opened::Failed(kind) => {
-            ctx.error = Some(format!("{kind:?}"));
-            answer::problem(session, ctx, &Problem::Upstream(kind)).await?;
+            cached::failed(session, ctx, &zone, stale, kind, unix_now()).await?;
             Ok(Answered::Yes)
         }
         Opened::Mine(original) => {
@@ -242,15 +252,13 @@ fn object_of(made: Rendition, work: &Work, original: &Object) -> Object {
     if work.plan.varies_on_accept() {
         headers.append(VARY, HeaderValue::from_static("Accept"));
     }
-    Object {
-        status: StatusCode::OK,
+    Object::new(
+        StatusCode::OK,
         headers,
-        body: made.bytes.into(),
-        freshness: original.freshness,
-        names: original.names.clone(),
-        wire: OnceLock::new(),
-        encoded: None,
-    }
+        made.bytes.into(),
+        original.freshness,
+        original.names.clone(),
+    )
 }
 
 /// Getting the whole source, out of the cache or by the fill that everybody shares.
@@ -276,8 +284,9 @@ impl Obtain {
         let (now, request) = (unix_now(), &session.req_header().headers);
         let (key, stale) = match source.zone().find(source.key.clone(), request, now) {
             Found::Object { key, object } => match usable(&object.freshness, request, now) {
-                Use::Fresh | Use::StaleWhileRevalidate => return Ok(Obtain::Stored(object)),
-                Use::Revalidate { .. } => (key, Some(object)),
+                Use::Fresh => return Ok(Obtain::Stored(object)),
+                // A rendition of it would be stale at once, and made again and again.
+                Use::StaleWhileRevalidate | Use::Revalidate { .. } => (key, Some(object)),
             },
             Found::Nothing { key } => (key, None),
             Found::Pass => (source.key.clone(), None),
@@ -313,15 +322,13 @@ async fn collect(head: &Head, follower: &mut Follower<Response>, max_source: u64
             return Obtained::NotShared(None);
         }
     }
-    Obtained::Object(Arc::new(Object {
-        status: head.status,
-        headers: head.headers.clone(),
-        body: body.freeze(),
-        freshness: head.freshness,
-        names: head.names.clone(),
-        wire: OnceLock::new(),
-        encoded: None,
-    }))
+    Obtained::Object(Arc::new(Object::new(
+        head.status,
+        head.headers.clone(),
+        body.freeze(),
+        head.freshness,
+        head.names.clone(),
+    )))
 }
 
 fn accept(headers: &HeaderMap) -> Option<String> {

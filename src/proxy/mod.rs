@@ -15,6 +15,7 @@ mod finish;
 mod front;
 mod headers;
 mod images;
+mod purge;
 mod reply;
 mod request;
 mod resource;
@@ -99,6 +100,10 @@ impl ProxyHttp for Service {
             }
             Way::Fill(resource) => cached::answer(&self.0, session, ctx, &resource).await?,
             Way::Render(work) => images::answer(&self.0, session, ctx, work).await?,
+            Way::Purge(order) => {
+                purge::answer(&self.0, session, ctx, &order).await?;
+                Answered::Yes
+            }
             Way::Pass => Answered::No,
         };
         Ok(answered == Answered::Yes)
@@ -171,12 +176,14 @@ impl ProxyHttp for Service {
             return Error::e_explain(ErrorType::InvalidHTTPHeader, "101 without being asked")
                 .map_err(|e| e.into_up());
         }
+        let method = &session.req_header().method;
+        purge::told_by_origin(&self.0.foundation, method, answer, ctx);
         // The server's version is its own affair; we speak to this client. RFC 9110 §2.5.
         answer.set_version(Version::HTTP_11);
         let status = answer.status;
         let mut stream = None;
         headers::edit_answer(answer, |fields| {
-            headers::strip_from_server(fields, switching);
+            headers::strip_from_server(fields, switching, &ctx.runtime.invalidate_headers);
             if session.req_header().version == Version::HTTP_10 {
                 // It knows no chunks and reads to the connection's end. RFC 9112 §6.1.
                 fields.remove(TRANSFER_ENCODING);

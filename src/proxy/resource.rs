@@ -3,11 +3,14 @@
 use super::context::{CacheStatus, Context};
 use super::headers;
 use super::request::Request;
-use crate::cache::{Asked, CacheControl, Key, Url, Zone, may_look_up};
+use crate::cache::{Asked, CacheControl, Key, Object, Url, Zone, may_look_up};
 use crate::runtime::{Route, RouteCache};
 use crate::upstream::Response;
 use std::sync::Arc;
 use std::time::SystemTime;
+
+/// Hits since an object was stored that make it worth fetching before anybody waits for it.
+const HOT: u64 = 3;
 
 pub struct Resource {
     pub route: Arc<Route>,
@@ -56,6 +59,16 @@ impl Resource {
             cache: self.cache.clone(),
             target: Some(target),
         }
+    }
+
+    /// Whether to fetch a fresh object anew already, so that nobody will have to wait for it: it is
+    /// asked for again and again, and will soon be stale. Once for each object, however that ends.
+    pub fn ends_while_hot(&self, object: &Object, now: u64) -> bool {
+        self.cache.refresh_ahead.is_some_and(|share| {
+            object.freshness.ends_soon(share, now)
+                && object.hits.count() >= HOT
+                && !object.hits.is_refreshing()
+        })
     }
 
     pub fn zone(&self) -> &Arc<Zone<Response>> {

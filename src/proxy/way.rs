@@ -6,7 +6,7 @@ use super::context::{CacheStatus, Context};
 use super::reply::Hit;
 use super::request::{Request, path_and_query};
 use super::resource::{Resource, unix_now};
-use super::{headers, images};
+use super::{headers, images, purge};
 use crate::cache::{Found, Key, Object, Use, Zone, usable};
 use crate::guard::{Asker, Verdict, client_address};
 use crate::route::Asked;
@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 pub enum Way {
     Refuse(Problem),
+    /// Takes back what is stored.
+    Purge(purge::Order),
     /// Stored, and good as it is.
     Hit(Hit),
     /// Stored and good, but yet to be coded for this client.
@@ -47,6 +49,9 @@ pub fn identify(request: &Request<'_>, ctx: &mut Context) {
 
 /// Routes, guards, and looks into the cache.
 pub fn find(request: &Request<'_>, ctx: &mut Context) -> Way {
+    if let Some(way) = purge::way(request, ctx) {
+        return way;
+    }
     if let Err(refusal) = admit(request, ctx) {
         return Way::Refuse(refusal);
     }
@@ -69,7 +74,8 @@ pub fn find(request: &Request<'_>, ctx: &mut Context) -> Way {
     }
     match zone.find(resource.key.clone(), request.headers, now) {
         Found::Object { key, object }
-            if usable(&object.freshness, request.headers, now) == Use::Fresh =>
+            if usable(&object.freshness, request.headers, now) == Use::Fresh
+                && !resource.ends_while_hot(&object, now) =>
         {
             stored(request, ctx, zone, key, object, now)
         }

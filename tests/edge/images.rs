@@ -568,6 +568,59 @@ fn a_new_photo_at_the_same_url_takes_its_renditions_along() {
 }
 
 #[test]
+fn a_rendition_is_still_there_when_its_origin_fails() {
+    let file = jpeg(&red_and_blue(400, 200));
+    let mut origin = Origin::start(move |_| {
+        let fields = [
+            ("content-type", "image/jpeg"),
+            ("cache-control", "max-age=10, stale-if-error=60"),
+            ("age", "20"),
+        ];
+        Answer::of(200, &fields, &file)
+    });
+    let edge = Edge::start(IMAGES, &[&origin]);
+    let first = get("/a.jpg?w=100").send(&edge).expect(200);
+
+    origin.stop();
+
+    let stale = get("/a.jpg?w=100").send(&edge).expect(200);
+    assert_eq!(stale.body, first.body);
+    assert!(
+        stale.cache_status().ends_with("detail=stale-if-error"),
+        "{stale:?}"
+    );
+    assert!(get("/a.jpg?w=90").send(&edge).status >= 500);
+}
+
+#[test]
+fn a_stale_rendition_is_made_anew_behind_the_answer() {
+    let new = Gate::default();
+    let changed = new.clone();
+    let (red, small) = (red_and_blue(400, 200), red_and_blue(400, 400));
+    let (old_file, new_file) = (jpeg(&red), jpeg(&small));
+    let origin = Origin::start(move |_| {
+        let fields = |control| [("content-type", "image/jpeg"), ("cache-control", control)];
+        match changed.is_open() {
+            true => Answer::of(200, &fields("max-age=60"), &new_file),
+            false => {
+                let old = fields("max-age=10, stale-while-revalidate=60");
+                Answer::of(200, &[&old[..], &[("age", "20")]].concat(), &old_file)
+            }
+        }
+    });
+    let edge = Edge::start(IMAGES, &[&origin]);
+    let ask = || get("/a.jpg?w=100&format=jpeg").send(&edge).expect(200);
+    let height = |reply: &Reply| size(&picture(reply, ImageFormat::Jpeg)).1;
+    assert_eq!(height(&ask()), 50);
+
+    new.open();
+
+    let stale = ask();
+    assert!(stale.is_hit() && height(&stale) == 50, "{:?}", stale.fields);
+    eventually("the new one is there", || height(&ask()) == 100);
+}
+
+#[test]
 fn pngs_are_made_smaller_too() {
     let (edge, _origin) = edge_with(
         "image/png",

@@ -7,6 +7,7 @@ mod harness;
 
 mod proxy;
 mod purge;
+mod purge_method;
 mod routes;
 mod warm;
 
@@ -20,6 +21,9 @@ mod collapse;
 mod crowd;
 mod express;
 mod freshness;
+mod key;
+mod negative;
+mod top;
 
 mod compress;
 mod images;

@@ -17,7 +17,7 @@ use http::header::{AGE, DATE, ETAG, LAST_MODIFIED, RANGE};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use std::future::Future;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 /// As in `proxy::cached` and `proxy::fill`.
@@ -135,6 +135,7 @@ struct Waiting {
 impl World {
     pub fn new(ttl: RouteTtl, key_headers: Vec<HeaderName>) -> World {
         let settings = CacheSettings {
+            invalidate_header: None,
             name: "z".into(),
             memory: 64 << 20,
             max_object: 1 << 20,
@@ -358,15 +359,13 @@ impl World {
         fill.filling.finish(body_of(fill.exchange), |outcome| {
             if let Outcome::Body(body) = outcome {
                 exchange.stored_in = Some(self.step);
-                let object = Object {
-                    status: StatusCode::from_u16(exchange.status).expect("a status"),
-                    headers: end_to_end(&exchange.fields),
+                let object = Object::new(
+                    StatusCode::from_u16(exchange.status).expect("a status"),
+                    end_to_end(&exchange.fields),
                     body,
                     freshness,
                     names,
-                    wire: OnceLock::new(),
-                    encoded: None,
-                };
+                );
                 self.zone.store(key, Arc::new(object));
             }
         });
@@ -393,15 +392,13 @@ impl World {
         let (asked_at, now) = (exchange.asked_at, exchange.answered_at);
         let kept = storable(&asked, stale.status, &said, &self.ttl, asked_at, now);
         let vary = vary_names(&headers).unwrap_or_default();
-        let object = Arc::new(Object {
-            status: stale.status,
+        let object = Arc::new(Object::new(
+            stale.status,
             headers,
-            body: stale.body.clone(),
-            freshness: kept.unwrap_or(stale.freshness),
-            names: stale.names.since(fill.filling.since()),
-            wire: OnceLock::new(),
-            encoded: None,
-        });
+            stale.body.clone(),
+            kept.unwrap_or(stale.freshness),
+            stale.names.since(fill.filling.since()),
+        ));
         if kept.is_err() {
             self.zone.invalidate(fill.filling.key());
             return fill.filling.open(Opening::Own(object));

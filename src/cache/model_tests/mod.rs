@@ -77,6 +77,7 @@ fn ttl() -> impl Strategy<Value = RouteTtl> {
         seconds(0.15, 0u64..10),
     )
         .prop_map(|(ttl, stale_while_revalidate, stale_if_error)| RouteTtl {
+            negative_ttl: None,
             ttl,
             stale_while_revalidate,
             stale_if_error,

@@ -38,6 +38,12 @@ impl Freshness {
         !self.always_revalidate && stale_by < self.stale_if_error
     }
 
+    /// Whether it is fresh, but only for the last `share` of its lifetime, rounded up to a second.
+    pub fn ends_soon(&self, share: f64, now: u64) -> bool {
+        let ttl = self.ttl(now);
+        ttl > 0 && ttl as f64 <= (self.lifetime as f64 * share).ceil()
+    }
+
     /// Remaining freshness at `now`, in whole seconds; negative when stale. §4.2.
     pub fn ttl(&self, now: u64) -> i64 {
         self.lifetime as i64 - self.age(now) as i64
@@ -131,6 +137,14 @@ mod tests {
                 stale_if_error: false
             }
         );
+    }
+
+    #[test]
+    fn the_end_is_soon_in_the_last_share_only() {
+        let soon = |lifetime, now| kept(lifetime, 0, 0).ends_soon(0.1, now);
+        assert!(!soon(100, 1089) && soon(100, 1090) && soon(100, 1099) && !soon(100, 1100));
+        assert!(!soon(3, 1001) && soon(3, 1002) && !soon(3, 1003));
+        assert!(!soon(0, 1000));
     }
 
     #[test]

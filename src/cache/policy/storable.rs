@@ -18,6 +18,8 @@ const HEURISTIC_SHARE: u64 = 10;
 pub struct RouteTtl {
     /// Used where the origin gives no freshness.
     pub ttl: Option<Duration>,
+    /// The same for refusals.
+    pub negative_ttl: Option<Duration>,
     pub stale_while_revalidate: Option<Duration>,
     pub stale_if_error: Option<Duration>,
 }
@@ -121,7 +123,12 @@ fn unsaid_lifetime(
     if !heuristic_status(status) && !control.public {
         return Err(Refused::Status);
     }
-    if let Some(ttl) = route.ttl.filter(|_| status == StatusCode::OK) {
+    let set = match status {
+        StatusCode::OK => route.ttl,
+        status if is_refusal(status) => route.negative_ttl,
+        _ => None,
+    };
+    if let Some(ttl) = set {
         return Ok(ttl.as_secs());
     }
     let heuristic = answer.get(LAST_MODIFIED).and_then(date).map(|changed| {
@@ -150,6 +157,11 @@ fn heuristic_status(status: StatusCode) -> bool {
         status.as_u16(),
         200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
     )
+}
+
+/// Of those, the ones that say no.
+fn is_refusal(status: StatusCode) -> bool {
+    heuristic_status(status) && (status.is_client_error() || status.is_server_error())
 }
 
 /// §5.3. An invalid date, above all "0", is in the past.
@@ -280,6 +292,29 @@ mod tests {
             Err(Refused::NoFreshness),
             "a failure needs the origin's word"
         );
+    }
+
+    #[test]
+    fn refusals_have_a_ttl_of_their_own() {
+        let route = RouteTtl {
+            ttl: Some(Duration::from_secs(500)),
+            negative_ttl: Some(Duration::from_secs(5)),
+            ..RouteTtl::default()
+        };
+        let life = |status, answer: &[(&'static str, &str)]| {
+            store_with(status, &[], answer, route).map(|f| f.lifetime)
+        };
+        for status in [404, 405, 410, 414, 501] {
+            assert_eq!(life(status, &[]), Ok(5), "{status}");
+            let said = [("cache-control", "max-age=1")];
+            assert_eq!(life(status, &said), Ok(1), "{status}: the origin's word");
+            let said = [("last-modified", "Thu, 01 Jan 1970 00:00:00 GMT")];
+            assert_eq!(life(status, &said), Ok(5), "{status}: before the heuristic");
+        }
+        for status in [400, 401, 403, 429, 500, 502, 503, 504] {
+            assert_eq!(life(status, &[]), Err(Refused::Status), "{status}");
+        }
+        assert_eq!(life(200, &[]), Ok(500));
     }
 
     #[test]

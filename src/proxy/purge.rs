@@ -1,0 +1,125 @@
+//! What takes stored objects back from the side of the traffic: `PURGE` from an address that the
+//! route trusts, and an origin that says which tags a write has changed.
+
+use super::answer::Problem;
+use super::context::Context;
+use super::reply::Reply;
+use super::request::Request;
+use super::way::{Way, find_route};
+use super::{Edge, headers};
+use crate::cache::{Force, Name, Url, tags_in};
+use crate::image::Plan;
+use crate::runtime::{Foundation, Route, RouteCache};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+const METHOD: &str = "PURGE";
+/// `soft` makes what is stored stale instead of gone.
+const X_PURGE: HeaderName = HeaderName::from_static("x-purge");
+
+/// What an allowed client takes back.
+pub struct Order {
+    names: Vec<Name>,
+    force: Force,
+}
+
+/// None: it is no `PURGE`, or the route on which its URL is read takes none, so that the method
+/// goes the way of all others.
+pub fn way(request: &Request<'_>, ctx: &mut Context) -> Option<Way> {
+    if request.method.as_str() != METHOD {
+        return None;
+    }
+    let route = find_route(&ctx.runtime, request, request.target, &Method::GET)?.clone();
+    let (cache, from) = purgeable(&route)?;
+    ctx.route = Some(route.clone());
+    if !from.contains(ctx.client) {
+        return Some(Way::Refuse(Problem::AddressRefused));
+    }
+    Some(match force(request.headers) {
+        Some(force) => Way::Purge(Order {
+            names: names(request, cache, &route),
+            force,
+        }),
+        None => Way::Refuse(Problem::Malformed("x-purge says neither soft nor hard")),
+    })
+}
+
+fn purgeable(route: &Route) -> Option<(&RouteCache, &crate::guard::Networks)> {
+    let cache = route.cache.as_deref()?;
+    Some((cache, cache.purge_from.as_ref()?))
+}
+
+fn force(headers: &HeaderMap) -> Option<Force> {
+    match headers.get(X_PURGE).map(HeaderValue::as_bytes) {
+        None | Some(b"hard") => Some(Force::Hard),
+        Some(b"soft") => Some(Force::Soft),
+        Some(_) => None,
+    }
+}
+
+/// The URL's, with all that was made of it; of a rendition's URL, also its source's.
+fn names(request: &Request<'_>, cache: &RouteCache, route: &Route) -> Vec<Name> {
+    let url = Url::new(request.host, request.target);
+    let mut names = vec![Name::url(&cache.keys.address(&url))];
+    let query = url.query.and_then(|q| std::str::from_utf8(q).ok());
+    if let (Some(_), Some(query)) = (&route.images, query) {
+        let rest = Plan::without_parameters(query);
+        let query = Some(rest.as_bytes()).filter(|rest| !rest.is_empty());
+        names.push(Name::url(&cache.keys.address(&Url { query, ..url })));
+        names.dedup();
+    }
+    names
+}
+
+/// Carries it out, and says so.
+pub async fn answer(
+    edge: &Edge,
+    session: &mut Session,
+    ctx: &Context,
+    order: &Order,
+) -> pingora::Result<()> {
+    for name in &order.names {
+        edge.foundation.purge(*name, order.force);
+    }
+    let request = Request::of(session.req_header());
+    let url = format!(
+        "{}{}",
+        request.host,
+        String::from_utf8_lossy(request.target)
+    );
+    tracing::info!(client = %ctx.client, url, force = ?order.force, "purged");
+    let done = serde_json::json!({"purged": url, "soft": order.force == Force::Soft});
+    let body = Bytes::from(done.to_string() + "\n");
+    let mut fields = HeaderMap::new();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    fields.insert(CONTENT_LENGTH, body.len().into());
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers::to_client(&mut fields, ctx);
+    let reply = Reply {
+        status: StatusCode::OK,
+        fields,
+        body,
+    };
+    reply.send(session).await
+}
+
+/// Purges what an origin's answer to a write says that it has changed. A safe method has changed
+/// nothing, RFC 9110 §9.2.1, and neither has one that failed.
+pub fn told_by_origin(
+    foundation: &Foundation,
+    method: &Method,
+    answer: &ResponseHeader,
+    ctx: &Context,
+) {
+    if method.is_safe() || answer.status.as_u16() >= 400 {
+        return;
+    }
+    for name in &ctx.runtime.invalidate_headers {
+        for tag in tags_in(&answer.headers, name) {
+            foundation.purge(Name::tag(tag), Force::Hard);
+        }
+    }
+}

@@ -3,7 +3,9 @@
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, Method, StatusCode};
-use lakh::cache::{CacheSettings, Freshness, Key, KeyRules, Names, Object, Scheme, Url, Zone};
+use lakh::cache::{
+    CacheSettings, Freshness, Key, KeyRules, Names, Object, Scheme, Tiers, Url, Zone,
+};
 use lakh::guard::{Asker, LimitKey, Limiters, Rate, RateLimitSettings};
 use lakh::observe::Metrics;
 use lakh::route::{Asked, Match, Router};
@@ -57,8 +59,11 @@ fn cache(c: &mut Criterion) {
             memory: 4 << 30,
             max_object: 1 << 20,
             invalidate_header: None,
+            disk: None,
+            redis: None,
         };
-        let zone: Zone<()> = Zone::new(settings, Metrics::new().cache("z"), Arc::default());
+        let metrics = Metrics::new().cache("z");
+        let zone: Zone<()> = Zone::new(settings, metrics, Arc::default(), Tiers::default());
         let (rules, object) = (KeyRules::default(), Arc::new(object()));
         (0..count).for_each(|n| zone.store(key(&rules, n), object.clone()));
         let none = HeaderMap::new();

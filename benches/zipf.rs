@@ -7,7 +7,7 @@
 
 use http::{HeaderMap, StatusCode};
 use lakh::cache::{
-    CacheSettings, Found, Freshness, Key, KeyRules, Names, Object, Scheme, Url, Zone,
+    CacheSettings, Found, Freshness, Key, KeyRules, Names, Object, Scheme, Tiers, Url, Zone,
 };
 use lakh::observe::Metrics;
 use std::sync::Arc;
@@ -175,10 +175,17 @@ impl Real {
             name: "z".into(),
             memory,
             max_object: LARGEST as u64,
+            disk: None,
+            redis: None,
         };
         let largest = trace.sizes.iter().max().map_or(0, |size| *size as usize);
         Real {
-            zone: Zone::new(settings, Metrics::new().cache("z"), Arc::default()),
+            zone: Zone::new(
+                settings,
+                Metrics::new().cache("z"),
+                Arc::default(),
+                Tiers::default(),
+            ),
             body: vec![b'x'; largest].into(),
             none: HeaderMap::new(),
         }

@@ -4,7 +4,7 @@
 //! `Foundation::commit`. What must survive a reload (servers and their health, limiter buckets,
 //! stored objects, the image pool) lives in the `Foundation` and is found again by name.
 
-use crate::cache::{Force, KeyRules, Name, RouteTtl, Zone, Zones};
+use crate::cache::{Force, KeyRules, Name, Redis, RouteTtl, Told, Zone, Zones};
 use crate::compress::Encoders;
 use crate::config::{Config, HeaderEdits, RouteSettings};
 use crate::guard::{AddressRules, Limiter, Limiters, Networks};
@@ -23,6 +23,9 @@ use std::time::Duration;
 /// Connections to servers that are kept for reuse, in all.
 const IDLE_CONNECTIONS: usize = 1024;
 
+/// How long purges and objects may take to be on disk.
+const DISK_PATIENCE: Duration = Duration::from_secs(2);
+
 /// What outlives every configuration.
 pub struct Foundation {
     pub metrics: Arc<Metrics>,
@@ -32,7 +35,8 @@ pub struct Foundation {
     pub encoders: Arc<Encoders>,
     registry: Registry,
     limiters: Limiters,
-    zones: Zones<Response>,
+    zones: Arc<Zones<Response>>,
+    redis: Mutex<Option<Arc<Redis>>>,
     images: Mutex<Option<Arc<Images>>>,
     ready: AtomicBool,
     /// Why the last reload was refused.
@@ -48,6 +52,7 @@ pub struct Runtime {
     router: Router<usize>,
     pub pools: Vec<Arc<Pool>>,
     pub zones: Vec<Arc<Zone<Response>>>,
+    redis: Option<Arc<Redis>>,
     limiters: Vec<Arc<Limiter>>,
     images: Arc<Images>,
     pub encoders: Arc<Encoders>,
@@ -96,6 +101,15 @@ pub struct Images {
     pub pool: pool::Pool,
 }
 
+/// How far a purge has come, beyond this process's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Purged {
+    /// Whether it outlives the process; None where nothing else does.
+    pub disk: Option<bool>,
+    /// None: there is no fleet.
+    pub fleet: Option<Told>,
+}
+
 impl Foundation {
     pub fn new(metrics: Arc<Metrics>) -> Foundation {
         Foundation {
@@ -105,7 +119,8 @@ impl Foundation {
             encoders: Arc::new(Encoders::new(coding_workers(), metrics.codings.clone())),
             registry: Registry::new(metrics.clone()),
             limiters: Limiters::default(),
-            zones: Zones::default(),
+            zones: Arc::default(),
+            redis: Mutex::new(None),
             images: Mutex::new(None),
             ready: AtomicBool::new(false),
             config_error: Mutex::new(None),
@@ -136,10 +151,42 @@ impl Foundation {
             .expect("no code panics while it holds this lock") = why;
     }
 
-    /// Takes back what is stored under a name, in all zones.
-    pub fn purge(&self, name: Name, force: Force) {
-        self.zones.purges.purge(name, force);
-        self.metrics.purges.inc();
+    /// Takes back what is stored under these names, in all zones, and in those of the fleet. Waits a
+    /// moment for it to arrive everywhere.
+    pub async fn purge(&self, names: &[Name], force: Force) -> Purged {
+        let told = self.purge_at_once(names, force);
+        Purged {
+            disk: self.zones.settle_purges(DISK_PATIENCE).await,
+            fleet: match told {
+                Some((redis, number)) => Some(redis.told(number).await),
+                None => None,
+            },
+        }
+    }
+
+    /// The same without waiting: here it is gone. The number is for `Redis::told`.
+    pub fn purge_at_once(&self, names: &[Name], force: Force) -> Option<(Arc<Redis>, u64)> {
+        self.metrics.purges.inc_by(names.len() as u64);
+        let (redis, mut last) = (self.redis(), 0);
+        for name in names {
+            last = match &redis {
+                Some(redis) => redis.purge(*name, force),
+                None => self.zones.purges.purge(*name, force),
+            };
+        }
+        redis.map(|redis| (redis, last))
+    }
+
+    /// Waits a moment for what was stored to be on disk. The last thing before the process ends.
+    pub async fn flush(&self) {
+        self.zones.flush(DISK_PATIENCE).await;
+    }
+
+    fn redis(&self) -> Option<Arc<Redis>> {
+        self.redis
+            .lock()
+            .expect("no code panics while it holds this lock")
+            .clone()
     }
 
     /// All of a configuration, or why it can't be. Nothing that runs is changed.
@@ -148,9 +195,10 @@ impl Foundation {
         let limiters = self
             .limiters
             .build(&config.rate_limits, |name| self.metrics.limit(name));
+        let redis = self.redis_for(&config);
         let zones = self
             .zones
-            .build(&config.caches, |name| self.metrics.cache(name));
+            .build(&config.caches, redis.as_ref(), &self.metrics);
         let images = self.images(&config.images);
         let access_log = AccessLog::open(&config.access_log, self.metrics.clone())
             .map_err(|e| format!("access_log.to can't be opened: {e}"))?;
@@ -175,6 +223,7 @@ impl Foundation {
             routes,
             pools,
             zones,
+            redis,
             limiters,
             images,
             encoders: self.encoders.clone(),
@@ -194,6 +243,7 @@ impl Foundation {
         self.registry.commit(&runtime.pools);
         self.limiters.commit(&runtime.limiters);
         self.zones.commit(&runtime.zones);
+        self.commit_redis(runtime.redis.clone());
         let mut images = self
             .images
             .lock()
@@ -251,6 +301,30 @@ impl Foundation {
             compress: settings.compress,
             metrics: self.metrics.route(&settings.name),
         }
+    }
+
+    /// The connection of before, unless its settings changed; none where nobody asks for it.
+    fn redis_for(&self, config: &Config) -> Option<Arc<Redis>> {
+        let settings = config.redis.as_ref()?;
+        config.caches.iter().find(|cache| cache.redis.is_some())?;
+        let known = self.redis().filter(|redis| redis.settings == *settings);
+        Some(known.unwrap_or_else(|| {
+            let (purges, metrics) = (self.zones.purges.clone(), self.metrics.redis.clone());
+            Arc::new(Redis::new(settings.clone(), purges, metrics))
+        }))
+    }
+
+    fn commit_redis(&self, redis: Option<Arc<Redis>>) {
+        let mut known = self
+            .redis
+            .lock()
+            .expect("no code panics while it holds this lock");
+        let is_known = known.as_ref().map(Arc::as_ptr) == redis.as_ref().map(Arc::as_ptr);
+        if let Some(redis) = redis.as_ref().filter(|_| !is_known) {
+            let zones = self.zones.clone();
+            redis.start(Box::new(move |change| zones.changed(&change)));
+        }
+        *known = redis;
     }
 
     /// The transformer of before, unless its settings changed.

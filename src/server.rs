@@ -134,6 +134,7 @@ async fn drain(
         () = signals.stop() => tracing::warn!(open = foundation.caps.open(), "told to stop at once"),
     }
     reload.supervisor.stop(SPAWN_GRACE).await;
+    foundation.flush().await;
     runtime.access_log.flush(LOG_PATIENCE);
     tracing::info!("stopped");
 }

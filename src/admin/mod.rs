@@ -7,6 +7,7 @@ mod top;
 pub use purge::Order as PurgeOrder;
 pub use settings::AdminSettings;
 
+use crate::cache::Told;
 use crate::listen::{Begun, Conn, ConnLimits, Place};
 use crate::runtime::{Foundation, Runtime};
 use arc_swap::ArcSwap;
@@ -145,10 +146,20 @@ impl Pages {
             Ok(order) => order,
             Err(e) => return text(StatusCode::BAD_REQUEST, &format!("{e}\n")),
         };
-        match order.run(&self.current.load(), &self.foundation) {
-            Ok(()) => {
-                tracing::info!(?order, "purged");
-                text(StatusCode::OK, "ok\n")
+        match order.run(&self.current.load_full(), &self.foundation).await {
+            Ok(purged) => {
+                tracing::info!(?order, ?purged, "purged");
+                let disk = match purged.disk {
+                    None => "",
+                    Some(true) => "disk: told\n",
+                    Some(false) => "disk: pending, until it can be written\n",
+                };
+                let fleet = match purged.fleet {
+                    None => "",
+                    Some(Told::Told) => "fleet: told\n",
+                    Some(Told::Pending) => "fleet: pending, until Redis can be reached\n",
+                };
+                text(StatusCode::OK, &format!("ok\n{disk}{fleet}"))
             }
             Err(why) => text(StatusCode::BAD_REQUEST, &format!("{why}\n")),
         }

@@ -1,7 +1,7 @@
 //! `POST /purge`: taking back what the caches hold.
 
 use crate::cache::{Force, Name, Url};
-use crate::runtime::{Foundation, Runtime};
+use crate::runtime::{Foundation, Purged, Runtime};
 use serde::{Deserialize, Serialize};
 
 /// What to take back, by exactly one of its names. As JSON, the request's body.
@@ -26,12 +26,9 @@ pub struct Order {
 
 impl Order {
     /// Carries it out, or says what is wrong with it.
-    pub fn run(&self, runtime: &Runtime, foundation: &Foundation) -> Result<(), String> {
+    pub async fn run(&self, runtime: &Runtime, foundation: &Foundation) -> Result<Purged, String> {
         let force = if self.soft { Force::Soft } else { Force::Hard };
-        for name in self.names(runtime)? {
-            foundation.purge(name, force);
-        }
-        Ok(())
+        Ok(foundation.purge(&self.names(runtime)?, force).await)
     }
 
     fn names(&self, runtime: &Runtime) -> Result<Vec<Name>, String> {

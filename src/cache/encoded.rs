@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::SetOnce;
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Encoded([Slot; Coding::ALL.len()]);
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Slot {
     /// Somebody makes it, or has.
     started: AtomicBool,

@@ -10,7 +10,7 @@
 
 use super::key::Key;
 use super::policy::Freshness;
-use super::purge::{Names, Purges};
+use super::purge::{Names, Purges, Verdict};
 use super::store::Object;
 use crate::error;
 use bytes::{Bytes, BytesMut};
@@ -33,9 +33,9 @@ pub struct Fills<H> {
 type Running<H> = Mutex<HashMap<Key, Arc<Fill<H>>>>;
 
 pub struct Fill<H> {
-    /// The time of `Purges` when it began. Any purge may be of this object, so who comes after one
-    /// does not join.
-    since: u64,
+    /// What the object is called as far as that is known before its answer has come, and when it
+    /// was asked for. Who comes after a purge that may be of it does not join.
+    names: Names,
     state: Mutex<State<H>>,
     /// A follower waits here for the head or for a chunk.
     news: Notify,
@@ -67,6 +67,7 @@ enum Phase<H> {
     Waiting,
     Open(Arc<Head>),
     Ready(Arc<Object>),
+    Recalled(Arc<Object>, &'static str),
     /// Not for sharing: only the leader's own client may have it.
     Private(Option<H>),
     Own(Arc<Object>),
@@ -103,6 +104,8 @@ pub enum Opened<H> {
     Head(Arc<Head>),
     /// Stored already: revalidated, or stored by another in the meantime.
     Object(Arc<Object>),
+    /// Out of a slower tier, which is named.
+    Recalled(Arc<Object>, &'static str),
     /// The live answer, which nobody else may see.
     Mine(H),
     /// It was for the leader alone: ask the origin yourself.
@@ -120,6 +123,8 @@ pub enum Progress<H> {
 pub enum Opening<H> {
     Head(Arc<Head>),
     Object(Arc<Object>),
+    /// Out of a slower tier, which is named.
+    Recalled(Arc<Object>, &'static str),
     /// With the live answer, for the leader's client.
     Private(Option<H>),
     /// What was stored, brought up to date by an answer for the leader's client alone.
@@ -150,20 +155,20 @@ impl<H> Fills<H> {
         }
     }
 
-    /// `anew`: an answer that has come already won't do.
-    pub fn join(&self, key: &Key, anew: bool) -> Joined<H> {
+    /// `anew`: an answer that has come already won't do. `names`: what the object is called, asked
+    /// for at the time given.
+    pub fn join(&self, key: &Key, anew: bool, names: impl FnOnce(u64) -> Names) -> Joined<H> {
         let mut running = lock(&self.running);
-        let since = self.purges.now();
         if let Some(fill) = running.get(key)
-            && fill.since == since
             && fill.takes(anew)
+            && fill.is_untouched(&self.purges)
         {
             return Joined::Follows(Follower::new(fill.clone(), false));
         }
-        let fill = Arc::new(Fill::new(since));
+        let fill = Arc::new(Fill::new(names(self.purges.now())));
         // Of two answers under way, the one asked for first must not end up in the other's place.
         if let Some(older) = running.insert(key.clone(), fill.clone()) {
-            lock(&older.state).outdated = true;
+            older.outdate();
         }
         let filling = Filling {
             fill: fill.clone(),
@@ -176,20 +181,23 @@ impl<H> Fills<H> {
 
     /// What is being fetched for `key` was asked for before it changed: nobody else may join, and
     /// it is not stored. Nor are its variants, whose keys begin with its own; so may those of other
-    /// objects, which then are fetched once more than needed.
-    pub fn invalidate(&self, key: &Key) {
+    /// objects, which then are fetched once more than needed. Whether there was one.
+    pub fn invalidate(&self, key: &Key) -> bool {
+        let mut any = false;
         lock(&self.running).retain(|of, fill| {
             let meant = of.as_bytes().starts_with(key.as_bytes());
             if meant {
-                lock(&fill.state).outdated = true;
+                fill.outdate();
             }
+            any |= meant;
             !meant
         });
+        any
     }
 
     /// Leads, or None when the object is being filled already: for refreshing behind an answer.
-    pub fn lead(&self, key: &Key) -> Option<Filling<H>> {
-        match self.join(key, false) {
+    pub fn lead(&self, key: &Key, names: impl FnOnce(u64) -> Names) -> Option<Filling<H>> {
+        match self.join(key, false, names) {
             Joined::Leads(filling, _) => Some(filling),
             Joined::Follows(_) => None,
         }
@@ -197,7 +205,7 @@ impl<H> Fills<H> {
 }
 
 impl<H> Fill<H> {
-    fn new(since: u64) -> Fill<H> {
+    fn new(names: Names) -> Fill<H> {
         let state = State {
             phase: Phase::Waiting,
             chunks: VecDeque::new(),
@@ -212,7 +220,7 @@ impl<H> Fill<H> {
             end: None,
         };
         Fill {
-            since,
+            names,
             state: Mutex::new(state),
             news: Notify::new(),
             room: Notify::new(),
@@ -223,6 +231,20 @@ impl<H> Fill<H> {
     fn takes(&self, anew: bool) -> bool {
         let state = lock(&self.state);
         !state.closed && (!anew || matches!(state.phase, Phase::Waiting))
+    }
+
+    /// Whether surely no purge since it began is of its object.
+    fn is_untouched(&self, purges: &Purges) -> bool {
+        match &lock(&self.state).phase {
+            Phase::Waiting => purges.spare(&self.names),
+            Phase::Open(head) => purges.verdict(&head.names) == Verdict::Kept,
+            // Such a one is closed.
+            _ => false,
+        }
+    }
+
+    fn outdate(&self) {
+        lock(&self.state).outdated = true;
     }
 }
 
@@ -240,8 +262,14 @@ impl<H> Filling<H> {
         &self.key
     }
 
-    pub fn since(&self) -> u64 {
-        self.fill.since
+    /// What the object is called, but for its tags.
+    pub fn names(&self) -> &Names {
+        &self.fill.names
+    }
+
+    /// Whether it must not be stored: asked for before it changed, or before another fill's.
+    pub fn is_outdated(&self) -> bool {
+        lock(&self.fill.state).outdated
     }
 
     /// For all who wait.
@@ -262,6 +290,7 @@ impl<H> Filling<H> {
         state.phase = match opening {
             Opening::Head(head) => Phase::Open(head),
             Opening::Object(object) => Phase::Ready(object),
+            Opening::Recalled(object, tier) => Phase::Recalled(object, tier),
             Opening::Private(answer) => Phase::Private(answer),
             Opening::Own(object) => Phase::Own(object),
             Opening::Failed(kind) => Phase::Failed(kind),
@@ -330,9 +359,18 @@ impl<H> Filling<H> {
         lock(&self.fill.state).end = Some(Err(kind));
     }
 
-    /// Whether it must not be stored: asked for before it changed, or before another fill's.
-    pub fn is_outdated(&self) -> bool {
-        lock(&self.fill.state).outdated
+    /// Ends it unnoticed, unless somebody waits for it: then it has to go on.
+    pub fn abandon(&self) -> bool {
+        let mut running = lock(&self.running);
+        let is_awaited = lock(&self.fill.state).followers() > 0;
+        if !is_awaited
+            && running
+                .get(&self.key)
+                .is_some_and(|f| Arc::ptr_eq(f, &self.fill))
+        {
+            running.remove(&self.key);
+        }
+        !is_awaited
     }
 
     /// Makes room for the next.
@@ -461,6 +499,7 @@ impl<H> Follower<H> {
             Phase::Waiting => return None,
             Phase::Open(head) => Opened::Head(head.clone()),
             Phase::Ready(object) => Opened::Object(object.clone()),
+            Phase::Recalled(object, tier) => Opened::Recalled(object.clone(), tier),
             Phase::Private(answer) if self.leads => {
                 answer.take().map_or(Opened::NotShared, Opened::Mine)
             }
@@ -531,9 +570,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::cache::key::{KeyRules, Scheme, Url};
+    use crate::cache::purge::{Force, Name, SURROGATE_KEY};
+    use http::HeaderValue;
 
     fn key() -> Key {
         KeyRules::default().key("app", Scheme::Http, &Url::new("h", b"/"), &HeaderMap::new())
+    }
+
+    fn names(since: u64) -> Names {
+        let address = KeyRules::default().address(&Url::new("h", b"/"));
+        Names::new("h", b"/", &address, since)
     }
 
     fn head() -> Head {
@@ -556,14 +602,14 @@ mod tests {
     }
 
     fn lead(fills: &Fills<u32>) -> (Filling<u32>, Follower<u32>) {
-        match fills.join(&key(), false) {
+        match fills.join(&key(), false, names) {
             Joined::Leads(filling, follower) => (filling, follower),
             Joined::Follows(_) => panic!("somebody leads already"),
         }
     }
 
     fn follow(fills: &Fills<u32>) -> Follower<u32> {
-        match fills.join(&key(), false) {
+        match fills.join(&key(), false, names) {
             Joined::Follows(follower) => follower,
             Joined::Leads(..) => panic!("nobody leads"),
         }
@@ -594,10 +640,16 @@ mod tests {
     async fn who_wants_it_anew_joins_only_while_nothing_has_come() {
         let fills = Fills::new(1 << 20, Arc::default());
         let (filling, _follower) = lead(&fills);
-        assert!(matches!(fills.join(&key(), true), Joined::Follows(_)));
+        assert!(matches!(
+            fills.join(&key(), true, names),
+            Joined::Follows(_)
+        ));
         filling.open(Opening::Head(Arc::new(head())));
-        assert!(matches!(fills.join(&key(), false), Joined::Follows(_)));
-        assert!(matches!(fills.join(&key(), true), Joined::Leads(..)));
+        assert!(matches!(
+            fills.join(&key(), false, names),
+            Joined::Follows(_)
+        ));
+        assert!(matches!(fills.join(&key(), true, names), Joined::Leads(..)));
     }
 
     #[tokio::test]
@@ -611,18 +663,63 @@ mod tests {
             assert!(matches!(outcome, Outcome::NotKept));
         });
         assert_eq!(read(&mut follower).await, Ok(b"old".to_vec()));
-        assert!(matches!(fills.join(&key(), false), Joined::Follows(_)));
+        assert!(matches!(
+            fills.join(&key(), false, names),
+            Joined::Follows(_)
+        ));
     }
 
     #[tokio::test]
-    async fn who_comes_after_a_purge_does_not_join() {
+    async fn who_comes_after_a_purge_of_it_does_not_join_and_the_old_is_not_stored() {
         let purges = Arc::<Purges>::default();
         let fills = Fills::new(1 << 20, purges.clone());
         let (filling, _follower) = lead(&fills);
-        filling.open(Opening::Head(Arc::new(head())));
-        purges.purge(crate::cache::Name::tag(b"t"), crate::cache::Force::Hard);
+        purges.purge(Name::host("other"), Force::Hard);
+        follow(&fills);
+        let tagged = HeaderMap::from_iter([(SURROGATE_KEY, HeaderValue::from_static("mine"))]);
+        let names = names(0).tagged(&tagged);
+        filling.open(Opening::Head(Arc::new(Head { names, ..head() })));
+        purges.purge(Name::tag(b"another"), Force::Hard);
+        follow(&fills);
+        purges.purge(Name::tag(b"mine"), Force::Soft);
         let (newer, _) = lead(&fills);
-        assert_eq!((filling.since(), newer.since()), (0, 1));
+        assert_eq!(newer.names().asked_at(), 3);
+        filling.finish("old".into(), |outcome| {
+            assert!(matches!(outcome, Outcome::NotKept));
+        });
+    }
+
+    #[tokio::test]
+    async fn before_its_tags_are_known_any_purged_tag_may_be_its_own() {
+        let purges = Arc::<Purges>::default();
+        let fills = Fills::new(1 << 20, purges.clone());
+        let (_filling, _follower) = lead(&fills);
+        purges.purge(Name::tag(b"t"), Force::Hard);
+        lead(&fills);
+    }
+
+    #[tokio::test]
+    async fn what_one_that_wants_it_anew_replaces_is_not_stored() {
+        let fills = Fills::new(1 << 20, Arc::default());
+        let (filling, _follower) = lead(&fills);
+        filling.open(Opening::Head(Arc::new(head())));
+        assert!(!filling.is_outdated());
+        assert!(matches!(fills.join(&key(), true, names), Joined::Leads(..)));
+        assert!(filling.is_outdated());
+    }
+
+    #[tokio::test]
+    async fn only_what_nobody_waits_for_can_be_abandoned() {
+        let fills = Fills::new(1 << 20, Arc::default());
+        let (filling, follower) = lead(&fills);
+        assert!(!filling.abandon());
+        assert!(matches!(
+            fills.join(&key(), false, names),
+            Joined::Follows(_)
+        ));
+        drop(follower);
+        assert!(filling.abandon());
+        lead(&fills);
     }
 
     #[tokio::test]
@@ -762,7 +859,7 @@ mod tests {
     async fn a_write_outdates_fills_of_variants_too() {
         let fills = Fills::<u32>::new(1 << 20, Arc::default());
         let variant = key().variant(1, &[http::header::ACCEPT_LANGUAGE], &HeaderMap::new());
-        let filling = fills.lead(&variant).expect("nobody leads");
+        let filling = fills.lead(&variant, names).expect("nobody leads");
         fills.invalidate(&key());
         assert!(filling.is_outdated());
     }

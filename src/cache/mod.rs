@@ -2,7 +2,8 @@
 //!
 //! `policy` decides and knows no socket and no clock; `key` says which requests ask for the same
 //! object; `store` keeps objects within a bound of bytes; `fill` makes one fetch serve all who
-//! wait for it. A partial body is never stored and never passed off as whole.
+//! wait for it; `tier` is what lies below memory. A partial body is never stored and never passed
+//! off as whole.
 
 mod encoded;
 mod fill;
@@ -13,8 +14,10 @@ mod model_tests;
 mod policy;
 mod purge;
 mod range;
+mod recall;
 mod settings;
 mod store;
+mod tier;
 
 pub use encoded::Encoded;
 pub use fill::{
@@ -28,5 +31,9 @@ pub use policy::{
 };
 pub use purge::{CACHE_TAG, Force, Name, Names, Purges, SURROGATE_KEY, Verdict, has_tags, tags_in};
 pub use range::{Parts, content_range, multipart, no_range, parts};
+pub use recall::Recalled;
 pub use settings::{CacheSettings, KeySettings, QueryNames, QuerySettings, RouteCacheSettings};
-pub use store::{Found, Object, Zone, Zones};
+pub use store::{Found, Object, Tiers, Zone, Zones};
+pub use tier::{
+    Change, Disk, DiskSettings, Redis, RedisSettings, RedisTierSettings, RedisUrl, Told,
+};

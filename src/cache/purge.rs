@@ -7,11 +7,12 @@
 //! way go with the rest. Objects that were looked at since the last purge cost one comparison.
 
 use super::key::Key;
+use super::tier::Journal;
 use http::{HeaderMap, HeaderName};
 use std::collections::{HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
+use xxhash_rust::xxh3::Xxh3;
 
 /// Where origins write an object's tags: separated by spaces, or by commas.
 pub const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
@@ -24,7 +25,9 @@ const MAX_PURGED: usize = 100_000;
 const MAX_TAGS: usize = 256;
 const MAX_FOLDERS: usize = 32;
 
-/// A name that objects can be purged by. Two with the same hash are purged together.
+/// A name that objects can be purged by: a hash that is the same on every edge and in every version,
+/// because records in shared tiers carry it. Two with the same hash are purged together. The lowest
+/// bit says whether it is a tag, which is known only once an answer has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(u64);
 
@@ -48,9 +51,26 @@ impl Name {
     }
 
     fn of(kind: u8, parts: &[&[u8]]) -> Name {
-        let mut hasher = DefaultHasher::new();
-        (kind, parts).hash(&mut hasher);
-        Name(hasher.finish())
+        let mut hasher = Xxh3::new();
+        hasher.update(&[kind]);
+        for part in parts {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        Name(hasher.digest() & !1 | u64::from(kind == b't'))
+    }
+
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// What `bits` gave.
+    pub fn from_bits(bits: u64) -> Name {
+        Name(bits)
+    }
+
+    fn is_tag(self) -> bool {
+        self.0 & 1 == 1
     }
 }
 
@@ -70,26 +90,42 @@ impl Clone for Names {
 }
 
 impl Names {
-    /// Of an answer for `path` on `host`; `address` is `KeyRules::address`.
-    pub fn new(host: &str, path: &[u8], address: &Key, answer: &HeaderMap, since: u64) -> Names {
-        let mut names = vec![Name::url(address), Name::host(host)];
+    /// What an answer for `path` on `host` is called before its tags are known; `address` is
+    /// `KeyRules::address`.
+    pub fn new(host: &str, path: &[u8], address: &Key, since: u64) -> Names {
         let folders = memchr::memchr_iter(b'/', path).take(MAX_FOLDERS);
-        names.extend(folders.map(|slash| Name::folder(host, &path[..=slash])));
-        names.extend(tags(answer).take(MAX_TAGS).map(Name::tag));
+        let folders = folders.map(|slash| Name::folder(host, &path[..=slash]));
+        let names = [Name::url(address), Name::host(host)].into_iter();
+        Names::of(names.chain(folders).collect(), since)
+    }
+
+    /// With the tags that the answer gives, instead of those before.
+    pub fn tagged(&self, answer: &HeaderMap) -> Names {
+        let names = self.names.iter().copied().filter(|name| !name.is_tag());
+        let tags = tags(answer).take(MAX_TAGS).map(Name::tag);
+        Names::of(names.chain(tags).collect(), self.since)
+    }
+
+    pub(super) fn of(names: Arc<[Name]>, since: u64) -> Names {
         Names {
             since,
-            names: names.into(),
+            names,
             kept_at: AtomicU64::new(since),
         }
     }
 
+    /// The time of `Purges` at which the object was asked for.
+    pub fn asked_at(&self) -> u64 {
+        self.since
+    }
+
+    pub(super) fn list(&self) -> &[Name] {
+        &self.names
+    }
+
     /// The same names, asked for anew.
     pub fn since(&self, since: u64) -> Names {
-        Names {
-            since,
-            names: self.names.clone(),
-            kept_at: AtomicU64::new(since),
-        }
+        Names::of(self.names.clone(), since)
     }
 
     /// Bytes, for the weight of what carries them.
@@ -132,6 +168,13 @@ pub enum Force {
     Soft,
 }
 
+/// What one purge is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purged {
+    Name(Name, Force),
+    Everything,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Kept,
@@ -144,15 +187,20 @@ pub enum Verdict {
 pub struct Purges {
     /// How many there were.
     count: AtomicU64,
+    /// When a tag was purged last.
+    last_tag: AtomicU64,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     purged: HashMap<Name, Times>,
+    /// By time; the older entries of a name that was purged again count for nothing.
     order: VecDeque<(u64, Name)>,
     /// What was asked for before is gone.
     floor: u64,
+    /// Those that are told of every purge.
+    journals: Vec<Weak<Journal>>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -167,17 +215,60 @@ impl Purges {
         self.count.load(Ordering::Acquire)
     }
 
-    pub fn purge(&self, name: Name, force: Force) {
+    /// The time of the purge.
+    pub fn purge(&self, name: Name, force: Force) -> u64 {
+        self.change(Purged::Name(name, force))
+    }
+
+    /// What is stored now is gone: for when purges may have been missed.
+    pub fn everything(&self) -> u64 {
+        self.change(Purged::Everything)
+    }
+
+    /// Makes the purges of an earlier process anew, which gives their times; None stands for
+    /// nothing. What `begin` makes of these is told of all other purges, before and after.
+    pub(super) fn adopt(
+        &self,
+        earlier: &[Option<Purged>],
+        begin: impl FnOnce(&[u64]) -> Arc<Journal>,
+    ) -> Arc<Journal> {
         let mut state = self.lock();
-        let now = self.now() + 1;
-        let times = state.purged.entry(name).or_default();
-        match force {
-            Force::Hard => times.hard = now,
-            Force::Soft => times.soft = now,
+        let known = state.known();
+        let mut again = |purged: &Option<Purged>| match purged {
+            Some(purged) => self.change_in(&mut state, *purged),
+            None => self.now(),
+        };
+        let times: Vec<u64> = earlier.iter().map(&mut again).collect();
+        let journal = begin(&times);
+        for (time, purged) in known {
+            journal.note(purged, time);
         }
-        state.order.push_back((now, name));
-        state.forget_oldest();
+        state.journals.retain(|known| known.strong_count() > 0);
+        state.journals.push(Arc::downgrade(&journal));
+        journal
+    }
+
+    fn change(&self, purged: Purged) -> u64 {
+        self.change_in(&mut self.lock(), purged)
+    }
+
+    fn change_in(&self, state: &mut State, purged: Purged) -> u64 {
+        let now = self.now() + 1;
+        state.change(purged, now);
+        if !matches!(purged, Purged::Name(name, _) if !name.is_tag()) {
+            self.last_tag.store(now, Ordering::Release);
+        }
+        let journals = state.journals.iter().filter_map(Weak::upgrade);
+        journals.for_each(|journal| journal.note(purged, now));
         self.count.store(now, Ordering::Release);
+        now
+    }
+
+    /// Whether an object whose answer hasn't come is surely not among what was purged since it was
+    /// asked for: none of its names was, and no tag, for any may be its own.
+    pub fn spare(&self, object: &Names) -> bool {
+        object.since >= self.last_tag.load(Ordering::Acquire)
+            && self.verdict(object) == Verdict::Kept
     }
 
     pub fn verdict(&self, object: &Names) -> Verdict {
@@ -200,6 +291,37 @@ impl Purges {
 }
 
 impl State {
+    fn change(&mut self, purged: Purged, now: u64) {
+        let Purged::Name(name, force) = purged else {
+            self.purged.clear();
+            self.order.clear();
+            self.floor = now;
+            return;
+        };
+        let times = self.purged.entry(name).or_default();
+        match force {
+            Force::Hard => times.hard = now,
+            Force::Soft => times.soft = now,
+        }
+        self.order.push_back((now, name));
+        self.forget_oldest();
+    }
+
+    /// All that count, by time.
+    fn known(&self) -> Vec<(u64, Purged)> {
+        let floor = (self.floor > 0).then_some((self.floor, Purged::Everything));
+        let mut known: Vec<_> = floor.into_iter().collect();
+        for (name, times) in &self.purged {
+            for (time, force) in [(times.hard, Force::Hard), (times.soft, Force::Soft)] {
+                if time > 0 {
+                    known.push((time, Purged::Name(*name, force)));
+                }
+            }
+        }
+        known.sort_by_key(|(time, _)| *time);
+        known
+    }
+
     fn verdict(&self, object: &Names) -> Verdict {
         if object.since < self.floor {
             return Verdict::Gone;
@@ -218,22 +340,27 @@ impl State {
     }
 
     fn forget_oldest(&mut self) {
-        while self.order.len() > MAX_PURGED {
+        // What is purged again and again takes one place.
+        if self.order.len() > 2 * MAX_PURGED {
+            let purged = &self.purged;
+            self.order
+                .retain(|(time, name)| is_last(purged, *name, *time));
+        }
+        while self.purged.len() > MAX_PURGED {
             let Some((time, name)) = self.order.pop_front() else {
                 return;
             };
-            self.floor = time;
-            // Unless it was purged again since.
-            let last = |times: &Times| times.hard.max(times.soft);
-            if self
-                .purged
-                .get(&name)
-                .is_some_and(|times| last(times) == time)
-            {
+            if is_last(&self.purged, name, time) {
+                self.floor = time;
                 self.purged.remove(&name);
             }
         }
     }
+}
+
+fn is_last(purged: &HashMap<Name, Times>, name: Name, time: u64) -> bool {
+    let last = |times: &Times| times.hard.max(times.soft);
+    purged.get(&name).map(last) == Some(time)
 }
 
 #[cfg(test)]
@@ -252,7 +379,7 @@ mod tests {
             (HeaderName::from_static(name), value)
         });
         let answer = HeaderMap::from_iter(fields);
-        Names::new("h", path.as_bytes(), &address(path), &answer, since)
+        Names::new("h", path.as_bytes(), &address(path), since).tagged(&answer)
     }
 
     #[test]
@@ -307,6 +434,46 @@ mod tests {
         assert_eq!(purges.lock().purged.len(), MAX_PURGED);
         assert_eq!(purges.verdict(&old), Verdict::Gone);
         assert_eq!(purges.verdict(&old.since(purges.now())), Verdict::Kept);
+    }
+
+    /// As writes to one URL do.
+    #[test]
+    fn one_name_purged_again_and_again_takes_one_place() {
+        let (purges, old) = (Purges::default(), names("/a", &[], 0));
+        for _ in 0..3 * MAX_PURGED {
+            purges.purge(Name::tag(b"t"), Force::Hard);
+        }
+        assert_eq!(purges.verdict(&old), Verdict::Kept);
+        assert!(purges.lock().order.len() <= 2 * MAX_PURGED);
+    }
+
+    #[test]
+    fn only_what_cannot_have_been_purged_is_spared_before_its_tags_are_known() {
+        let (purges, coming) = (Purges::default(), names("/a", &[], 0));
+        purges.purge(Name::host("other"), Force::Hard);
+        assert!(purges.spare(&coming));
+        purges.purge(Name::tag(b"t"), Force::Hard);
+        assert!(!purges.spare(&coming));
+        let later = coming.since(purges.now());
+        assert!(purges.spare(&later));
+        purges.purge(Name::host("h"), Force::Soft);
+        assert!(!purges.spare(&later));
+    }
+
+    #[test]
+    fn everything_is_everything_so_far() {
+        let (purges, old) = (Purges::default(), names("/a", &[], 0));
+        purges.everything();
+        assert_eq!(purges.verdict(&old), Verdict::Gone);
+        assert_eq!(purges.verdict(&old.since(purges.now())), Verdict::Kept);
+    }
+
+    /// They are in records that other versions wrote.
+    #[test]
+    fn names_are_the_same_for_ever() {
+        assert_eq!(Name::tag(b"one").bits(), 13462407492367309641);
+        assert_eq!(Name::tag(b"one").bits() & 1, 1);
+        assert_eq!(Name::host("one").bits() & 1, 0);
     }
 
     proptest! {

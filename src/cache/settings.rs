@@ -1,5 +1,6 @@
 //! A cache zone, and how a route uses it.
 
+use super::tier::{DiskSettings, RedisTierSettings};
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +12,10 @@ pub struct CacheSettings {
     pub max_object: u64,
     /// In an answer to a write, from any origin: tags whose objects are purged.
     pub invalidate_header: Option<http::HeaderName>,
+    /// The tier on this machine's disk.
+    pub disk: Option<DiskSettings>,
+    /// The tier that a fleet shares.
+    pub redis: Option<RedisTierSettings>,
 }
 
 /// A route's `cache:`.

@@ -7,13 +7,15 @@ use super::key::Key;
 use super::policy::Freshness;
 use super::purge::{Force, Name, Names, Purges, Verdict};
 use super::settings::CacheSettings;
-use crate::observe::CacheMetrics;
+use super::tier::{Change, Disk, DiskSettings, Redis, RedisTier};
+use crate::observe::{CacheMetrics, Metrics};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
 use moka::notification::RemovalCause;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 /// What an entry costs beside its bytes: moka's node, the key twice, the header map's slots.
 const ENTRY_OVERHEAD: usize = 400;
@@ -26,6 +28,7 @@ const OBJECT_OVERHEAD: usize = size_of::<Object>() + 128;
 /// it is added, once.
 ///
 /// The hits come first, beside the count of references that every look-up writes anyway.
+#[derive(Debug)]
 #[repr(C)]
 pub struct Object {
     pub hits: Hits,
@@ -68,9 +71,18 @@ pub struct Zone<H> {
     settings: CacheSettings,
     slots: moka::sync::Cache<Key, Slot>,
     generations: AtomicU64,
-    purges: Arc<Purges>,
+    pub(super) purges: Arc<Purges>,
+    pub(super) disk: Option<Arc<Disk>>,
+    pub(super) redis: Option<RedisTier>,
     pub fills: Fills<H>,
     pub metrics: CacheMetrics,
+}
+
+/// What lies below a zone's memory.
+#[derive(Default)]
+pub struct Tiers {
+    pub disk: Option<Arc<Disk>>,
+    pub redis: Option<RedisTier>,
 }
 
 #[derive(Clone)]
@@ -100,7 +112,12 @@ pub enum Found {
 }
 
 impl<H> Zone<H> {
-    pub fn new(settings: CacheSettings, metrics: CacheMetrics, purges: Arc<Purges>) -> Zone<H> {
+    pub fn new(
+        settings: CacheSettings,
+        metrics: CacheMetrics,
+        purges: Arc<Purges>,
+        tiers: Tiers,
+    ) -> Zone<H> {
         let evicted = metrics.evicted.clone();
         let slots = moka::sync::Cache::builder()
             .max_capacity(settings.memory)
@@ -116,6 +133,8 @@ impl<H> Zone<H> {
             generations: AtomicU64::new(1),
             fills: Fills::new(settings.max_object, purges.clone()),
             purges,
+            disk: tiers.disk,
+            redis: tiers.redis,
             settings,
             metrics,
         }
@@ -160,7 +179,7 @@ impl<H> Zone<H> {
     }
 
     /// What a soft purge leaves of an object.
-    fn aged(&self, object: &Object, now: u64) -> Object {
+    pub(super) fn aged(&self, object: &Object, now: u64) -> Object {
         let encoded = object.encoded.as_deref();
         let mut aged = Object::new(
             object.status,
@@ -201,6 +220,11 @@ impl<H> Zone<H> {
 
     pub fn store(&self, key: Key, object: Arc<Object>) {
         self.metrics.fills_stored.inc();
+        self.promote(key, object);
+    }
+
+    /// Stores what another tier holds already.
+    pub fn promote(&self, key: Key, object: Arc<Object>) {
         self.slots.insert(key, Slot::Object(object));
     }
 
@@ -220,15 +244,44 @@ impl<H> Zone<H> {
         self.slots.insert(key, Slot::Pass { until });
     }
 
-    /// Forgets the object and, their generation being gone, all its variants.
-    pub fn invalidate(&self, key: &Key) {
-        self.slots.invalidate(key);
-        self.fills.invalidate(key);
+    /// Forgets the object and, their generation being gone, all its variants. Whether there was
+    /// anything to forget.
+    pub fn invalidate(&self, key: &Key) -> bool {
+        let was_stored = self.slots.remove(key).is_some();
+        self.fills.invalidate(key) || was_stored
     }
 
-    /// In this zone and all others.
-    pub fn purge(&self, name: Name, force: Force) {
-        self.purges.purge(name, force);
+    /// A write made the object invalid, in every tier: RFC 9111 §4.4. `root` is what it hangs on in
+    /// slower ones, if not itself; `has_more` of the same name, `url`, if there may be other objects,
+    /// such as renditions.
+    pub fn forget(&self, key: &Key, root: Option<&Key>, url: Name, has_more: bool) {
+        let root = root.unwrap_or(key);
+        self.forget_here(key, root, url, has_more);
+        if let Some(redis) = &self.redis {
+            redis.forget(root, Some((key, url, has_more)));
+        }
+    }
+
+    /// Another edge did so. What this one may have handed down since must not come back.
+    fn forget_too(&self, change: &Change) {
+        let was_here = self.forget_here(&change.key, &change.root, change.url, change.has_more);
+        if let Some(redis) = &self.redis
+            && (was_here || change.has_more)
+        {
+            redis.forget(&change.root, None);
+        }
+    }
+
+    fn forget_here(&self, key: &Key, root: &Key, url: Name, has_more: bool) -> bool {
+        let was_here = self.invalidate(key);
+        // The disk keeps what it has, so that it must be told by name, as it is of purges. Writes to
+        // what was never stored are not noted: they would crowd out what operators say. For the same
+        // reason the fleet is told of none of these as a purge.
+        let may_be_on_disk = |disk: &Arc<Disk>| was_here || disk.may_hold(root);
+        if has_more || self.disk.as_ref().is_some_and(may_be_on_disk) {
+            self.purges.purge(url, Force::Hard);
+        }
+        was_here
     }
 
     /// The `limit` objects found most often since they were stored. Looks at all there are.
@@ -247,11 +300,30 @@ impl<H> Zone<H> {
         self.slots.run_pending_tasks();
         self.metrics.bytes.set(self.slots.weighted_size() as i64);
         self.metrics.objects.set(self.slots.entry_count() as i64);
+        if let Some(disk) = &self.disk {
+            disk.report();
+        }
+    }
+
+    /// Whether its tiers are those of this connection.
+    fn is_on(&self, redis: Option<&Arc<Redis>>) -> bool {
+        let mine = self.redis.as_ref();
+        mine.is_none_or(|mine| redis.is_some_and(|redis| Arc::ptr_eq(&mine.redis, redis)))
+            && self.disk_for(&self.settings, redis).is_some() == self.disk.is_some()
+    }
+
+    /// Its own disk, if that will do for these settings.
+    fn disk_for(&self, settings: &CacheSettings, redis: Option<&Arc<Redis>>) -> Option<Arc<Disk>> {
+        let (disk, wanted) = self.disk.as_ref().zip(settings.disk.as_ref())?;
+        let redis = redis.map(Arc::as_ref);
+        disk.is_for(wanted, settings.max_object, redis)
+            .then(|| disk.clone())
     }
 
     /// A zone of another size holds what this one held, as far as it fits.
-    fn resized(&self, settings: CacheSettings) -> Zone<H> {
-        let zone = Zone::new(settings, self.metrics.clone(), self.purges.clone());
+    fn resized(&self, settings: CacheSettings, tiers: Tiers) -> Zone<H> {
+        let (metrics, purges) = (self.metrics.clone(), self.purges.clone());
+        let zone = Zone::new(settings, metrics, purges, tiers);
         zone.generations
             .store(self.generations.load(Ordering::Relaxed), Ordering::Relaxed);
         for (key, slot) in &self.slots {
@@ -299,25 +371,109 @@ impl<H> Default for Zones<H> {
 }
 
 impl<H> Zones<H> {
-    /// The zones for `settings`, in order. Nothing is forgotten until `commit`.
+    /// The zones for `settings`, in order. Nothing is forgotten until `commit`. `redis` is set if
+    /// any zone has a tier there.
     pub fn build(
         &self,
         settings: &[CacheSettings],
-        metrics: impl Fn(&str) -> CacheMetrics,
+        redis: Option<&Arc<Redis>>,
+        metrics: &Metrics,
     ) -> Vec<Arc<Zone<H>>> {
         let known = self
             .by_name
             .lock()
             .expect("no code panics while it holds this lock");
-        let build = |s: &CacheSettings| match known.get(&s.name) {
-            Some(zone) if zone.settings == *s => zone.clone(),
-            Some(zone) => Arc::new(zone.resized(s.clone())),
-            None => Arc::new(Zone::new(s.clone(), metrics(&s.name), self.purges.clone())),
+        let build = |s: &CacheSettings| {
+            let known = known.get(&s.name);
+            let disk = known.and_then(|zone| zone.disk_for(s, redis));
+            let tiers = || self.tiers(s, disk, redis, metrics);
+            match known {
+                Some(zone) if zone.settings == *s && zone.is_on(redis) => zone.clone(),
+                Some(zone) => Arc::new(zone.resized(s.clone(), tiers())),
+                None => {
+                    let (metrics, purges) = (metrics.cache(&s.name), self.purges.clone());
+                    Arc::new(Zone::new(s.clone(), metrics, purges, tiers()))
+                }
+            }
         };
         settings.iter().map(build).collect()
     }
 
+    /// Of a zone with these settings, which had `disk` before.
+    fn tiers(
+        &self,
+        settings: &CacheSettings,
+        disk: Option<Arc<Disk>>,
+        redis: Option<&Arc<Redis>>,
+        metrics: &Metrics,
+    ) -> Tiers {
+        let name = &settings.name;
+        let new_disk = |wanted: &DiskSettings| {
+            let (purges, metrics) = (self.purges.clone(), metrics.disk(name));
+            let (wanted, limit) = (wanted.clone(), settings.max_object);
+            Arc::new(Disk::new(wanted, limit, purges, redis.cloned(), metrics))
+        };
+        let new_redis = |(redis, wanted): (&Arc<Redis>, _)| {
+            let metrics = metrics.tier(name, "redis");
+            RedisTier::new(redis.clone(), name, wanted, metrics)
+        };
+        Tiers {
+            disk: disk.or_else(|| settings.disk.as_ref().map(new_disk)),
+            redis: redis.zip(settings.redis.clone()).map(new_redis),
+        }
+    }
+
+    fn disks(&self) -> Vec<Arc<Disk>> {
+        let known = self
+            .by_name
+            .lock()
+            .expect("no code panics while it holds this lock");
+        known
+            .values()
+            .filter_map(|zone| zone.disk.clone())
+            .collect()
+    }
+
+    /// Waits until a purge would outlive this process, or for as long as `patience`. None: there is
+    /// no disk that it could outlive it on.
+    pub async fn settle_purges(&self, patience: Duration) -> Option<bool> {
+        let disks = self.disks();
+        let settled = async {
+            for disk in &disks {
+                disk.settle_purges().await;
+            }
+        };
+        let is_settled = tokio::time::timeout(patience, settled).await.is_ok();
+        (!disks.is_empty()).then_some(is_settled)
+    }
+
+    /// Waits until what was stored is on disk, or for as long as `patience`.
+    pub async fn flush(&self, patience: Duration) {
+        let flushed = async {
+            for disk in self.disks() {
+                disk.flush().await;
+            }
+        };
+        if tokio::time::timeout(patience, flushed).await.is_err() {
+            tracing::warn!("not all that was stored is on disk: time is up");
+        }
+    }
+
+    /// What another edge of the fleet found changed.
+    pub fn changed(&self, change: &Change) {
+        let known = self
+            .by_name
+            .lock()
+            .expect("no code panics while it holds this lock");
+        if let Some(zone) = known.get(&change.zone) {
+            zone.forget_too(change);
+        }
+    }
+
     pub fn commit(&self, zones: &[Arc<Zone<H>>]) {
+        for disk in zones.iter().filter_map(|zone| zone.disk.as_ref()) {
+            disk.start();
+        }
         *self
             .by_name
             .lock()
@@ -333,7 +489,6 @@ pub(super) mod tests {
     use super::*;
     use crate::cache::key::{KeyRules, Scheme, Url};
     use crate::coding::Coding;
-    use crate::observe::Metrics;
 
     fn zone(memory: u64) -> Zone<()> {
         let settings = CacheSettings {
@@ -341,8 +496,11 @@ pub(super) mod tests {
             memory,
             max_object: 1 << 20,
             invalidate_header: None,
+            disk: None,
+            redis: None,
         };
-        Zone::new(settings, Metrics::new().cache("z"), Arc::default())
+        let metrics = Metrics::new().cache("z");
+        Zone::new(settings, metrics, Arc::default(), Tiers::default())
     }
 
     fn key(path: &str) -> Key {
@@ -418,10 +576,11 @@ pub(super) mod tests {
         let kept = big.metrics.objects.get();
         assert!(kept > 100);
         assert_eq!(big.metrics.evicted.get(), 1000 - kept as u64);
-        let other = big.resized(CacheSettings {
+        let larger = CacheSettings {
             memory: 2 << 20,
             ..big.settings.clone()
-        });
+        };
+        let other = big.resized(larger, Tiers::default());
         other.report();
         assert_eq!(other.slots.entry_count(), big.slots.entry_count());
     }

@@ -6,8 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
-/// Pingora tells of every client that left; we count and log requests ourselves.
-const DEFAULT_LOG: &str = "info,pingora_core=off,pingora_proxy=off,pingora_runtime=off";
+/// Pingora tells of every client that left; we count and log requests ourselves. The disk's engine
+/// tells of every record that it finds damaged, with a stack trace.
+const DEFAULT_LOG: &str =
+    "info,pingora_core=off,pingora_proxy=off,pingora_runtime=off,foyer_storage=error";
 
 pub fn run(path: &Path) -> ExitCode {
     log_to_stderr();

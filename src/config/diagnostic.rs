@@ -132,10 +132,25 @@ impl Finding {
             severity: self.severity,
             file: file.to_owned(),
             span: self.span,
-            message: self.message,
-            source: line.filter(|_| self.span.width > 0).map(str::to_owned),
+            message: without_passwords(&self.message),
+            source: line.filter(|_| self.span.width > 0).map(without_passwords),
         }
     }
+}
+
+/// What stands between `://` and `@` is starred out, character by character, so that columns stay:
+/// errors are logged, and the admin listener shows them.
+fn without_passwords(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        shown += "://";
+        let end = part.find(['/', ' ', '"', '\'']).unwrap_or(part.len());
+        let secret = part[..end].rfind('@').unwrap_or(0);
+        shown.extend(part[..secret].chars().map(|_| '*'));
+        shown += &part[secret..];
+    }
+    shown
 }
 
 impl fmt::Display for Diagnostic {

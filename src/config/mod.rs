@@ -12,6 +12,7 @@ mod images;
 mod listeners;
 mod process;
 mod rate_limits;
+mod redis;
 mod routes;
 mod upstreams;
 
@@ -37,7 +38,7 @@ pub use diagnostic::{Diagnostic, Errors, Severity, Span};
 pub use variables::{Environment, environment};
 
 use crate::admin::AdminSettings;
-use crate::cache::{CacheSettings, RouteCacheSettings};
+use crate::cache::{CacheSettings, RedisSettings, RouteCacheSettings};
 use crate::guard::RateLimitSettings;
 use crate::image::ImageSettings;
 use crate::listen::{Limits, ListenerSettings};
@@ -87,6 +88,7 @@ fn read(s: &mut Section<'_>, report: &Report) -> Option<Config> {
     };
     let mut ports = Ports::default();
     let mut places = routes::Places::new();
+    let mut folders = caches::Folders::default();
     let config = Config {
         process: s.settings("process", process::read),
         listeners: s.named("listeners", |name, s| listeners::read(name, s, &mut ports)),
@@ -94,13 +96,15 @@ fn read(s: &mut Section<'_>, report: &Report) -> Option<Config> {
         limits: s.settings("limits", listeners::read_limits),
         upstreams: s.named("upstreams", |name, s| upstreams::read(name, s, &mut ports)),
         rate_limits: s.named("rate_limits", rate_limits::read),
-        caches: s.named("caches", caches::read),
+        redis: s.section("redis", redis::read),
+        caches: s.named("caches", |name, s| caches::read(name, s, &mut folders)),
         images: s.settings("images", images::read),
         routes: s.items("routes", |s| routes::read(s, &targets, &mut places)),
         admin: s.settings("admin", |s| admin::read(s, &mut ports)),
         access_log: s.settings("access_log", access_log::read),
     };
-    s.unsupported(&["redis", "auth", "tracing", "include"]);
+    redis::check(s, &config.caches, report);
+    s.unsupported(&["auth", "tracing", "include"]);
     s.at_least_one("listeners", "{web: {address: 127.0.0.1:8080}}");
     s.at_least_one("upstreams", "{app: {servers: [127.0.0.1:9001]}}");
     s.at_least_one(
@@ -124,6 +128,8 @@ pub struct Config {
     pub limits: Limits,
     pub upstreams: Vec<UpstreamSettings>,
     pub rate_limits: Vec<RateLimitSettings>,
+    /// Set where any cache has a tier there, and maybe elsewhere.
+    pub redis: Option<RedisSettings>,
     pub caches: Vec<CacheSettings>,
     pub images: ImageSettings,
     pub routes: Vec<RouteSettings>,

@@ -22,6 +22,16 @@ pub fn wait(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A duration that is kept in whole seconds: one of them at least.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        short if short < Duration::from_secs(1) => {
+            Err(format!("`{text}` is less than a second; write 1s or more"))
+        }
+        long => Ok(long),
+    }
+}
+
 /// `512B`, `64KiB`, `100MiB`, `10GiB`, in bytes.
 pub fn size(text: &str) -> Result<u64, String> {
     SIZE.parse(text).map_err(Mistake::into_text)

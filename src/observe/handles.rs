@@ -59,6 +59,55 @@ pub struct CacheMetrics {
     pub fills_failed: IntCounter,
 }
 
+/// Per tier of a cache zone.
+#[derive(Clone)]
+pub struct TierMetrics {
+    pub hits: IntCounter,
+    pub misses: IntCounter,
+    /// Could not be asked, or did not answer.
+    pub errors: IntCounter,
+    pub writes: IntCounter,
+    /// Objects that were not written: the queue was full, the tier failed, or it was too late.
+    pub dropped: IntCounter,
+}
+
+impl TierMetrics {
+    /// A look-up; an error is one that could not be made.
+    pub fn count<T, E>(&self, found: &Result<Option<T>, E>) {
+        match found {
+            Ok(Some(_)) => self.hits.inc(),
+            Ok(None) => self.misses.inc(),
+            Err(_) => self.errors.inc(),
+        }
+    }
+}
+
+/// Per disk of a cache zone.
+#[derive(Clone)]
+pub struct DiskMetrics {
+    pub tier: TierMetrics,
+    /// 1 while its folder is open, else 0.
+    pub in_use: IntGauge,
+    /// Bytes of bodies that wait to be written.
+    pub waiting_bytes: IntGauge,
+}
+
+/// Of the connection to Redis.
+#[derive(Clone)]
+pub struct RedisMetrics {
+    /// Seconds from a command to its answer.
+    pub duration: Histogram,
+    pub failures: IntCounter,
+    /// 1 while Redis is not asked because it failed too often, else 0.
+    pub breaker_open: IntGauge,
+    /// 1 while all purges of the fleet are known, else 0.
+    pub in_touch: IntGauge,
+    /// Purges and changes that Redis has not been told yet.
+    pub waiting: IntGauge,
+    /// Purges that other edges told.
+    pub heard: IntCounter,
+}
+
 /// Per named rate limit.
 #[derive(Clone)]
 pub struct LimitMetrics {

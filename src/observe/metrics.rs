@@ -5,8 +5,8 @@
 //! server, cache, limit) and small fixed sets; never text that a client chose.
 
 use super::handles::{
-    CacheMetrics, CodingsMetrics, ConfigMetrics, ImageMetrics, LimitMetrics, PoolMetrics, Refusal,
-    RouteMetrics, ServerMetrics,
+    CacheMetrics, CodingsMetrics, ConfigMetrics, DiskMetrics, ImageMetrics, LimitMetrics,
+    PoolMetrics, RedisMetrics, Refusal, RouteMetrics, ServerMetrics, TierMetrics,
 };
 use super::register::Make;
 use prometheus::{
@@ -25,6 +25,9 @@ pub struct Metrics {
     servers: Servers,
     pools: Pools,
     caches: Caches,
+    tiers: Tiers,
+    disks: Disks,
+    pub redis: RedisMetrics,
     limits: Limits,
     pub images: ImageMetrics,
     pub codings: CodingsMetrics,
@@ -55,6 +58,9 @@ impl Metrics {
             servers: Servers::new(&make),
             pools: Pools::new(&make),
             caches: Caches::new(&make),
+            tiers: Tiers::new(&make),
+            disks: Disks::new(&make),
+            redis: RedisMetrics::new(&make),
             limits: Limits::new(&make),
             images: ImageMetrics::new(&make),
             codings: CodingsMetrics::new(&make),
@@ -108,6 +114,14 @@ impl Metrics {
 
     pub fn cache(&self, cache: &str) -> CacheMetrics {
         self.caches.of(cache)
+    }
+
+    pub fn tier(&self, cache: &str, tier: &str) -> TierMetrics {
+        self.tiers.of(cache, tier)
+    }
+
+    pub fn disk(&self, cache: &str) -> DiskMetrics {
+        self.disks.of(cache, self.tier(cache, "disk"))
     }
 
     pub fn limit(&self, limit: &str) -> LimitMetrics {
@@ -298,6 +312,92 @@ impl Caches {
             fills_stored: outcome("stored"),
             fills_uncacheable: outcome("uncacheable"),
             fills_failed: outcome("failed"),
+        }
+    }
+}
+
+/// The family of slower tiers.
+struct Tiers(IntCounterVec);
+
+impl Tiers {
+    fn new(make: &Make<'_>) -> Tiers {
+        Tiers(make.counters(
+            "lakh_cache_tier_total",
+            "What a slower tier of a cache did: look-ups by result, writes, writes dropped.",
+            &["cache", "tier", "result"],
+        ))
+    }
+
+    fn of(&self, cache: &str, tier: &str) -> TierMetrics {
+        let result = |r: &str| self.0.with_label_values(&[cache, tier, r]);
+        TierMetrics {
+            hits: result("hit"),
+            misses: result("miss"),
+            errors: result("error"),
+            writes: result("written"),
+            dropped: result("dropped"),
+        }
+    }
+}
+
+/// Families of disks.
+struct Disks {
+    in_use: IntGaugeVec,
+    waiting_bytes: IntGaugeVec,
+}
+
+impl Disks {
+    fn new(make: &Make<'_>) -> Disks {
+        Disks {
+            in_use: make.gauges(
+                "lakh_cache_disk_in_use",
+                "1 while the folder of a cache's disk is open; else nothing is read or written there.",
+                &["cache"],
+            ),
+            waiting_bytes: make.gauges(
+                "lakh_cache_disk_waiting_bytes",
+                "Bytes of bodies that wait to be written to a cache's disk.",
+                &["cache"],
+            ),
+        }
+    }
+
+    fn of(&self, cache: &str, tier: TierMetrics) -> DiskMetrics {
+        DiskMetrics {
+            tier,
+            in_use: self.in_use.with_label_values(&[cache]),
+            waiting_bytes: self.waiting_bytes.with_label_values(&[cache]),
+        }
+    }
+}
+
+impl RedisMetrics {
+    fn new(make: &Make<'_>) -> RedisMetrics {
+        RedisMetrics {
+            duration: make.histogram(
+                "lakh_redis_command_seconds",
+                "Time from a command to its answer.",
+            ),
+            failures: make.counter(
+                "lakh_redis_failures_total",
+                "Commands that failed or timed out.",
+            ),
+            breaker_open: make.gauge(
+                "lakh_redis_breaker_open",
+                "1 while Redis is not asked because it failed too often.",
+            ),
+            in_touch: make.gauge(
+                "lakh_redis_in_touch",
+                "1 while all purges of the fleet are known; else nothing is read from Redis.",
+            ),
+            waiting: make.gauge(
+                "lakh_redis_waiting",
+                "Purges and changes that Redis has not been told yet.",
+            ),
+            heard: make.counter(
+                "lakh_redis_purges_heard_total",
+                "Purges that other edges of the fleet told.",
+            ),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::resource::{Resource, unix_now};
 use super::{Edge, headers};
 use crate::cache::{
     Asked, CacheControl, Follower, Found, Head, Interim, Joined, Key, Object, Opened, Progress,
-    Refused, Use, Zone, not_modified, refuses_stored, storable, usable,
+    Refused, Use, Zone, not_modified, refuses_stored, storable, usable, vary_names,
 };
 use crate::compress::Stream;
 use crate::error::Kind;
@@ -128,7 +128,8 @@ fn refresh(
     key: Key,
     object: &Arc<Object>,
 ) -> pingora::Result<()> {
-    if let Some(filling) = resource.zone().fills.lead(&key) {
+    let names = |since| resource.names(&Request::of(session.req_header()), since);
+    if let Some(filling) = resource.zone().fills.lead(&key, names) {
         let job = Job::new(edge, session, ctx, resource, filling, Some(object.clone()))?;
         tokio::spawn(fill::run(job));
     }
@@ -152,7 +153,8 @@ async fn miss(
     let why = known.map_or("miss", |object| why_asked(object, asked_at));
     let opened = wait(session, &mut follower, &resource.route).await?;
     let now = unix_now();
-    if collapsed && !is_readable(session, &opened) {
+    let is_its_own = !collapsed && !matches!(opened, Opened::Recalled(..));
+    if !is_its_own && !is_readable(session, &opened) {
         return Ok(Some(pass(ctx, zone, "encoding")));
     }
     match opened {
@@ -180,6 +182,23 @@ async fn miss(
             });
             send(session, ctx, &object, now).await?;
         }
+        // Another's variant, perhaps; what this one asks for is known now.
+        Opened::Recalled(object, _)
+            if collapsed && !vary_names(&object.headers).is_some_and(|n| n.is_empty()) =>
+        {
+            return Ok(None);
+        }
+        Opened::Recalled(object, tier) => {
+            let ttl = object.freshness.ttl(now);
+            let metrics = &zone.metrics;
+            if ttl > 0 {
+                metrics.hits.inc()
+            } else {
+                metrics.stale.inc()
+            }
+            ctx.cache = Some(CacheStatus::Recalled { ttl, tier });
+            send(session, ctx, &object, now).await?;
+        }
         Opened::Mine(response) => {
             zone.metrics.misses.inc();
             ctx.cache = Some(CacheStatus::Forwarded {
@@ -199,7 +218,9 @@ fn is_readable(session: &Session, opened: &Opened<Response>) -> bool {
     let request = &session.req_header().headers;
     match opened {
         Opened::Head(head) => coded::is_readable(request, &head.headers),
-        Opened::Object(object) => coded::is_readable(request, &object.headers),
+        Opened::Object(object) | Opened::Recalled(object, _) => {
+            coded::is_readable(request, &object.headers)
+        }
         _ => true,
     }
 }
@@ -242,7 +263,7 @@ fn why_not_stored(
 }
 
 /// Joins the fill of `key`; as its leader, also starts it.
-pub fn follow(
+fn follow(
     edge: &Arc<Edge>,
     session: &Session,
     ctx: &Context,
@@ -250,13 +271,30 @@ pub fn follow(
     key: &Key,
     stale: Option<&Arc<Object>>,
 ) -> pingora::Result<Follower<Response>> {
-    let request = &session.req_header().headers;
-    match resource.zone().fills.join(key, refuses_stored(request)) {
-        Joined::Follows(follower) => Ok(follower),
+    let (follower, job) = join(edge, session, ctx, resource, key, stale)?;
+    if let Some(job) = job {
+        tokio::spawn(fill::run(job));
+    }
+    Ok(follower)
+}
+
+/// Joins the fill of `key`; its leader gets what is to be run.
+pub fn join(
+    edge: &Arc<Edge>,
+    session: &Session,
+    ctx: &Context,
+    resource: &Resource,
+    key: &Key,
+    stale: Option<&Arc<Object>>,
+) -> pingora::Result<(Follower<Response>, Option<Job>)> {
+    let request = Request::of(session.req_header());
+    let anew = refuses_stored(request.headers);
+    let names = |since| resource.names(&request, since);
+    match resource.zone().fills.join(key, anew, names) {
+        Joined::Follows(follower) => Ok((follower, None)),
         Joined::Leads(filling, follower) => {
             let job = Job::new(edge, session, ctx, resource, filling, stale.cloned())?;
-            tokio::spawn(fill::run(job));
-            Ok(follower)
+            Ok((follower, Some(job)))
         }
     }
 }

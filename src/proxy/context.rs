@@ -46,6 +46,11 @@ pub enum CacheStatus {
     Hit {
         ttl: i64,
     },
+    /// A hit in a slower tier, which is named.
+    Recalled {
+        ttl: i64,
+        tier: &'static str,
+    },
     /// Answered with what was stored because the origin failed.
     StaleOnError {
         ttl: i64,
@@ -120,6 +125,7 @@ impl CacheStatus {
     pub fn to_value(self) -> String {
         match self {
             CacheStatus::Hit { ttl } => format!("lakh; hit; ttl={ttl}"),
+            CacheStatus::Recalled { ttl, tier } => format!("lakh; hit; ttl={ttl}; detail={tier}"),
             CacheStatus::StaleOnError { ttl } => {
                 format!("lakh; hit; ttl={ttl}; detail=stale-if-error")
             }
@@ -160,8 +166,10 @@ impl CacheStatus {
     /// For the log.
     pub fn label(self) -> &'static str {
         match self {
-            CacheStatus::Hit { ttl } if ttl > 0 => "hit",
-            CacheStatus::Hit { .. } | CacheStatus::StaleOnError { .. } => "stale",
+            CacheStatus::Hit { ttl } | CacheStatus::Recalled { ttl, .. } if ttl > 0 => "hit",
+            CacheStatus::Hit { .. }
+            | CacheStatus::Recalled { .. }
+            | CacheStatus::StaleOnError { .. } => "stale",
             CacheStatus::Miss { .. } => "miss",
             CacheStatus::Revalidated { .. } => "revalidated",
             CacheStatus::Forwarded { .. } => "pass",

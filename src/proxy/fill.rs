@@ -3,11 +3,12 @@
 
 use super::coded;
 use super::context::Context;
+use super::request::Request;
 use super::resource::{Resource, unix_now};
 use super::{Edge, headers};
 use crate::cache::{
-    Asked, Filling, Found, Freshness, Head, Interim, Names, Object, Opening, Outcome, Refused, Url,
-    Use, has_tags, storable, usable, vary_names,
+    Asked, Filling, Found, Freshness, Head, Interim, Key, Object, Opening, Outcome, Recalled,
+    Refused, Use, has_tags, storable, usable, vary_names,
 };
 use crate::error::{Error, Kind};
 use crate::runtime::{Route, RouteCache};
@@ -33,14 +34,15 @@ pub struct Job {
     cache: Arc<RouteCache>,
     filling: Filling<Response>,
     /// Of the object without variants.
-    key: crate::cache::Key,
+    key: Key,
+    /// What that hangs on in slower tiers; often itself.
+    root: Key,
     /// What the leading client sent, for the policy and for Vary.
     client: HeaderMap,
     request: RequestHeader,
     stale: Option<Arc<Object>>,
-    host: Box<str>,
-    /// What the client asked for, path and query, or what stands for it.
-    target: Box<[u8]>,
+    /// Set when `stale` is out of a slower tier, so that nobody else has it: its name.
+    recalled: Option<&'static str>,
 }
 
 impl Job {
@@ -57,19 +59,25 @@ impl Job {
         if let Some(stale) = &stale {
             make_conditional(&mut request, &stale.headers)?;
         }
-        let target = resource.target.as_deref().unwrap_or(client.raw_path());
         Ok(Job {
-            host: headers::host(client).into(),
-            target: target.into(),
             edge: edge.clone(),
             route: resource.route.clone(),
             cache: resource.cache.clone(),
             filling,
             key: resource.key.clone(),
+            root: resource.root(&Request::of(client), ctx),
             client: client.headers.clone(),
             request,
             stale,
+            recalled: None,
         })
+    }
+
+    /// Its object is not needed after all; if somebody else waits for it, it is fetched.
+    pub fn abandon(self) {
+        if !self.filling.abandon() {
+            tokio::spawn(run(self));
+        }
     }
 
     /// Between looking and leading, another may have filled.
@@ -90,11 +98,32 @@ impl Job {
         }
     }
 
-    /// What the answer is purged by.
-    fn names(&self, answer: &HeaderMap) -> Names {
-        let url = Url::new(&self.host, &self.target);
-        let address = self.cache.keys.address(&url);
-        Names::new(&self.host, url.path, &address, answer, self.filling.since())
+    /// What a slower tier has. What is fresh needs no fetch; what is stale needs a shorter one.
+    async fn recall(&mut self) -> pingora::Result<Option<(Arc<Object>, &'static str)>> {
+        let (zone, now) = (&self.cache.zone, unix_now());
+        let found = zone.recall(&self.root, &self.key, &self.client, now);
+        let Some(Recalled { object, key, tier }) = found.await else {
+            return Ok(None);
+        };
+        if self.filling.is_outdated() {
+            return Ok(None);
+        }
+        let (status, fields, body) = (object.status, &object.headers, &object.body);
+        let encoded = coded::to_be(&self.route, status, fields, body);
+        let object = Arc::new(Object { encoded, ..*object });
+        // What is fetched anew before its end is there as well.
+        let is_newer = |known: &Arc<Object>| object.freshness.stored_at > known.freshness.stored_at;
+        if !self.stale.as_ref().is_none_or(is_newer) {
+            return Ok(None);
+        }
+        if usable(&object.freshness, &self.client, now) == Use::Fresh {
+            zone.promote(key, object.clone());
+            return Ok(Some((object, tier)));
+        }
+        make_conditional(&mut self.request, &object.headers)?;
+        self.stale = Some(object);
+        self.recalled = Some(tier);
+        Ok(None)
     }
 
     /// What is kept of an answer's fields.
@@ -121,10 +150,15 @@ fn make_conditional(request: &mut RequestHeader, stored: &HeaderMap) -> pingora:
     Ok(())
 }
 
-pub async fn run(job: Job) {
+pub async fn run(mut job: Job) {
     if let Some(object) = job.filled_meanwhile() {
         job.filling.open(Opening::Object(object));
         return;
+    }
+    match job.recall().await {
+        Ok(None) => {}
+        Ok(Some((object, tier))) => return job.filling.open(Opening::Recalled(object, tier)),
+        Err(e) => tracing::debug!(error = %e, "a recalled object's fields can't be sent"),
     }
     let asked_at = unix_now();
     let client = &job.edge.foundation.client;
@@ -153,7 +187,12 @@ fn to_all(interim: &ResponseHeader) -> Interim {
 fn fail(job: &Job, e: &Error) {
     job.cache.zone.metrics.fills_failed.inc();
     tracing::debug!(route = %job.route.name, error = %e, "fill failed");
-    job.filling.open(Opening::Failed(e.kind));
+    job.filling.open(match (&job.stale, job.recalled) {
+        (Some(stale), Some(tier)) if stale.freshness.hides_errors(unix_now()) => {
+            Opening::Recalled(stale.clone(), tier)
+        }
+        _ => Opening::Failed(e.kind),
+    });
 }
 
 /// The head has come: what is it good for?
@@ -242,8 +281,8 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
         stale.body.clone(),
         kept.unwrap_or(stale.freshness),
         match has_tags(answer) {
-            true => job.names(answer),
-            false => stale.names.since(job.filling.since()),
+            true => job.filling.names().tagged(answer),
+            false => stale.names.since(job.filling.names().asked_at()),
         },
     );
     object.encoded = coded::renewed(&job.route, stale, &object);
@@ -261,7 +300,8 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
         false => Opening::Own(object.clone()),
     };
     if !job.filling.is_outdated() {
-        zone.store(key, object);
+        zone.store(key, object.clone());
+        zone.hand_down(&job.root, &job.key, &vary, &job.client, &object);
     }
     job.filling.open(opening);
 }
@@ -280,7 +320,7 @@ fn selecting(job: &Job, answer: &HeaderMap) -> Vec<HeaderName> {
 async fn store(job: Job, mut response: Response, freshness: Freshness) {
     let zone = job.cache.zone.clone();
     let status = response.head().status;
-    let names = job.names(&response.head().headers);
+    let names = job.filling.names().tagged(&response.head().headers);
     let mut headers = dated(job.to_keep(&response.head().headers, true));
     coded::announce(&job.route, status, &mut headers);
     let vary = selecting(&job, &headers);
@@ -292,7 +332,7 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
         names: names.clone(),
         shared: freshness.ttl(unix_now()) > 0 && !freshness.always_revalidate,
         key: key.clone(),
-        vary,
+        vary: vary.clone(),
     };
     let mut left = content_length(&headers);
     job.filling.open(Opening::Head(Arc::new(head)));
@@ -321,7 +361,9 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
             let encoded = coded::to_be(&job.route, status, &headers, &body);
             let mut object = Object::new(status, headers, body, freshness, names);
             object.encoded = encoded;
-            zone.store(key, Arc::new(object));
+            let object = Arc::new(object);
+            zone.store(key, object.clone());
+            zone.hand_down(&job.root, &job.key, &vary, &job.client, &object);
         }
         Outcome::NotKept => zone.metrics.fills_uncacheable.inc(),
     });

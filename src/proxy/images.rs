@@ -5,10 +5,11 @@ use super::Edge;
 use super::answer::Problem;
 use super::cached::{self, Answered};
 use super::context::{CacheStatus, Context};
+use super::fill::{self, Job};
 use super::request::Request;
 use super::resource::{Resource, unix_now};
 use crate::cache::{
-    Filling, Follower, Found, Head, Joined, Key, Object, Opened, Opening, Use, usable,
+    Filling, Follower, Found, Head, Joined, Key, Object, Opened, Opening, Recalled, Use, usable,
 };
 use crate::error::Kind;
 use crate::image::{Limits, Plan, Rendition, transform};
@@ -105,7 +106,8 @@ pub async fn answer(
         match usable(&object.freshness, &session.req_header().headers, now) {
             Use::Fresh => return cached::hit(session, ctx, &zone, key, object, now).await,
             Use::StaleWhileRevalidate => {
-                if let Some(filling) = zone.fills.lead(&work.key) {
+                let names = |since| work.source.names(&Request::of(session.req_header()), since);
+                if let Some(filling) = zone.fills.lead(&work.key, names) {
                     make(edge, session, ctx, work, filling)?;
                 }
                 return cached::hit(session, ctx, &zone, key, object, now).await;
@@ -113,7 +115,8 @@ pub async fn answer(
             Use::Revalidate { stale_if_error } => stale = Some((object, stale_if_error)),
         }
     }
-    let mut follower = match zone.fills.join(&work.key, false) {
+    let names = |since| work.source.names(&Request::of(session.req_header()), since);
+    let mut follower = match zone.fills.join(&work.key, false, names) {
         Joined::Follows(follower) => follower,
         Joined::Leads(filling, follower) => {
             make(edge, session, ctx, work, filling)?;
@@ -130,6 +133,16 @@ pub async fn answer(
                 made: true,
             });
             cached::send(session, ctx, &object, unix_now()).await?;
+            Ok(Answered::Yes)
+        }
+        Opened::Recalled(object, tier) => {
+            let now = unix_now();
+            zone.metrics.hits.inc();
+            ctx.cache = Some(CacheStatus::Recalled {
+                ttl: object.freshness.ttl(now),
+                tier,
+            });
+            cached::send(session, ctx, &object, now).await?;
             Ok(Answered::Yes)
         }
         Opened::Failed(kind) => {
@@ -158,11 +171,18 @@ fn make(
     filling: Filling<Response>,
 ) -> pingora::Result<()> {
     let obtain = Obtain::new(edge, session, ctx, &work.source)?;
+    let root = work.source.root(&Request::of(session.req_header()), ctx);
     let edge = edge.clone();
     let max_source = work.images.settings.max_source;
     tokio::spawn(async move {
+        if let Some((object, tier)) = recall(&work, &root, &filling).await {
+            filling.open(Opening::Recalled(object, tier));
+            return obtain.abandon();
+        }
         let opening = match obtain.run(max_source).await {
-            Obtained::Object(original) => Opening::Object(rendition(&edge, &work, &original).await),
+            Obtained::Object(original) => {
+                Opening::Object(rendition(&edge, &work, &original, &root).await)
+            }
             Obtained::Failed(kind) => Opening::Failed(kind),
             Obtained::NotShared(response) => Opening::Private(response),
         };
@@ -171,15 +191,34 @@ fn make(
     Ok(())
 }
 
+/// What a slower tier has of it, fresh.
+async fn recall(
+    work: &Work,
+    root: &Key,
+    filling: &Filling<Response>,
+) -> Option<(Arc<Object>, &'static str)> {
+    let (zone, now) = (work.source.zone(), unix_now());
+    let Recalled { object, key, tier } = zone.recall_made(root, &work.key, now).await?;
+    let is_fresh = usable(&object.freshness, &HeaderMap::new(), now) == Use::Fresh;
+    if !is_fresh || filling.is_outdated() {
+        return None;
+    }
+    let object = Arc::new(*object);
+    zone.promote(key, object.clone());
+    Some((object, tier))
+}
+
 /// The rendition, stored; or the original where none can be made of it.
-async fn rendition(edge: &Edge, work: &Work, original: &Arc<Object>) -> Arc<Object> {
+async fn rendition(edge: &Edge, work: &Work, original: &Arc<Object>, root: &Key) -> Arc<Object> {
     if original.status != StatusCode::OK {
         return original.clone();
     }
     match render(edge, work, original.body.clone()).await {
         Ok(made) => {
             let object = Arc::new(object_of(made, work, original));
-            work.source.zone().store(work.key.clone(), object.clone());
+            let zone = work.source.zone();
+            zone.store(work.key.clone(), object.clone());
+            zone.hand_down_made(root, &work.key, &object);
             object
         }
         Err(cause) => {
@@ -264,7 +303,8 @@ fn object_of(made: Rendition, work: &Work, original: &Object) -> Object {
 /// Getting the whole source, out of the cache or by the fill that everybody shares.
 enum Obtain {
     Stored(Arc<Object>),
-    Follow(Follower<Response>),
+    /// With the job that fills it, if nobody else runs one.
+    Follow(Follower<Response>, Option<Box<Job>>),
 }
 
 enum Obtained {
@@ -291,16 +331,30 @@ impl Obtain {
             Found::Nothing { key } => (key, None),
             Found::Pass => (source.key.clone(), None),
         };
-        cached::follow(edge, session, ctx, source, &key, stale.as_ref()).map(Obtain::Follow)
+        let (follower, job) = cached::join(edge, session, ctx, source, &key, stale.as_ref())?;
+        Ok(Obtain::Follow(follower, job.map(Box::new)))
+    }
+
+    /// The source is not needed.
+    fn abandon(self) {
+        if let Obtain::Follow(follower, Some(job)) = self {
+            drop(follower);
+            job.abandon();
+        }
     }
 
     async fn run(self, max_source: u64) -> Obtained {
         let mut follower = match self {
             Obtain::Stored(object) => return Obtained::Object(object),
-            Obtain::Follow(follower) => follower,
+            Obtain::Follow(follower, job) => {
+                if let Some(job) = job {
+                    tokio::spawn(fill::run(*job));
+                }
+                follower
+            }
         };
         match follower.opened().await {
-            Opened::Object(object) => Obtained::Object(object),
+            Opened::Object(object) | Opened::Recalled(object, _) => Obtained::Object(object),
             Opened::Mine(response) => Obtained::NotShared(Some(response)),
             Opened::NotShared => Obtained::NotShared(None),
             Opened::Failed(kind) => Obtained::Failed(kind),

@@ -23,7 +23,7 @@ mod way;
 
 pub use front::Front;
 
-use crate::cache::{Force, Name, Scheme, Url, invalidates};
+use crate::cache::{Name, Scheme, Url, invalidates};
 use crate::error::Kind;
 use crate::runtime::{Foundation, Runtime};
 use crate::upstream::peer;
@@ -389,16 +389,15 @@ fn forget_target(request: &RequestHeader, target: &[u8], ctx: &Context) {
     };
     if let Some(cache) = &reads.cache {
         let url = Url::new(headers::host(request), target);
+        // Renditions, and what was chosen by other fields than this request's, have only a name
+        // in common.
+        let has_more = reads.images.is_some() || cache.keys.has_fields();
+        let name = Name::url(&cache.keys.address(&url));
         for scheme in Scheme::ALL {
             let pool = &reads.pool.name;
             let key = cache.keys.key(pool, scheme, &url, &request.headers);
-            cache.zone.invalidate(&key);
-        }
-        // Renditions, and what was chosen by other fields than this request's, have only a name
-        // in common.
-        if reads.images.is_some() || cache.keys.has_fields() {
-            let address = cache.keys.address(&url);
-            cache.zone.purge(Name::url(&address), Force::Hard);
+            let root = cache.keys.root(pool, scheme, &url);
+            cache.zone.forget(&key, root.as_ref(), name, has_more);
         }
     }
 }

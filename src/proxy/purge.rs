@@ -81,16 +81,14 @@ pub async fn answer(
     ctx: &Context,
     order: &Order,
 ) -> pingora::Result<()> {
-    for name in &order.names {
-        edge.foundation.purge(*name, order.force);
-    }
+    let purged = edge.foundation.purge(&order.names, order.force).await;
     let request = Request::of(session.req_header());
     let url = format!(
         "{}{}",
         request.host,
         String::from_utf8_lossy(request.target)
     );
-    tracing::info!(client = %ctx.client, url, force = ?order.force, "purged");
+    tracing::info!(client = %ctx.client, url, force = ?order.force, ?purged, "purged");
     let done = serde_json::json!({"purged": url, "soft": order.force == Force::Soft});
     let body = Bytes::from(done.to_string() + "\n");
     let mut fields = HeaderMap::new();
@@ -119,7 +117,7 @@ pub fn told_by_origin(
     }
     for name in &ctx.runtime.invalidate_headers {
         for tag in tags_in(&answer.headers, name) {
-            foundation.purge(Name::tag(tag), Force::Hard);
+            foundation.purge_at_once(&[Name::tag(tag)], Force::Hard);
         }
     }
 }

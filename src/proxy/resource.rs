@@ -3,7 +3,7 @@
 use super::context::{CacheStatus, Context};
 use super::headers;
 use super::request::Request;
-use crate::cache::{Asked, CacheControl, Key, Object, Url, Zone, may_look_up};
+use crate::cache::{Asked, CacheControl, Key, Names, Object, Url, Zone, may_look_up};
 use crate::runtime::{Route, RouteCache};
 use crate::upstream::Response;
 use std::sync::Arc;
@@ -69,6 +69,25 @@ impl Resource {
                 && object.hits.count() >= HOT
                 && !object.hits.is_refreshing()
         })
+    }
+
+    /// What it is called, asked for at a time of `Purges`; without tags, which the answer gives.
+    pub fn names(&self, request: &Request<'_>, since: u64) -> Names {
+        let url = Url::new(request.host, self.target(request));
+        let address = self.cache.keys.address(&url);
+        Names::new(request.host, url.path, &address, since)
+    }
+
+    /// What it is taken out of the slower tiers by, when a write changes it.
+    pub fn root(&self, request: &Request<'_>, ctx: &Context) -> Key {
+        let url = Url::new(request.host, self.target(request));
+        let scheme = headers::scheme(request.headers, ctx);
+        let root = self.cache.keys.root(&self.route.pool.name, scheme, &url);
+        root.unwrap_or_else(|| self.key.clone())
+    }
+
+    fn target<'a>(&'a self, request: &'a Request<'_>) -> &'a [u8] {
+        self.target.as_deref().unwrap_or(request.target)
     }
 
     pub fn zone(&self) -> &Arc<Zone<Response>> {

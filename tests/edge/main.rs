@@ -19,10 +19,12 @@ mod guard;
 mod cache;
 mod collapse;
 mod crowd;
+mod disk;
 mod express;
 mod freshness;
 mod key;
 mod negative;
+mod redis;
 mod top;
 
 mod compress;

@@ -70,19 +70,24 @@ impl KeyRules {
     /// the same, RFC 9110 §9.3.2.
     pub fn key(&self, upstream: &str, scheme: Scheme, url: &Url<'_>, headers: &HeaderMap) -> Key {
         let chosen = self.headers.len() + self.cookies.len();
-        let mut key = Key::with_room_for(url, upstream.len() + 16 * chosen);
-        key.push(upstream.as_bytes());
-        key.push(match self.scheme {
-            true => scheme.as_str().as_bytes(),
-            false => b"",
-        });
-        self.push_address(&mut key, url);
+        let mut key = self.common(upstream, scheme, url, 16 * chosen);
         for name in &self.headers {
             key.push(&value(name, headers));
         }
         for name in &self.cookies {
             key.push(&cookie(name, headers));
         }
+        key
+    }
+
+    fn common(&self, upstream: &str, scheme: Scheme, url: &Url<'_>, room: usize) -> Key {
+        let mut key = Key::with_room_for(url, upstream.len() + room);
+        key.push(upstream.as_bytes());
+        key.push(match self.scheme {
+            true => scheme.as_str().as_bytes(),
+            false => b"",
+        });
+        self.push_address(&mut key, url);
         key
     }
 
@@ -96,6 +101,13 @@ impl KeyRules {
     /// Whether requests for one URL have several keys beside that of each scheme.
     pub fn has_fields(&self) -> bool {
         !self.headers.is_empty() || !self.cookies.is_empty()
+    }
+
+    /// What all keys for one URL have in common, where there are several: in slower tiers they hang
+    /// on it.
+    pub fn root(&self, upstream: &str, scheme: Scheme, url: &Url<'_>) -> Option<Key> {
+        let common = || self.common(upstream, scheme, url, 0);
+        self.has_fields().then(|| common().derived("of all fields"))
     }
 
     fn push_address(&self, key: &mut Key, url: &Url<'_>) {
@@ -186,6 +198,13 @@ impl Key {
             length >>= 7;
         }
         self.0.push(length as u8);
+    }
+}
+
+impl Key {
+    /// Of what `as_bytes` gave, here or on another edge.
+    pub fn from_bytes(bytes: &[u8]) -> Key {
+        Key(bytes.to_vec())
     }
 }
 

@@ -5,9 +5,9 @@
 
 use super::script::{Ask, Say, Write, date};
 use crate::cache::{
-    Asked, CacheControl, CacheSettings, Filling, Follower, Force, Found, Freshness, Head, Joined,
-    Key, KeyRules, KeySettings, Name, Names, Object, Opened, Opening, Outcome, Parts, Progress,
-    Purges, RouteTtl, Scheme, Url, Use, Zone, invalidates, may_look_up, not_modified, parts,
+    Asked, CacheControl, CacheSettings, Filling, Follower, Found, Freshness, Head, Joined, Key,
+    KeyRules, KeySettings, Name, Names, Object, Opened, Opening, Outcome, Parts, Progress, Purges,
+    RouteTtl, Scheme, Tiers, Url, Use, Zone, invalidates, may_look_up, not_modified, parts,
     refuses_stored, storable, usable, vary_names,
 };
 use crate::error::Kind;
@@ -139,6 +139,8 @@ impl World {
             name: "z".into(),
             memory: 64 << 20,
             max_object: 1 << 20,
+            disk: None,
+            redis: None,
         };
         let metrics = Metrics::new().cache("z");
         World {
@@ -149,7 +151,12 @@ impl World {
             exchanges: Vec::new(),
             writes: Vec::new(),
             served: Vec::new(),
-            zone: Zone::new(settings, metrics, Arc::<Purges>::default()),
+            zone: Zone::new(
+                settings,
+                metrics,
+                Arc::<Purges>::default(),
+                Tiers::default(),
+            ),
             rules: KeyRules::new(&KeySettings {
                 headers: key_headers,
                 ..KeySettings::default()
@@ -194,7 +201,8 @@ impl World {
             Found::Object { key, object } => match usable(&object.freshness, &fields, self.now) {
                 Use::Fresh => return self.hit(&client, &object, Why::Fresh),
                 Use::StaleWhileRevalidate => {
-                    if let Some(filling) = self.zone.fills.lead(&key) {
+                    let names = |since| self.names(client.ask.uri, since);
+                    if let Some(filling) = self.zone.fills.lead(&key, names) {
                         self.start(filling, &client, Some(object.clone()), say);
                     }
                     return self.hit(&client, &object, Why::WhileRevalidating);
@@ -210,7 +218,9 @@ impl World {
         if fields.contains_key(RANGE) {
             return self.serve(&client, How::Passed);
         }
-        let follower = match self.zone.fills.join(&key, refuses_stored(&fields)) {
+        let names = |since| self.names(client.ask.uri, since);
+        let anew = refuses_stored(&fields);
+        let follower = match self.zone.fills.join(&key, anew, names) {
             Joined::Follows(follower) => follower,
             Joined::Leads(filling, follower) => {
                 let known = stale.as_ref().map(|(object, _)| object.clone());
@@ -341,7 +351,7 @@ impl World {
             status,
             headers: end_to_end(&exchange.fields),
             freshness,
-            names: self.names(exchange.uri, &fill.filling),
+            names: fill.filling.names().clone(),
             shared: freshness.ttl(self.now) > 0 && !freshness.always_revalidate,
             key: key.clone(),
             vary,
@@ -354,7 +364,7 @@ impl World {
     fn finish(&mut self, i: usize) {
         let fill = self.fills.remove(i);
         let (key, freshness) = fill.head.expect("its head has come");
-        let names = self.names(self.exchanges[fill.exchange].uri, &fill.filling);
+        let names = fill.filling.names().clone();
         let exchange = &mut self.exchanges[fill.exchange];
         fill.filling.finish(body_of(fill.exchange), |outcome| {
             if let Outcome::Body(body) = outcome {
@@ -397,7 +407,7 @@ impl World {
             headers,
             stale.body.clone(),
             kept.unwrap_or(stale.freshness),
-            stale.names.since(fill.filling.since()),
+            stale.names.since(fill.filling.names().asked_at()),
         ));
         if kept.is_err() {
             self.zone.invalidate(fill.filling.key());
@@ -447,7 +457,8 @@ impl World {
                 let shown = self.shown(&client, head.status, &head.headers, &body, &head.freshness);
                 How::Fetched { shown, led }
             }
-            Opened::Object(object) => How::Fetched {
+            // There are no slower tiers here.
+            Opened::Object(object) | Opened::Recalled(object, _) => How::Fetched {
                 shown: self.shown_object(&client, &object),
                 led,
             },
@@ -527,10 +538,8 @@ impl World {
             let key = self
                 .rules
                 .key("app", Scheme::Http, &url(uri), &write.fields);
-            self.zone.invalidate(&key);
-            if self.rules.has_fields() {
-                self.zone.purge(Name::url(&self.address(uri)), Force::Hard);
-            }
+            let name = Name::url(&self.address(uri));
+            self.zone.forget(&key, None, name, self.rules.has_fields());
         }
     }
 
@@ -538,9 +547,8 @@ impl World {
         self.rules.address(&url(uri))
     }
 
-    fn names(&self, uri: usize, filling: &Filling<usize>) -> Names {
-        let (address, since) = (self.address(uri), filling.since());
-        Names::new("h", url(uri).path, &address, &HeaderMap::new(), since)
+    fn names(&self, uri: usize, since: u64) -> Names {
+        Names::new("h", url(uri).path, &self.address(uri), since)
     }
 
     fn key(&self, ask: &Ask) -> Key {

@@ -122,6 +122,18 @@ impl Edge {
         ask.try_on(&mut client).ok()
     }
 
+    /// What the admin listener says to a purge.
+    #[track_caller]
+    pub fn purge(&self, order: &str) -> String {
+        let mut client = Client::connect(self.admin);
+        client.send(format!(
+            "POST /purge HTTP/1.1\r\nhost: lakh\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{order}",
+            order.len()
+        ));
+        client.reply("POST").expect(200).text()
+    }
+
     pub fn connect(&self) -> Client {
         Client::connect(self.web)
     }
@@ -314,7 +326,7 @@ fn lakh_origin() -> PathBuf {
     beside.with_file_name("lakh-origin")
 }
 
-fn fresh_folder() -> PathBuf {
+pub fn fresh_folder() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!(
         "lakh-edge-{}-{}",

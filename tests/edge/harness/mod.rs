@@ -2,15 +2,19 @@
 
 mod client;
 mod edge;
+mod folder;
 mod h2c;
 mod origin;
 mod ports;
+mod redis;
 
 pub use client::{Ask, Client, Reply, ask, get, head, post};
 pub use edge::{ADMIN_TOKEN, Edge, lakh};
+pub use folder::Folder;
 pub use h2c::h2c;
 pub use origin::{Answer, Gate, Origin, Seen, Step};
 pub use ports::free_address;
+pub use redis::Redis;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,52 @@
+//! `redis`: the server that all share who ask for it.
+
+use super::diagnostic::Report;
+use super::section::Section;
+use super::units::wait;
+use super::values::secret_file;
+use crate::cache::{CacheSettings, RedisSettings, RedisUrl};
+use std::time::Duration;
+
+const TIMEOUT: Duration = Duration::from_millis(50);
+const EXAMPLE: &str = "redis://127.0.0.1:6379";
+
+pub fn read(s: &mut Section<'_>) -> Option<RedisSettings> {
+    let timeout = s.or("timeout", TIMEOUT, wait);
+    let url = match s.has("url_file") {
+        true => {
+            let both = "`url` and `url_file` say the same; remove one of them";
+            if s.has("url") {
+                s.refuse("url", both);
+            }
+            s.optional("url_file", url_in_file)
+        }
+        false => {
+            s.optional("url_file", url_in_file);
+            s.required("url", EXAMPLE, url)
+        }
+    };
+    Some(RedisSettings { url: url?, timeout })
+}
+
+/// A tier in Redis needs one, and one that nothing uses is hardly meant.
+pub fn check(s: &mut Section<'_>, caches: &[CacheSettings], report: &Report) {
+    if caches.iter().any(|cache| cache.redis.is_some()) {
+        s.at_least_one("redis", "{url: \"redis://127.0.0.1:6379\"}");
+    } else if s.has("redis") {
+        let message = "redis: nothing uses it; write redis: {} in a cache";
+        report.warn(s.key_span("redis"), message);
+    }
+}
+
+/// What is wrong may hold a password, so it is not repeated.
+fn url(text: &str) -> Result<RedisUrl, String> {
+    RedisUrl::new(text).ok_or_else(|| {
+        format!("this is not the URL of a Redis server; write it like {EXAMPLE}; USER:PASSWORD@ may stand before the host, and /DATABASE behind the port")
+    })
+}
+
+fn url_in_file(path: &str) -> Result<RedisUrl, String> {
+    let path = secret_file(path)?;
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    url(text.trim()).map_err(|why| format!("in {}: {why}", path.display()))
+}

@@ -324,7 +324,8 @@ fn a_write_on_one_edge_is_seen_on_all() {
 fn a_damaged_record_is_a_miss() {
     let (redis, origin) = (Redis::start(), counting());
     let yaml = yaml(&redis);
-    let old = get("/a").send(&edge(&yaml, &origin)).expect(200).text();
+    let first = edge(&yaml, &origin);
+    let old = get("/a").send(&first).expect(200).text();
     redis.await_records(1);
     let key = redis.records().remove(0);
     let whole = redis.get(&key).expect("it is there");
@@ -551,10 +552,13 @@ fn a_rendition_is_made_once_for_all_and_goes_with_its_source() {
     assert_eq!(origin.count(), 1);
 
     ask_post(&first, "/images/p.jpg");
-    let third = edge(&yaml, &origin);
-    assert!(!is_recalled(&get(small).send(&third).expect(200)));
-    // Only the one made anew is in Redis.
     eventually("the other edge has heard", || {
-        is_recalled(&get(small).send(&second).expect(200))
+        !get(small).send(&second).expect(200).is_hit()
     });
+    // What it made anew, and the old rendition, which nothing leads to any more.
+    redis.await_records(4);
+    let third = edge(&yaml, &origin);
+    let reply = get(small).send(&third).expect(200);
+    assert!(is_recalled(&reply), "{}", reply.cache_status());
+    assert_eq!(origin.count(), 3, "filled, written to, filled");
 }

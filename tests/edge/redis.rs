@@ -214,6 +214,7 @@ fn what_is_filled_after_a_purge_is_shared() {
     let yaml = yaml(&redis);
     let [first, second] = [0; 2].map(|_| edge(&yaml, &origin));
     get("/a").send(&first).expect(200);
+    first.await_metric("lakh_cache_tier_total{result=\"written\"}", 1.0);
     first.purge(r#"{"tag": "all"}"#);
     second.await_metric("lakh_redis_purges_heard_total", 1.0);
 

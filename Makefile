@@ -2,6 +2,7 @@
 # make test        everything that must be green
 # make test-cache  the public HTTP cache tests, and what they say of this cache
 # make fuzz        a million inputs for whatever parses bytes from outside
+# make sanitize    what has `unsafe`, under AddressSanitizer; needs a nightly compiler
 # make bench       CPU per request beside nginx, HAProxy, Varnish and a bare pingora-proxy
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -11,10 +12,10 @@ BUILD_PACKAGES := cmake nasm pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) redis-server
 BENCH_PACKAGES := $(BUILD_PACKAGES) wrk nginx-light haproxy varnish
 
-.PHONY: help run test test-cache fuzz lint unit edge configs build bench micro clean
+.PHONY: help run test test-cache fuzz sanitize lint unit edge configs build bench micro clean
 
 help:
-	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -5
+	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -6
 
 run:
 	@scripts/need $(BUILD_PACKAGES)
@@ -57,6 +58,10 @@ test-cache: build
 fuzz:
 	@scripts/need $(TEST_PACKAGES)
 	scripts/fuzz
+
+sanitize:
+	RUSTFLAGS=-Zsanitizer=address cargo +nightly test --manifest-path fuzz/sanitize/Cargo.toml \
+	  --target "$$(rustc -vV | sed -n 's/^host: //p')" --target-dir target/sanitize
 
 bench:
 	@scripts/need $(BENCH_PACKAGES)

@@ -8,6 +8,7 @@
 //! outgrows the zone's bound can't be stored: then nobody new may join, chunks go once all have
 //! read them, and the fetch waits for the slowest follower.
 
+use super::growing::Growing;
 use super::key::Key;
 use super::policy::Freshness;
 use super::purge::{Names, Purges, Verdict};
@@ -16,15 +17,22 @@ use crate::error;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, StatusCode};
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// Bytes that a body too large to store may be ahead of its slowest reader.
 const WINDOW: u64 = 1 << 20;
 
+/// A body of known length from this size on is not kept in chunks: putting them together would
+/// take its memory twice, and a worker's time.
+const IN_ONE_BLOCK: u64 = 256 << 10;
+
 /// The fills of a zone that run now.
 pub struct Fills<H> {
     running: Arc<Running<H>>,
+    /// How many ever began.
+    begun: AtomicU64,
     /// Bytes of a body; what is larger is streamed and not stored.
     max_object: u64,
     purges: Arc<Purges>,
@@ -33,6 +41,8 @@ pub struct Fills<H> {
 type Running<H> = Mutex<HashMap<Key, Arc<Fill<H>>>>;
 
 pub struct Fill<H> {
+    /// Higher than that of any that began before.
+    number: u64,
     /// What the object is called as far as that is known before its answer has come, and when it
     /// was asked for. Who comes after a purge that may be of it does not join.
     names: Names,
@@ -46,6 +56,8 @@ pub struct Fill<H> {
 struct State<H> {
     phase: Phase<H>,
     chunks: VecDeque<Bytes>,
+    /// Where all chunks lie, if the body is large and its length known.
+    block: Option<Growing>,
     /// Number of the first chunk kept.
     first: usize,
     /// How many followers read next the chunk `first + i`; one longer than `chunks`.
@@ -86,6 +98,8 @@ pub struct Head {
     /// Where it will be stored: with Vary, another key than the one asked for.
     pub key: Key,
     pub vary: Vec<HeaderName>,
+    /// Bytes of the body, if they are known.
+    pub length: Option<u64>,
 }
 
 /// An answer before the answer: 103 Early Hints and the like.
@@ -150,6 +164,7 @@ impl<H> Fills<H> {
     pub fn new(max_object: u64, purges: Arc<Purges>) -> Fills<H> {
         Fills {
             running: Arc::new(Mutex::new(HashMap::new())),
+            begun: AtomicU64::new(0),
             max_object,
             purges,
         }
@@ -165,7 +180,8 @@ impl<H> Fills<H> {
         {
             return Joined::Follows(Follower::new(fill.clone(), false));
         }
-        let fill = Arc::new(Fill::new(names(self.purges.now())));
+        let number = self.begun.fetch_add(1, Ordering::Relaxed);
+        let fill = Arc::new(Fill::new(number, names(self.purges.now())));
         // Of two answers under way, the one asked for first must not end up in the other's place.
         if let Some(older) = running.insert(key.clone(), fill.clone()) {
             older.outdate();
@@ -205,10 +221,11 @@ impl<H> Fills<H> {
 }
 
 impl<H> Fill<H> {
-    fn new(names: Names) -> Fill<H> {
+    fn new(number: u64, names: Names) -> Fill<H> {
         let state = State {
             phase: Phase::Waiting,
             chunks: VecDeque::new(),
+            block: None,
             first: 0,
             readers: VecDeque::from([0]),
             held: 0,
@@ -220,6 +237,7 @@ impl<H> Fill<H> {
             end: None,
         };
         Fill {
+            number,
             names,
             state: Mutex::new(state),
             news: Notify::new(),
@@ -283,10 +301,18 @@ impl<H> Filling<H> {
     }
 
     pub fn open(&self, opening: Opening<H>) {
+        if let Opening::Head(head) = &opening {
+            self.be_known_as(&head.key);
+        }
         // Who asks from here on asks after the answer came, and either finds it stored or may not
         // have it.
         let mut state = lock(&self.fill.state);
         state.closed = !matches!(&opening, Opening::Head(head) if head.shared);
+        if let Opening::Head(head) = &opening {
+            let length = head.length.unwrap_or(0);
+            let is_large = (IN_ONE_BLOCK..=self.max_object).contains(&length);
+            state.block = is_large.then(|| Growing::new(length as usize));
+        }
         state.phase = match opening {
             Opening::Head(head) => Phase::Open(head),
             Opening::Object(object) => Phase::Ready(object),
@@ -297,6 +323,24 @@ impl<H> Filling<H> {
         };
         drop(state);
         self.fill.news.notify_waiters();
+    }
+
+    /// Where the answer varies, those who ask for the same variant find the fill by that key. Of
+    /// two, the one asked for first must not end up in the other's place.
+    fn be_known_as(&self, key: &Key) {
+        let mut running = lock(&self.running);
+        match running.get(key) {
+            Some(other) if other.number > self.fill.number => return self.fill.outdate(),
+            Some(other) if !Arc::ptr_eq(other, &self.fill) => other.outdate(),
+            _ => {}
+        }
+        // Unless it has lost its own place: then it is for those who have joined already.
+        if running
+            .get(&self.key)
+            .is_some_and(|f| Arc::ptr_eq(f, &self.fill))
+        {
+            running.insert(key.clone(), self.fill.clone());
+        }
     }
 
     /// Adds a chunk; false when nobody needs the rest: too large to store, and all have left.
@@ -334,9 +378,10 @@ impl<H> Filling<H> {
 
     /// The body is whole with `last`, which may be empty. What can be stored is stored by `store`
     /// before any follower has all of it, and before anybody new can lead.
-    pub fn finish(self, last: Bytes, store: impl FnOnce(Outcome)) {
+    pub fn finish(self, mut last: Bytes, store: impl FnOnce(Outcome)) {
         let outcome = {
-            let state = lock(&self.fill.state);
+            let mut state = lock(&self.fill.state);
+            last = state.in_block(last);
             let too_large = state.overflow || state.total + last.len() as u64 > self.max_object;
             if too_large || state.outdated {
                 Outcome::NotKept
@@ -347,7 +392,7 @@ impl<H> Filling<H> {
         store(outcome);
         let mut state = lock(&self.fill.state);
         if !last.is_empty() {
-            state.push(last);
+            state.keep(last);
         }
         state.end = Some(Ok(()));
         drop(state);
@@ -375,12 +420,15 @@ impl<H> Filling<H> {
 
     /// Makes room for the next.
     fn leave(&self) {
+        let variant = match &lock(&self.fill.state).phase {
+            Phase::Open(head) => Some(head.clone()),
+            _ => None,
+        };
         let mut running = lock(&self.running);
-        if running
-            .get(&self.key)
-            .is_some_and(|f| Arc::ptr_eq(f, &self.fill))
-        {
-            running.remove(&self.key);
+        for key in variant.iter().map(|head| &head.key).chain([&self.key]) {
+            if running.get(key).is_some_and(|f| Arc::ptr_eq(f, &self.fill)) {
+                running.remove(key);
+            }
         }
     }
 }
@@ -400,10 +448,26 @@ impl<H> Drop for Filling<H> {
 
 impl<H> State<H> {
     fn push(&mut self, chunk: Bytes) {
+        let chunk = self.in_block(chunk);
+        self.keep(chunk);
+    }
+
+    fn keep(&mut self, chunk: Bytes) {
         self.held += chunk.len() as u64;
         self.total += chunk.len() as u64;
         self.chunks.push_back(chunk);
         self.readers.push_back(0);
+    }
+
+    /// Once one does not fit, because the length was not what was told, they are kept by themselves.
+    fn in_block(&mut self, chunk: Bytes) -> Bytes {
+        let Some(block) = &mut self.block else {
+            return chunk;
+        };
+        block.push(&chunk).unwrap_or_else(|| {
+            self.block = None;
+            chunk
+        })
     }
 
     /// Drops what all have read; only once the body can't be stored.
@@ -424,6 +488,9 @@ impl<H> State<H> {
     }
 
     fn body(&self, last: &Bytes) -> Bytes {
+        if let Some(block) = &self.block {
+            return block.whole();
+        }
         if self.chunks.is_empty() {
             return last.clone();
         }
@@ -598,6 +665,7 @@ mod tests {
             shared: true,
             key: key(),
             vary: vec![],
+            length: None,
         }
     }
 
@@ -788,6 +856,28 @@ mod tests {
         assert_eq!(read(&mut first).await, Ok(b"two".to_vec()));
         assert_eq!(read(&mut late).await, Ok(b"one two".to_vec()));
         lead(&fills);
+    }
+
+    #[tokio::test]
+    async fn a_large_body_is_whole_whatever_length_was_told() {
+        let body: Vec<u8> = (0..600_000u32).map(|n| (n % 251) as u8).collect();
+        for told in [body.len(), body.len() - 1, body.len() + 1, 300_000] {
+            for (size, last) in [(7_000, 0), (7_000, 400), (70_000, 70_000)] {
+                let fills = Fills::new(1 << 20, Arc::default());
+                let (filling, mut follower) = lead(&fills);
+                let length = Some(told as u64);
+                filling.open(Opening::Head(Arc::new(Head { length, ..head() })));
+                let (first, last) = body.split_at(body.len() - last);
+                for chunk in first.chunks(size) {
+                    filling.push(Bytes::copy_from_slice(chunk)).await;
+                }
+                filling.finish(Bytes::copy_from_slice(last), |outcome| match outcome {
+                    Outcome::Body(stored) => assert!(stored == body),
+                    Outcome::NotKept => panic!("it is small enough"),
+                });
+                assert!(read(&mut follower).await == Ok(body.clone()));
+            }
+        }
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@
 
 mod encoded;
 mod fill;
+mod growing;
 mod hits;
 mod key;
 #[cfg(test)]

@@ -333,8 +333,9 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
         shared: freshness.ttl(unix_now()) > 0 && !freshness.always_revalidate,
         key: key.clone(),
         vary: vary.clone(),
+        length: content_length(&headers),
     };
-    let mut left = content_length(&headers);
+    let mut left = head.length;
     job.filling.open(Opening::Head(Arc::new(head)));
     let mut last = Bytes::new();
     loop {

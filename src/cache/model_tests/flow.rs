@@ -355,6 +355,7 @@ impl World {
             shared: freshness.ttl(self.now) > 0 && !freshness.always_revalidate,
             key: key.clone(),
             vary,
+            length: None,
         };
         fill.filling.open(Opening::Head(Arc::new(head)));
         self.fills[i].head = Some((key, freshness));

@@ -1,0 +1,2 @@
+#[path = "../../../src/cache/growing.rs"]
+pub mod growing;

@@ -81,18 +81,18 @@ impl Job {
     }
 
     /// Between looking and leading, another may have filled.
-    fn filled_meanwhile(&self) -> Option<Arc<Object>> {
+    fn filled_meanwhile(&self) -> Option<Opening<Response>> {
         let now = unix_now();
         match self.cache.zone.find(self.key.clone(), &self.client, now) {
             // What is being refreshed may be fresh still.
-            Found::Object { object, .. }
+            Found::Object { key, object }
                 if usable(&object.freshness, &self.client, now) == Use::Fresh
                     && !self
                         .stale
                         .as_ref()
                         .is_some_and(|old| Arc::ptr_eq(old, &object)) =>
             {
-                Some(object)
+                Some(for_waiters(&self.filling, &key, object))
             }
             _ => None,
         }
@@ -151,9 +151,8 @@ fn make_conditional(request: &mut RequestHeader, stored: &HeaderMap) -> pingora:
 }
 
 pub async fn run(mut job: Job) {
-    if let Some(object) = job.filled_meanwhile() {
-        job.filling.open(Opening::Object(object));
-        return;
+    if let Some(opening) = job.filled_meanwhile() {
+        return job.filling.open(opening);
     }
     match job.recall().await {
         Ok(None) => {}
@@ -293,17 +292,22 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
         zone.invalidate(job.filling.key());
         return job.filling.open(Opening::Own(object));
     }
-    // The new fields may say another Vary than those that the others were told to wait by.
     let key = zone.place(&job.key, &vary, &job.client);
-    let opening = match key == *job.filling.key() {
-        true => Opening::Object(object.clone()),
-        false => Opening::Own(object.clone()),
-    };
+    let opening = for_waiters(&job.filling, &key, object.clone());
     if !job.filling.is_outdated() {
         zone.store(key, object.clone());
         zone.hand_down(&job.root, &job.key, &vary, &job.client, &object);
     }
     job.filling.open(opening);
+}
+
+/// What is stored under `key`: for all who wait, or, where its Vary says more than the key that they
+/// wait by, for the leader's client alone.
+fn for_waiters(filling: &Filling<Response>, key: &Key, object: Arc<Object>) -> Opening<Response> {
+    match key == filling.key() {
+        true => Opening::Object(object),
+        false => Opening::Own(object),
+    }
 }
 
 /// The request fields by which an answer is one of several.

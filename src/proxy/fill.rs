@@ -20,7 +20,6 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::proxy::Session;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -48,13 +47,12 @@ pub struct Job {
 impl Job {
     pub fn new(
         edge: &Arc<Edge>,
-        session: &Session,
+        client: &RequestHeader,
         ctx: &Context,
         resource: &Resource,
         filling: Filling<Response>,
         stale: Option<Arc<Object>>,
     ) -> pingora::Result<Job> {
-        let client = session.req_header();
         let mut request = headers::for_fetch(client, ctx, resource.target.as_deref())?;
         if let Some(stale) = &stale {
             make_conditional(&mut request, &stale.headers)?;

@@ -7,6 +7,7 @@
 
 mod answer;
 mod cached;
+mod client;
 mod coded;
 mod context;
 mod express;
@@ -80,13 +81,10 @@ impl ProxyHttp for Service {
     ) -> pingora::Result<bool> {
         let way = way(session, ctx);
         if !matches!(way, Way::Refuse(_) | Way::Hit(_)) && ctx.routed().compress {
-            coded::translate_conditions(session)?;
+            coded::translate_conditions(session.req_header_mut())?;
         }
         let answered = match way {
-            Way::Refuse(problem) => {
-                answer::problem(session, ctx, &problem).await?;
-                Answered::Yes
-            }
+            Way::Refuse(problem) => Answered::Refused(problem),
             Way::Hit(hit) => {
                 let reply = hit.reply(&Request::of(session.req_header()), ctx);
                 reply.send(session).await?;
@@ -106,7 +104,14 @@ impl ProxyHttp for Service {
             }
             Way::Pass => Answered::No,
         };
-        Ok(answered == Answered::Yes)
+        match answered {
+            Answered::Yes => Ok(true),
+            Answered::No => Ok(false),
+            Answered::Refused(problem) => {
+                answer::problem(session, ctx, &problem).await?;
+                Ok(true)
+            }
+        }
     }
 
     async fn upstream_peer(

@@ -1,4 +1,4 @@
-//! What can go wrong with a request, and whether trying again may help.
+//! What can go wrong with a request.
 //!
 //! Rooms return these; only `proxy/answer.rs` turns one into an HTTP answer.
 
@@ -7,8 +7,6 @@ use std::fmt;
 #[derive(Debug)]
 pub struct Error {
     pub kind: Kind,
-    /// Nothing reached the server, or the request is safe to repeat.
-    pub retryable: bool,
     /// For the log; never shown to a client.
     pub detail: String,
 }
@@ -31,15 +29,7 @@ impl Error {
     pub fn new(kind: Kind, detail: impl Into<String>) -> Error {
         Error {
             kind,
-            retryable: false,
             detail: detail.into(),
-        }
-    }
-
-    pub fn retryable(self) -> Error {
-        Error {
-            retryable: true,
-            ..self
         }
     }
 }

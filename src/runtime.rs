@@ -189,6 +189,15 @@ impl Foundation {
             .clone()
     }
 
+    /// Brings gauges up to date that are read rather than counted.
+    pub fn report(&self, runtime: &Runtime) {
+        self.registry.report(&runtime.pools);
+        self.encoders.report();
+        runtime.zones.iter().for_each(|zone| zone.report());
+        let waiting = runtime.images.pool.waiting();
+        self.metrics.images.queue.set(waiting as i64);
+    }
+
     /// All of a configuration, or why it can't be. Nothing that runs is changed.
     pub fn build(&self, config: Config) -> Result<Runtime, String> {
         let pools = self.registry.pools(&config.upstreams)?;
@@ -361,11 +370,5 @@ fn read_token(path: &Path) -> Result<String, String> {
 impl Runtime {
     pub fn route(&self, asked: &crate::route::Asked<'_>) -> Option<&Arc<Route>> {
         self.router.find(asked).map(|index| &self.routes[*index])
-    }
-
-    /// Brings gauges up to date that are read rather than counted.
-    pub fn report(&self, metrics: &Metrics) {
-        self.zones.iter().for_each(|zone| zone.report());
-        metrics.images.queue.set(self.images.pool.waiting() as i64);
     }
 }

@@ -176,8 +176,7 @@ impl Pages {
     }
 
     fn metrics(&self) -> Response<Vec<u8>> {
-        self.current.load().report(&self.foundation.metrics);
-        self.foundation.encoders.report();
+        self.foundation.report(&self.current.load());
         let page = self.foundation.metrics.render();
         answer(
             StatusCode::OK,

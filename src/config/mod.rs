@@ -19,6 +19,7 @@ mod upstreams;
 mod caching;
 mod edits;
 mod matching;
+mod resilience;
 mod servers;
 
 mod names;

@@ -2,19 +2,22 @@
 
 use super::ports::Ports;
 use super::section::Section;
-use super::values::{address, count};
+use super::values::{address, count, switch};
 use crate::upstream::{ServerSettings, SpawnSettings};
-use std::net::SocketAddr;
 
 /// A string, or `{address, weight}`.
 pub fn read_servers(s: &mut Section<'_>) -> Vec<ServerSettings> {
-    let plain = |text: &str| Ok(server(address(text)?, 1));
+    let plain = |text: &str| address(text).map(ServerSettings::of);
     let found = s.items_or_texts("servers", plain, |s| {
         s.unsupported(&["resolve"]);
-        s.unsupported_but("backup", &["false"]);
         let address = s.required("address", "10.0.0.5:8080", address);
         let weight = s.or("weight", 1, count(0..=65535));
-        Some(server(address?, weight))
+        let backup = s.or("backup", false, switch);
+        Some(ServerSettings {
+            address: address?,
+            weight,
+            backup,
+        })
     });
     let mut servers: Vec<ServerSettings> = Vec::new();
     for (server, span) in found {
@@ -24,17 +27,18 @@ pub fn read_servers(s: &mut Section<'_>) -> Vec<ServerSettings> {
         }
         servers.push(server);
     }
-    if !servers.is_empty() && servers.iter().all(|server| server.weight == 0) {
+    if !servers.is_empty() && servers.iter().all(|server| server.backup) {
+        s.error(
+            "servers",
+            "every one is a backup, of nothing; remove `backup` from one at least",
+        );
+    } else if !servers.is_empty() && servers.iter().all(|server| server.weight == 0) {
         s.error(
             "servers",
             "every weight is 0, so no server would get requests; write 1 or more for one",
         );
     }
     servers
-}
-
-fn server(address: SocketAddr, weight: u32) -> ServerSettings {
-    ServerSettings { address, weight }
 }
 
 pub fn read_spawn(s: &mut Section<'_>, ports: &mut Ports) -> Option<SpawnSettings> {

@@ -1,7 +1,7 @@
 //! What concerns hold of the metrics: handles resolved once, and only added to per request.
 
 use super::metrics::CLASSES;
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge};
 
 /// What a finished request adds to. One per route.
 #[derive(Clone)]
@@ -30,12 +30,22 @@ pub struct ServerMetrics {
     pub active: IntGauge,
     pub requests: IntCounter,
     pub failures: IntCounter,
+    /// What it may get in fact: less than configured while it starts slowly, 0 while it is out.
+    pub weight: Gauge,
+    pub(super) states: [IntGauge; STATES.len()],
 }
+
+/// What a server may be, as a metric's label.
+pub const STATES: [&str; 6] = ["up", "draining", "down", "open", "half_open", "ejected"];
 
 /// Per upstream.
 #[derive(Clone)]
 pub struct PoolMetrics {
     pub retries: IntCounter,
+    /// Not tried again because too many requests already were.
+    pub retries_denied: IntCounter,
+    /// Which servers are in use: 0 primaries, 1 backups, 2 all because too few are well.
+    pub tier: IntGauge,
     /// Supervised processes that run now.
     pub spawned: IntGauge,
     pub restarts: IntCounter,
@@ -169,6 +179,15 @@ pub struct ConfigMetrics {
     pub failures: IntCounter,
     /// 1 while the file on disk could not be loaded at the last try, else 0.
     pub stale: IntGauge,
+}
+
+impl ServerMetrics {
+    /// `state` is one of `STATES`.
+    pub fn show(&self, state: &str) {
+        for (name, gauge) in STATES.iter().zip(&self.states) {
+            gauge.set((*name == state).into());
+        }
+    }
 }
 
 impl RouteMetrics {

@@ -6,12 +6,12 @@
 
 use super::handles::{
     CacheMetrics, CodingsMetrics, ConfigMetrics, DiskMetrics, ImageMetrics, LimitMetrics,
-    PoolMetrics, RedisMetrics, Refusal, RouteMetrics, ServerMetrics, TierMetrics,
+    PoolMetrics, RedisMetrics, Refusal, RouteMetrics, STATES, ServerMetrics, TierMetrics,
 };
 use super::register::Make;
 use prometheus::{
-    Encoder, Gauge, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
-    TextEncoder,
+    Encoder, Gauge, GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Registry, TextEncoder,
 };
 
 /// Status classes as labels, indexed by the status code's first digit minus one.
@@ -178,6 +178,8 @@ struct Servers {
     active: IntGaugeVec,
     requests: IntCounterVec,
     failures: IntCounterVec,
+    weight: GaugeVec,
+    states: IntGaugeVec,
 }
 
 impl Servers {
@@ -204,6 +206,16 @@ impl Servers {
                 "Requests to the server that failed: no connection, broken, timed out.",
                 labels,
             ),
+            weight: make.float_gauges(
+                "lakh_upstream_weight",
+                "What the server may get in fact: 0 while it is out, less while it starts slowly.",
+                labels,
+            ),
+            states: make.gauges(
+                "lakh_upstream_state",
+                "1 for the state that the server is in.",
+                &["upstream", "server", "state"],
+            ),
         }
     }
 
@@ -214,6 +226,8 @@ impl Servers {
             active: self.active.with_label_values(labels),
             requests: self.requests.with_label_values(labels),
             failures: self.failures.with_label_values(labels),
+            weight: self.weight.with_label_values(labels),
+            states: STATES.map(|state| self.states.with_label_values(&[upstream, server, state])),
         }
     }
 
@@ -224,12 +238,18 @@ impl Servers {
         let _ = self.active.remove_label_values(labels);
         let _ = self.requests.remove_label_values(labels);
         let _ = self.failures.remove_label_values(labels);
+        let _ = self.weight.remove_label_values(labels);
+        for state in STATES {
+            let _ = self.states.remove_label_values(&[upstream, server, state]);
+        }
     }
 }
 
 /// Families by upstream.
 struct Pools {
     retries: IntCounterVec,
+    retries_denied: IntCounterVec,
+    tier: IntGaugeVec,
     spawned: IntGaugeVec,
     restarts: IntCounterVec,
 }
@@ -240,6 +260,16 @@ impl Pools {
             retries: make.counters(
                 "lakh_upstream_retries_total",
                 "Requests tried again on another server.",
+                &["upstream"],
+            ),
+            retries_denied: make.counters(
+                "lakh_upstream_retries_denied_total",
+                "Requests not tried again because too many already were.",
+                &["upstream"],
+            ),
+            tier: make.gauges(
+                "lakh_upstream_tier",
+                "Servers in use: 0 primaries, 1 backups, 2 all, because too few are well.",
                 &["upstream"],
             ),
             spawned: make.gauges(
@@ -258,6 +288,8 @@ impl Pools {
     fn of(&self, upstream: &str) -> PoolMetrics {
         PoolMetrics {
             retries: self.retries.with_label_values(&[upstream]),
+            retries_denied: self.retries_denied.with_label_values(&[upstream]),
+            tier: self.tier.with_label_values(&[upstream]),
             spawned: self.spawned.with_label_values(&[upstream]),
             restarts: self.restarts.with_label_values(&[upstream]),
         }

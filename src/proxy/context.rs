@@ -3,7 +3,7 @@
 use crate::compress::Stream;
 use crate::observe::Metrics;
 use crate::runtime::{Route, Runtime};
-use crate::upstream::{Lease, ServerId, Tried};
+use crate::upstream::{Lease, ServerId, Tries};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,8 +27,7 @@ pub struct Context {
     pub body_bytes: u64,
     /// The server that has the request now.
     pub lease: Option<Lease>,
-    pub tried: Tried,
-    pub failures: u32,
+    pub tries: Tries,
     /// A kept connection turned out to be closed; that says nothing about its server.
     pub stale_connection: bool,
     /// From the sticky cookie.
@@ -88,8 +87,7 @@ impl Context {
             upgrade: false,
             body_bytes: 0,
             lease: None,
-            tried: Tried::default(),
-            failures: 0,
+            tries: Tries::default(),
             stale_connection: false,
             preferred: None,
             cache: None,

@@ -5,7 +5,7 @@ use super::coded;
 use super::context::Context;
 use super::request::Request;
 use super::resource::{Resource, unix_now};
-use super::{Edge, headers};
+use super::{Edge, balance, headers};
 use crate::cache::{
     Asked, Filling, Found, Freshness, Head, Interim, Key, Object, Opening, Outcome, Recalled,
     Refused, Use, has_tags, storable, usable, vary_names,
@@ -42,6 +42,8 @@ pub struct Job {
     stale: Option<Arc<Object>>,
     /// Set when `stale` is out of a slower tier, so that nobody else has it: its name.
     recalled: Option<&'static str>,
+    /// For an upstream that balances by hash.
+    balance_key: Option<u64>,
 }
 
 impl Job {
@@ -57,7 +59,10 @@ impl Job {
         if let Some(stale) = &stale {
             make_conditional(&mut request, &stale.headers)?;
         }
+        let target = resource.target.as_deref().unwrap_or(client.raw_path());
+        let key = |key| balance::hash(key, &client.headers, target, ctx.client);
         Ok(Job {
+            balance_key: resource.route.pool.hash_key().map(key),
             edge: edge.clone(),
             route: resource.route.clone(),
             cache: resource.cache.clone(),
@@ -163,7 +168,7 @@ pub async fn run(mut job: Job) {
         .fetch(
             &job.route.pool,
             &job.request,
-            None,
+            job.balance_key,
             job.route.timeout,
             &|interim| job.filling.interim(to_all(interim)),
         )

@@ -6,6 +6,7 @@
 //! always last.
 
 mod answer;
+mod balance;
 mod cached;
 mod client;
 mod coded;
@@ -27,7 +28,7 @@ pub use front::Front;
 use crate::cache::{Name, Scheme, Url, invalidates};
 use crate::error::Kind;
 use crate::runtime::{Foundation, Runtime};
-use crate::upstream::peer;
+use crate::upstream::no_connection;
 use answer::Problem;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -56,9 +57,6 @@ pub struct Edge {
 
 /// `Edge` as Pingora calls it.
 pub struct Service(pub Arc<Edge>);
-
-/// An upstream had no server to pick.
-const NO_SERVER: ErrorType = ErrorType::Custom("no server");
 
 #[async_trait]
 impl ProxyHttp for Service {
@@ -119,7 +117,7 @@ impl ProxyHttp for Service {
         session: &mut Session,
         ctx: &mut Context,
     ) -> pingora::Result<Box<HttpPeer>> {
-        pick(session, ctx).map(Box::new)
+        balance::pick(session, ctx).await.map(Box::new)
     }
 
     fn fail_to_connect(
@@ -129,14 +127,8 @@ impl ProxyHttp for Service {
         ctx: &mut Context,
         mut e: Box<Error>,
     ) -> Box<Error> {
-        if let Some(lease) = &ctx.lease {
-            lease.failed();
-            if *e.etype() == ErrorType::ConnectRefused {
-                lease.server().connect_failed();
-            }
-        }
-        // Nothing was sent, so any request may be tried elsewhere.
-        let again = may_try_again(ctx);
+        let outcome = no_connection(&e);
+        let again = balance::failed(ctx, outcome, true);
         e.set_retry(again);
         e
     }
@@ -181,6 +173,7 @@ impl ProxyHttp for Service {
             return Error::e_explain(ErrorType::InvalidHTTPHeader, "101 without being asked")
                 .map_err(|e| e.into_up());
         }
+        balance::answered(session, ctx, answer.status)?;
         let method = &session.req_header().method;
         purge::told_by_origin(&self.0.foundation, method, answer, ctx);
         // The server's version is its own affair; we speak to this client. RFC 9110 §2.5.
@@ -225,19 +218,7 @@ impl ProxyHttp for Service {
         ctx: &mut Context,
         client_reused: bool,
     ) -> Box<Error> {
-        let from_server = *e.esource() == ErrorSource::Upstream;
-        let repeatable = session.req_header().method.is_idempotent()
-            && !session.as_ref().retry_buffer_truncated()
-            && session.response_written().is_none();
-        if from_server && client_reused && *e.etype() != ErrorType::ReadTimedout {
-            ctx.stale_connection = true;
-            e.set_retry(repeatable);
-            return e;
-        }
-        if from_server && let Some(lease) = &ctx.lease {
-            lease.failed();
-        }
-        let again = from_server && repeatable && may_try_again(ctx);
+        let again = balance::broke(session, ctx, &e, client_reused);
         e.set_retry(again);
         e
     }
@@ -309,56 +290,6 @@ fn way(session: &mut Session, ctx: &mut Context) -> Way {
     way::find(&request, ctx)
 }
 
-fn pick(session: &Session, ctx: &mut Context) -> pingora::Result<HttpPeer> {
-    let route = ctx.routed().clone();
-    let pool = &route.pool;
-    if let Some(sticky) = &pool.sticky
-        && ctx.preferred.is_none()
-    {
-        let cookies = headers::cookies(&session.req_header().headers);
-        ctx.preferred = sticky.read(cookies, SystemTime::now());
-    }
-    let remaining = route
-        .timeout
-        .map(|t| t.saturating_sub(ctx.started.elapsed()));
-    if remaining.is_some_and(|r| r.is_zero()) {
-        return Err(
-            Error::explain(ErrorType::ReadTimedout, "the route's timeout has passed").into_up(),
-        );
-    }
-    // The one before, if any, failed: it no longer counts as busy.
-    ctx.lease = None;
-    let mut lease = pool.pick(&ctx.tried, ctx.preferred);
-    if lease.is_none() && ctx.stale_connection {
-        ctx.stale_connection = false;
-        ctx.tried = Default::default();
-        lease = pool.pick(&ctx.tried, ctx.preferred);
-    }
-    let Some(lease) = lease else {
-        let why = if ctx.failures > 0 {
-            ErrorType::ConnectError
-        } else {
-            NO_SERVER
-        };
-        return Err(Error::explain(why, "no server left to try").into_up());
-    };
-    ctx.tried.add(&lease);
-    let peer = peer(pool, &lease, remaining);
-    ctx.lease = Some(lease);
-    Ok(peer)
-}
-
-/// Counts a failed try; whether there is another.
-fn may_try_again(ctx: &mut Context) -> bool {
-    ctx.failures += 1;
-    let pool = &ctx.routed().pool;
-    let again = ctx.failures < pool.retry.attempts;
-    if again {
-        pool.metrics.retries.inc();
-    }
-    again
-}
-
 /// Names the server in the sticky cookie, when the client's names another or none.
 fn stick(fields: &mut HeaderMap, ctx: &Context) {
     let (Some(sticky), Some(lease)) = (&ctx.routed().pool.sticky, &ctx.lease) else {
@@ -413,7 +344,7 @@ fn problem_of(e: &Error, ctx: &Context) -> Option<Problem> {
         (ErrorType::HTTPStatus(413), _) => Problem::BodyTooLarge {
             limit: ctx.routed().body_size,
         },
-        (kind, _) if *kind == NO_SERVER => Problem::Upstream(Kind::NoServer),
+        (kind, _) if *kind == balance::NO_SERVER => Problem::Upstream(Kind::NoServer),
         (ErrorType::ReadTimedout, ErrorSource::Downstream) => Problem::BodyTimeout,
         (ErrorType::ReadError, ErrorSource::Downstream) if is_malformed(e) => {
             Problem::Malformed("its body is not framed properly")

@@ -5,7 +5,7 @@
 //! gives the answer's head; the body is read chunk by chunk. A body that ends before its framing
 //! says so is an error, never a short whole.
 
-use super::{Lease, Pool, ServerId, Tried};
+use super::{Asked, Lease, Outcome, Pool, Time, Tries};
 use crate::error::{Error, Kind};
 use bytes::Bytes;
 use pingora::ErrorType;
@@ -36,8 +36,9 @@ pub struct Response {
 /// request's own time.
 pub fn peer(pool: &Pool, lease: &Lease, remaining: Option<Duration>) -> HttpPeer {
     let mut peer = HttpPeer::new(lease.server().address, false, String::new());
-    let cap = |wait: Duration| Some(remaining.map_or(wait, |left| wait.min(left)));
     let timeouts = &pool.timeouts;
+    let left = [remaining, pool.retry.per_try].into_iter().flatten().min();
+    let cap = |wait: Duration| Some(left.map_or(wait, |left| wait.min(left)));
     peer.options.connection_timeout = cap(timeouts.connect);
     peer.options.total_connection_timeout = cap(timeouts.connect);
     peer.options.read_timeout = cap(timeouts.read);
@@ -55,79 +56,130 @@ impl Client {
         }
     }
 
-    /// Sends a GET and reads the answer's head. `timeout` is for all tries together; `interim` is
-    /// told of answers before the answer (RFC 9110 §15.2).
+    /// Sends a GET and reads the answer's head. `key` is what a pool that balances by hash goes by;
+    /// `timeout` is for all tries together; `interim` is told of answers before the answer
+    /// (RFC 9110 §15.2).
     pub async fn fetch(
         &self,
         pool: &Pool,
         request: &RequestHeader,
-        preferred: Option<ServerId>,
+        key: Option<u64>,
         timeout: Option<Duration>,
         interim: &(dyn Fn(&ResponseHeader) + Sync),
     ) -> Result<Response, Error> {
         let started = Instant::now();
-        let mut tried = Tried::default();
-        let mut attempt = 1;
-        let mut failure = None;
+        let mut tries = Tries::default();
+        let mut last = Err(Error::new(
+            Kind::NoServer,
+            format!("upstream {}", pool.name),
+        ));
         loop {
+            if let Some(pause) = tries.take_pause() {
+                tokio::time::sleep(pause).await;
+            }
             let remaining = timeout.map(|t| t.saturating_sub(started.elapsed()));
             if remaining.is_some_and(|r| r.is_zero()) {
                 return Err(Error::new(Kind::Timeout, "the route's timeout has passed"));
             }
-            let Some(lease) = pool.pick(&tried, preferred) else {
-                let nothing = || Error::new(Kind::NoServer, format!("upstream {}", pool.name));
-                return Err(failure.unwrap_or_else(nothing));
+            let asked = Asked {
+                tried: &tries.tried,
+                preferred: None,
+                key,
+                now: Time::now(),
             };
-            tried.add(&lease);
-            match self.attempt(pool, lease, request, remaining, interim).await {
-                Err(e) if e.retryable && attempt < pool.retry.attempts => {
-                    tracing::debug!(upstream = %pool.name, error = %e, "retrying");
-                    pool.metrics.retries.inc();
-                    attempt += 1;
-                    failure = Some(e);
-                }
-                outcome => return outcome,
+            let Some(mut lease) = pool.pick(&asked) else {
+                return last;
+            };
+            tries.add(&lease);
+            let answer = self
+                .attempt(pool, &mut lease, request, remaining, interim)
+                .await;
+            let outcome = outcome(&answer);
+            lease.tell(outcome, Time::now());
+            let response = answer.map(|answer| answer.held_by(lease));
+            if !outcome.is_failure() || !tries.again(pool, outcome, true, Time::now()) {
+                return response.map_err(|failure| failure.1);
             }
+            tracing::debug!(upstream = %pool.name, ?outcome, "trying again");
+            last = response.map_err(|failure| failure.1);
         }
     }
 
     async fn attempt(
         &self,
         pool: &Pool,
-        lease: Lease,
+        lease: &mut Lease,
         request: &RequestHeader,
         remaining: Option<Duration>,
         interim: &(dyn Fn(&ResponseHeader) + Sync),
-    ) -> Result<Response, Error> {
-        let peer = Box::new(peer(pool, &lease, remaining));
+    ) -> Result<Answer, (Outcome, Error)> {
+        let peer = Box::new(peer(pool, lease, remaining));
         loop {
-            let (session, reused) = self.connector.get_http_session(&*peer).await.map_err(|e| {
-                lease.failed();
-                // Nobody listens there. Other errors may be ours: no port, no file, no time.
-                if *e.etype() == ErrorType::ConnectRefused {
-                    lease.server().connect_failed();
-                }
-                Error::new(Kind::Connect, e.to_string()).retryable()
+            let connected = self.connector.get_http_session(&*peer).await;
+            let (session, reused) = connected.map_err(|e| {
+                let outcome = no_connection(&e);
+                (outcome, Error::new(Kind::Connect, e.to_string()))
             })?;
             match exchange(session, request, &peer, interim).await {
-                Ok((head, session)) => {
-                    let connector = self.connector.clone();
-                    return Ok(Response {
+                Ok((head, mut session)) => {
+                    // What was waited for is there; from here on it is the body.
+                    session.set_read_timeout(Some(pool.timeouts.read));
+                    return Ok(Answer {
                         head,
-                        session: Some(Box::new(session)),
-                        connector,
+                        session: Box::new(session),
+                        connector: self.connector.clone(),
                         peer,
-                        lease,
                     });
                 }
                 // A kept connection that the server had closed says nothing about the server.
                 Err(e) if reused && !matches!(e.etype(), ErrorType::ReadTimedout) => continue,
-                Err(e) => {
-                    lease.failed();
-                    return Err(Error::new(kind(&e), e.to_string()).retryable());
-                }
+                Err(e) => return Err((broken(&e), Error::new(kind(&e), e.to_string()))),
             }
         }
+    }
+}
+
+/// An answer whose head has come, not yet told to its server.
+struct Answer {
+    head: Box<ResponseHeader>,
+    session: Box<HttpSession>,
+    connector: Arc<Connector>,
+    peer: Box<HttpPeer>,
+}
+
+impl Answer {
+    fn held_by(self, lease: Lease) -> Response {
+        Response {
+            head: self.head,
+            session: Some(self.session),
+            connector: self.connector,
+            peer: self.peer,
+            lease,
+        }
+    }
+}
+
+fn outcome(answer: &Result<Answer, (Outcome, Error)>) -> Outcome {
+    match answer {
+        Ok(answer) => Outcome::Answered(answer.head.status.as_u16()),
+        Err((outcome, _)) => *outcome,
+    }
+}
+
+/// What a connection that could not be made says of the server. Other errors than a refusal may be
+/// ours: no port, no file, no time.
+pub fn no_connection(e: &pingora::Error) -> Outcome {
+    match e.etype() {
+        ErrorType::ConnectRefused => Outcome::Refused,
+        _ => Outcome::NoConnection,
+    }
+}
+
+/// What a connection that broke says of the server.
+pub fn broken(e: &pingora::Error) -> Outcome {
+    match e.etype() {
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Outcome::TimedOut,
+        _ => Outcome::Broken,
     }
 }
 
@@ -191,7 +243,7 @@ impl Response {
                 Ok(None)
             }
             Err(e) => {
-                self.lease.failed();
+                self.lease.tell(broken(&e), Time::now());
                 self.session = None;
                 let kind = match kind(&e) {
                     Kind::Timeout => Kind::Timeout,

@@ -12,16 +12,34 @@ pub struct UpstreamSettings {
     pub spawn: Option<SpawnSettings>,
     pub timeouts: Timeouts,
     pub health_check: Option<HealthCheckSettings>,
+    pub ejection: Option<EjectionSettings>,
+    pub circuit_breaker: Option<BreakerSettings>,
+    /// How long a server that is back, or new, takes to get all of its share.
+    pub slow_start: Duration,
+    /// With a smaller share of the servers usable than this, all are used.
+    pub panic_below: f64,
+    /// How long a server must be back before backups are left again.
+    pub failback: Duration,
     pub retry: RetrySettings,
     pub sticky: Option<StickySettings>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Balance {
     #[default]
     LeastConnections,
     RoundRobin,
     RandomTwo,
+    Hash(HashKey),
+}
+
+/// What requests are told apart by. One that has no such field or cookie goes by its address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashKey {
+    ClientAddress,
+    Header(http::HeaderName),
+    Cookie(String),
+    Path,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +47,8 @@ pub struct ServerSettings {
     pub address: SocketAddr,
     /// Share of the traffic beside the others; 0 gets none. Default 1, at most 65535.
     pub weight: u32,
+    /// Used only while no other can be.
+    pub backup: bool,
 }
 
 /// Processes that Lakh starts and watches itself: `instances` of `command`, each with PORT in its
@@ -51,8 +71,20 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
+/// What a probe asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Probe {
+    #[default]
+    Http,
+    /// Whether it takes connections.
+    Tcp,
+    /// `grpc.health.v1.Health/Check`.
+    Grpc,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct HealthCheckSettings {
+    pub protocol: Probe,
     pub path: String,
     pub interval: Duration,
     /// For the whole probe.
@@ -61,12 +93,57 @@ pub struct HealthCheckSettings {
     pub healthy_after: u32,
     /// Statuses that count as healthy.
     pub status: Vec<u16>,
+    /// What the body must have in it, within its first 64 KiB.
+    pub body: Option<String>,
+}
+
+/// Passive: failures of requests put a server out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EjectionSettings {
+    pub consecutive_failures: u32,
+    /// Failures further apart are not in a row.
+    pub interval: Duration,
+    /// The first time; each further one is longer.
+    pub lasts: Duration,
+    /// Of a pool's servers, 0.0 to 1.0.
+    pub max_ejected: f64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct BreakerSettings {
+    /// In a row.
+    pub failures: u32,
+    pub open_for: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct RetrySettings {
     /// In all, the first one included. 1 never retries.
     pub attempts: u32,
+    /// Failures after which another server may do better.
+    pub on: Vec<RetryOn>,
+    /// Requests in another try at once, as a share of those in flight; 3 may always be.
+    pub budget: f64,
+    pub backoff: BackoffSettings,
+    /// How long one try may wait for its answer's head, and between two reads of it.
+    pub per_try: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryOn {
+    Connect,
+    Timeout,
+    /// The connection broke, or what came was not HTTP.
+    Broken,
+    /// 500 to 599.
+    Status(u16),
+}
+
+/// The pause before another try: twice as long each time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackoffSettings {
+    pub base: Duration,
+    pub max: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +152,37 @@ pub struct StickySettings {
     pub max_age: Duration,
     /// Signs the cookie. None: a key made at start, kept over reloads, unknown to other edges.
     pub key_file: Option<std::path::PathBuf>,
+}
+
+/// All defaults, and no servers: what tests and benchmarks begin with.
+impl Default for UpstreamSettings {
+    fn default() -> UpstreamSettings {
+        UpstreamSettings {
+            name: "app".into(),
+            balance: Balance::default(),
+            servers: Vec::new(),
+            spawn: None,
+            timeouts: Timeouts::default(),
+            health_check: None,
+            ejection: None,
+            circuit_breaker: None,
+            slow_start: Duration::ZERO,
+            panic_below: 0.1,
+            failback: Duration::from_secs(10),
+            retry: RetrySettings::default(),
+            sticky: None,
+        }
+    }
+}
+
+impl ServerSettings {
+    pub fn of(address: SocketAddr) -> ServerSettings {
+        ServerSettings {
+            address,
+            weight: 1,
+            backup: false,
+        }
+    }
 }
 
 impl Default for Timeouts {
@@ -91,18 +199,57 @@ impl Default for Timeouts {
 impl Default for HealthCheckSettings {
     fn default() -> HealthCheckSettings {
         HealthCheckSettings {
+            protocol: Probe::Http,
             path: "/health".into(),
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(2),
             unhealthy_after: 3,
             healthy_after: 2,
             status: vec![200],
+            body: None,
+        }
+    }
+}
+
+impl Default for EjectionSettings {
+    fn default() -> EjectionSettings {
+        EjectionSettings {
+            consecutive_failures: 5,
+            interval: Duration::from_secs(10),
+            lasts: Duration::from_secs(30),
+            max_ejected: 0.5,
+        }
+    }
+}
+
+impl Default for BreakerSettings {
+    fn default() -> BreakerSettings {
+        BreakerSettings {
+            failures: 5,
+            open_for: Duration::from_secs(60),
         }
     }
 }
 
 impl Default for RetrySettings {
     fn default() -> RetrySettings {
-        RetrySettings { attempts: 3 }
+        let statuses = [502, 503, 504].map(RetryOn::Status);
+        let others = [RetryOn::Connect, RetryOn::Timeout, RetryOn::Broken];
+        RetrySettings {
+            attempts: 3,
+            on: others.into_iter().chain(statuses).collect(),
+            budget: 0.2,
+            backoff: BackoffSettings::default(),
+            per_try: None,
+        }
+    }
+}
+
+impl Default for BackoffSettings {
+    fn default() -> BackoffSettings {
+        BackoffSettings {
+            base: Duration::from_millis(25),
+            max: Duration::from_millis(250),
+        }
     }
 }

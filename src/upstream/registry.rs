@@ -1,0 +1,213 @@
+//! What outlives a configuration: the groups of servers, their probes, and the sticky key.
+
+use super::Time;
+use super::group::Group;
+use super::health::{most_ejected, watch};
+use super::pool::Pool;
+use super::server::Server;
+use super::settings::{HealthCheckSettings, ServerSettings, SpawnSettings, UpstreamSettings};
+use super::sticky::Sticky;
+use crate::observe::Metrics;
+use pingora::connectors::http::Connector;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use tokio::runtime::Runtime;
+use tokio::task::AbortHandle;
+
+pub struct Registry {
+    metrics: Arc<Metrics>,
+    groups: Mutex<HashMap<Arc<str>, Weak<Group>>>,
+    probes: Mutex<HashMap<Key, Probe>>,
+    /// A thread of its own: probes must not be late because the workers are busy, nor the other
+    /// way round. Started with the first probe.
+    probing: OnceLock<Runtime>,
+    /// Of probes alone; keeps no connection.
+    connector: OnceLock<Arc<Connector>>,
+    process_key: OnceLock<[u8; 32]>,
+}
+
+/// Upstream and address.
+type Key = (Arc<str>, SocketAddr);
+
+/// A probe that runs; dropped, it is stopped.
+struct Probe {
+    check: HealthCheckSettings,
+    task: AbortHandle,
+}
+
+impl Registry {
+    pub fn new(metrics: Arc<Metrics>) -> Registry {
+        Registry {
+            metrics,
+            groups: Mutex::default(),
+            probes: Mutex::default(),
+            probing: OnceLock::new(),
+            connector: OnceLock::new(),
+            process_key: OnceLock::new(),
+        }
+    }
+
+    /// Builds the pools of a configuration, with the servers that are known already. Changes
+    /// nothing for the running ones until `commit`; dropped instead, they leave no trace.
+    pub fn pools(&self, upstreams: &[UpstreamSettings]) -> Result<Vec<Arc<Pool>>, String> {
+        upstreams
+            .iter()
+            .map(|upstream| self.pool(upstream).map(Arc::new))
+            .collect()
+    }
+
+    /// `pools` are in force now: their servers are judged and probed as they say, and no others.
+    pub fn commit(&self, pools: &[Arc<Pool>]) {
+        let now = Time::now();
+        for pool in pools {
+            let servers = pool.servers();
+            let share = pool.rules.ejection.as_ref().map_or(0.0, |e| e.max_ejected);
+            let most = most_ejected(servers.len(), share);
+            pool.group.judge(pool.rules.clone(), most, now);
+            if pool.rules.health_check.is_none() {
+                servers.iter().for_each(|s| s.set_probed(false, now));
+            }
+            pool.refresh(now);
+        }
+        self.probe(pools);
+    }
+
+    /// Brings gauges up to date that are read rather than counted.
+    pub fn report(&self, pools: &[Arc<Pool>]) {
+        pools.iter().for_each(|pool| pool.refresh(Time::now()));
+        for group in self.groups().values().filter_map(Weak::upgrade) {
+            group.report();
+        }
+    }
+
+    fn pool(&self, settings: &UpstreamSettings) -> Result<Pool, String> {
+        let sticky = settings.sticky.as_ref();
+        let sticky = sticky.map(|s| Sticky::new(&settings.name, s, || self.process_key()));
+        let (sticky, group) = (sticky.transpose()?, self.group(&settings.name));
+        let servers = servers_of(settings);
+        Ok(Pool::new(settings, &servers, sticky, group, Time::now()))
+    }
+
+    fn group(&self, name: &str) -> Arc<Group> {
+        let mut groups = self.groups();
+        groups.retain(|_, group| group.strong_count() > 0);
+        if let Some(group) = groups.get(name).and_then(Weak::upgrade) {
+            return group;
+        }
+        let group = Group::new(name, self.metrics.clone());
+        groups.insert(group.name.clone(), Arc::downgrade(&group));
+        group
+    }
+
+    fn groups(&self) -> MutexGuard<'_, HashMap<Arc<str>, Weak<Group>>> {
+        self.groups
+            .lock()
+            .expect("nothing panics while it holds the groups")
+    }
+
+    fn probe(&self, pools: &[Arc<Pool>]) {
+        let mut probes = self
+            .probes
+            .lock()
+            .expect("nothing panics while it holds the probes");
+        let wanted = wanted_probes(pools);
+        probes.retain(|key, probe| {
+            wanted
+                .get(key)
+                .is_some_and(|(_, check)| *check == probe.check)
+        });
+        for (key, (server, check)) in wanted {
+            probes
+                .entry(key)
+                .or_insert_with(|| self.start_probe(server, check));
+        }
+    }
+
+    fn start_probe(&self, server: Arc<Server>, check: HealthCheckSettings) -> Probe {
+        server.set_probed(true, Time::now());
+        let task = self.probing.get_or_init(probe_thread).spawn(watch(
+            server,
+            check.clone(),
+            self.connector(),
+        ));
+        Probe {
+            check,
+            task: task.abort_handle(),
+        }
+    }
+
+    fn connector(&self) -> Arc<Connector> {
+        let connector = || Arc::new(Connector::new(None));
+        self.connector.get_or_init(connector).clone()
+    }
+
+    /// Signs sticky cookies where no key file is named: random, the same until the process ends.
+    fn process_key(&self) -> Result<[u8; 32], String> {
+        if let Some(key) = self.process_key.get() {
+            return Ok(*key);
+        }
+        let mut key = [0; 32];
+        File::open("/dev/urandom")
+            .and_then(|mut random| random.read_exact(&mut key))
+            .map_err(|why| format!("no key for sticky cookies: cannot read /dev/urandom: {why}"))?;
+        Ok(*self.process_key.get_or_init(|| key))
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        if let Some(probing) = self.probing.take() {
+            // Dropped plainly it would wait for its thread, which panics inside async code.
+            probing.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The ports of the supervised processes of a pool; none past 65535, whatever the settings say.
+pub fn spawn_ports(spawn: &SpawnSettings) -> impl Iterator<Item = u16> + use<> {
+    (spawn.first_port..=u16::MAX).take(spawn.instances.into())
+}
+
+/// The servers as listed, or the processes that are spawned to be them.
+fn servers_of(upstream: &UpstreamSettings) -> Vec<ServerSettings> {
+    let spawned = upstream.spawn.iter().flat_map(spawn_ports);
+    let spawned =
+        spawned.map(|port| ServerSettings::of(SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
+    upstream.servers.iter().cloned().chain(spawned).collect()
+}
+
+fn wanted_probes(pools: &[Arc<Pool>]) -> HashMap<Key, (Arc<Server>, HealthCheckSettings)> {
+    let mut wanted = HashMap::new();
+    for pool in pools {
+        let Some(check) = &pool.rules.health_check else {
+            continue;
+        };
+        for server in pool.servers() {
+            let key = (pool.name.clone(), server.address);
+            wanted.insert(key, (server, check.clone()));
+        }
+    }
+    wanted
+}
+
+fn probe_thread() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("lakh-probe")
+        .enable_all()
+        .build()
+        .expect("a process that serves may start one more thread")
+}
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

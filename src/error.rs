@@ -15,6 +15,8 @@ pub struct Error {
 pub enum Kind {
     /// No server of the upstream could be picked.
     NoServer,
+    /// The upstream has as many requests as it may have, and as many wait.
+    Busy,
     /// No connection to the server.
     Connect,
     /// The server did not answer in time.
@@ -38,6 +40,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
             Kind::NoServer => "no server is usable",
+            Kind::Busy => "the upstream is busy",
             Kind::Connect => "no connection to the server",
             Kind::Timeout => "the server did not answer in time",
             Kind::BadAnswer => "the server's answer is not valid",

@@ -13,7 +13,7 @@ use crate::listen::{Caps, Limits};
 use crate::observe::{AccessLog, ImageMetrics, Metrics, RouteMetrics};
 use crate::pool;
 use crate::route::Router;
-use crate::upstream::{Client, Pool, Registry, Response};
+use crate::upstream::{Client, Pool, Registry, Response, Split};
 use http::HeaderName;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,7 +68,9 @@ pub struct Route {
     pub name: Arc<str>,
     /// Its place in the configuration.
     pub index: usize,
-    pub pool: Arc<Pool>,
+    /// The upstream, or the first side of its split.
+    pool: Arc<Pool>,
+    pub split: Option<Split>,
     pub addresses: AddressRules,
     pub limiters: Vec<Arc<Limiter>>,
     pub strip_prefix: Option<Box<str>>,
@@ -294,6 +296,16 @@ impl Foundation {
             name: settings.name.as_str().into(),
             index: 0,
             pool: pools[settings.upstream].clone(),
+            split: settings.split.as_ref().map(|split| {
+                let named = |name: &String| pools.iter().find(|pool| *pool.name == **name);
+                let pool = |name| {
+                    named(name)
+                        .expect("config: a split names upstreams")
+                        .clone()
+                };
+                let pools = split.sides.iter().map(|(name, _)| pool(name));
+                self.registry.split(&settings.name, split, pools)
+            }),
             addresses: AddressRules::new(&settings.allow, &settings.deny),
             limiters: settings
                 .rate_limits
@@ -364,6 +376,23 @@ fn read_token(path: &Path) -> Result<String, String> {
     match token.trim() {
         "" => Err(format!("admin.token_file {} is empty", path.display())),
         token => Ok(token.to_owned()),
+    }
+}
+
+impl Route {
+    /// The upstream, or a side of its split.
+    pub fn pool(&self, side: Option<usize>) -> &Arc<Pool> {
+        match (&self.split, side) {
+            (Some(split), Some(side)) => &split.sides[side].pool,
+            _ => &self.pool,
+        }
+    }
+
+    /// All upstreams that its requests may go to.
+    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        let sides = self.split.iter().flat_map(|split| &split.sides);
+        let one = self.split.is_none().then_some(&self.pool);
+        sides.map(|side| &side.pool).chain(one)
     }
 }
 

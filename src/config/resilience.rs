@@ -1,10 +1,12 @@
-//! What an upstream does when a server fails: ejection, circuit breaker, retries.
+//! What an upstream does when a server fails: ejection, circuit breaker, retries, concurrency.
 
 use super::closest::did_you_mean;
 use super::section::Section;
 use super::units::{share, wait};
 use super::values::count;
-use crate::upstream::{BackoffSettings, BreakerSettings, EjectionSettings, RetryOn, RetrySettings};
+use crate::upstream::{
+    BackoffSettings, BreakerSettings, ConcurrencySettings, EjectionSettings, RetryOn, RetrySettings,
+};
 
 pub fn ejection(s: &mut Section<'_>) -> Option<EjectionSettings> {
     let default = EjectionSettings::default();
@@ -35,6 +37,15 @@ pub fn retry(s: &mut Section<'_>) -> RetrySettings {
         backoff: s.settings("backoff", backoff),
         per_try: s.optional("per_try", wait),
     }
+}
+
+pub fn concurrency(s: &mut Section<'_>) -> Option<ConcurrencySettings> {
+    let default = ConcurrencySettings::default();
+    Some(ConcurrencySettings {
+        max: s.or("max", default.max, count(1..=1_000_000)),
+        queue: s.or("queue", default.queue, count(0..=1_000_000)),
+        queue_timeout: s.or("queue_timeout", default.queue_timeout, wait),
+    })
 }
 
 fn retry_on(text: &str) -> Result<RetryOn, String> {

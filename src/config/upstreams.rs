@@ -16,7 +16,7 @@ pub fn read(name: &str, s: &mut Section<'_>, ports: &mut Ports) -> Option<Upstre
     let servers = servers::read_servers(s);
     let spawn = s.section("spawn", |s| servers::read_spawn(s, ports));
     servers::check_exactly_one(s);
-    s.unsupported(&["tls", "concurrency"]);
+    s.unsupported(&["tls"]);
     s.unsupported_but("protocol", &["http1"]);
     let default = UpstreamSettings::default();
     Some(UpstreamSettings {
@@ -32,6 +32,7 @@ pub fn read(name: &str, s: &mut Section<'_>, ports: &mut Ports) -> Option<Upstre
         panic_below: s.or("panic_below", default.panic_below, share),
         failback: s.or("failback", default.failback, duration),
         retry: s.settings("retry", resilience::retry),
+        concurrency: s.section("concurrency", resilience::concurrency),
         sticky: s.section("sticky", sticky),
     })
 }

@@ -19,6 +19,7 @@ pub enum Refusal {
     BodySize,
     NoServer,
     ImageQueue,
+    Busy,
 }
 
 /// Per server of an upstream.
@@ -46,6 +47,11 @@ pub struct PoolMetrics {
     pub retries_denied: IntCounter,
     /// Which servers are in use: 0 primaries, 1 backups, 2 all because too few are well.
     pub tier: IntGauge,
+    /// Requests within the upstream's concurrency, and those that wait for it.
+    pub running: IntGauge,
+    pub waiting: IntGauge,
+    /// Requests that were not let in.
+    pub busy: IntCounter,
     /// Supervised processes that run now.
     pub spawned: IntGauge,
     pub restarts: IntCounter,
@@ -220,12 +226,13 @@ impl CodingsMetrics {
 
 impl Refusal {
     /// In the order of the variants: the index of a counter is the variant's number.
-    pub const ALL: [Refusal; 5] = [
+    pub const ALL: [Refusal; 6] = [
         Refusal::RateLimit,
         Refusal::Address,
         Refusal::BodySize,
         Refusal::NoServer,
         Refusal::ImageQueue,
+        Refusal::Busy,
     ];
 
     pub fn label(self) -> &'static str {
@@ -235,6 +242,7 @@ impl Refusal {
             Refusal::BodySize => "body_size",
             Refusal::NoServer => "no_server",
             Refusal::ImageQueue => "image_queue",
+            Refusal::Busy => "busy",
         }
     }
 }

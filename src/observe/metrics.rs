@@ -24,6 +24,7 @@ pub struct Metrics {
     routes: Routes,
     servers: Servers,
     pools: Pools,
+    splits: GaugeVec,
     caches: Caches,
     tiers: Tiers,
     disks: Disks,
@@ -57,6 +58,11 @@ impl Metrics {
             routes: Routes::new(&make),
             servers: Servers::new(&make),
             pools: Pools::new(&make),
+            splits: make.float_gauges(
+                "lakh_split_share",
+                "Percent of a route's requests that an upstream of its split gets.",
+                &["route", "upstream"],
+            ),
             caches: Caches::new(&make),
             tiers: Tiers::new(&make),
             disks: Disks::new(&make),
@@ -110,6 +116,11 @@ impl Metrics {
 
     pub fn pool(&self, upstream: &str) -> PoolMetrics {
         self.pools.of(upstream)
+    }
+
+    /// Percent of a route's requests that an upstream gets.
+    pub fn split(&self, route: &str, upstream: &str) -> Gauge {
+        self.splits.with_label_values(&[route, upstream])
     }
 
     pub fn cache(&self, cache: &str) -> CacheMetrics {
@@ -250,6 +261,9 @@ struct Pools {
     retries: IntCounterVec,
     retries_denied: IntCounterVec,
     tier: IntGaugeVec,
+    running: IntGaugeVec,
+    waiting: IntGaugeVec,
+    busy: IntCounterVec,
     spawned: IntGaugeVec,
     restarts: IntCounterVec,
 }
@@ -272,6 +286,21 @@ impl Pools {
                 "Servers in use: 0 primaries, 1 backups, 2 all, because too few are well.",
                 &["upstream"],
             ),
+            running: make.gauges(
+                "lakh_upstream_running",
+                "Requests within the upstream's concurrency limit.",
+                &["upstream"],
+            ),
+            waiting: make.gauges(
+                "lakh_upstream_waiting",
+                "Requests waiting for the upstream's concurrency limit.",
+                &["upstream"],
+            ),
+            busy: make.counters(
+                "lakh_upstream_busy_total",
+                "Requests refused by the upstream's concurrency limit: queue full, or waited too long.",
+                &["upstream"],
+            ),
             spawned: make.gauges(
                 "lakh_spawn_running",
                 "Supervised processes that run now.",
@@ -290,6 +319,9 @@ impl Pools {
             retries: self.retries.with_label_values(&[upstream]),
             retries_denied: self.retries_denied.with_label_values(&[upstream]),
             tier: self.tier.with_label_values(&[upstream]),
+            running: self.running.with_label_values(&[upstream]),
+            waiting: self.waiting.with_label_values(&[upstream]),
+            busy: self.busy.with_label_values(&[upstream]),
             spawned: self.spawned.with_label_values(&[upstream]),
             restarts: self.restarts.with_label_values(&[upstream]),
         }

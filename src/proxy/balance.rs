@@ -3,19 +3,25 @@
 //! Pingora asks for a server, says what became of it, and asks again when told to. What may be
 //! tried again is `upstream`'s to decide; here it only learns what has happened.
 
-use super::context::Context;
+use super::context::{CacheStatus, Context};
 use super::headers;
-use super::request::path_and_query;
-use crate::upstream::{Asked, HashKey, Lease, Outcome, Pool, Time, broken, hash_of, peer};
+use super::request::{Request, path_and_query};
+use crate::upstream::{
+    Asked, Busy, HashKey, Lease, Outcome, Pool, Time, Turn, broken, hash_of, peer,
+};
 use http::StatusCode;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 use std::net::IpAddr;
+use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 /// An upstream had no server to pick.
 pub const NO_SERVER: ErrorType = ErrorType::Custom("no server");
+
+/// An upstream has as many requests as it may have, and as many wait.
+pub const BUSY: ErrorType = ErrorType::Custom("busy");
 
 /// An answer that another server may better, so it was not passed on.
 const TRY_ANOTHER: ErrorType = ErrorType::Custom("another server is tried");
@@ -25,21 +31,18 @@ const TRY_ANOTHER: ErrorType = ErrorType::Custom("another server is tried");
 const FRESH: u64 = 1;
 
 /// Picks the server that gets the request next.
-pub async fn pick(session: &Session, ctx: &mut Context) -> pingora::Result<HttpPeer> {
+pub async fn pick(session: &mut Session, ctx: &mut Context) -> pingora::Result<HttpPeer> {
     // The one before, if any, failed: it no longer counts as busy.
     ctx.lease = None;
     if let Some(pause) = ctx.tries.take_pause() {
         tokio::time::sleep(pause).await;
     }
-    let route = ctx.routed().clone();
-    let pool = &route.pool;
-    prefer(session, ctx, pool);
-    let remaining = route
-        .timeout
-        .map(|t| t.saturating_sub(ctx.started.elapsed()));
-    if remaining.is_some_and(|r| r.is_zero()) {
-        return Err(late());
+    let pool = &ctx.pool().clone();
+    if ctx.turn.is_none() {
+        ctx.turn = enter(session, ctx, pool).await?;
     }
+    prefer(session, ctx, pool);
+    let remaining = remaining(ctx)?;
     let lease = lease(session, ctx, pool).ok_or_else(|| nothing_left(ctx))?;
     let mut peer = peer(pool, &lease, remaining);
     if ctx.stale_connection {
@@ -57,8 +60,8 @@ pub fn failed(ctx: &mut Context, outcome: Outcome, repeatable: bool) -> bool {
     if let Some(lease) = &mut ctx.lease {
         lease.tell(outcome, now);
     }
-    let route = ctx.routed().clone();
-    ctx.tries.again(&route.pool, outcome, repeatable, now)
+    let pool = ctx.pool().clone();
+    ctx.tries.again(&pool, outcome, repeatable, now)
 }
 
 /// The server's answer begins. An error means that it is not passed on.
@@ -70,8 +73,8 @@ pub fn answered(session: &Session, ctx: &mut Context, status: StatusCode) -> pin
     if !outcome.is_failure() {
         return Ok(());
     }
-    let (route, repeatable) = (ctx.routed().clone(), is_repeatable(session));
-    match ctx.tries.again(&route.pool, outcome, repeatable, now) {
+    let (pool, repeatable) = (ctx.pool().clone(), is_repeatable(session));
+    match ctx.tries.again(&pool, outcome, repeatable, now) {
         true => Err(Error::explain(TRY_ANOTHER, status.as_str().to_owned()).into_up()),
         false => Ok(()),
     }
@@ -99,6 +102,54 @@ fn is_repeatable(session: &Session) -> bool {
     session.req_header().method.is_idempotent()
         && !session.as_ref().retry_buffer_truncated()
         && session.response_written().is_none()
+}
+
+/// Chooses the request's side of a split.
+pub fn take_side(request: &Request<'_>, ctx: &mut Context) {
+    let Some(split) = &ctx.routed().split else {
+        return;
+    };
+    let key = |key: &HashKey| hash(key, request.headers, request.target, ctx.client);
+    ctx.side = Some(split.choose(split.key.as_ref().map(key)));
+}
+
+/// Tells the split how a request of its side went; what came from the cache says nothing.
+pub fn tell_side(ctx: &Context, status: u16) {
+    let hit = matches!(ctx.cache, Some(CacheStatus::Hit { .. }));
+    if let (Some(split), Some(side), false) = (&ctx.routed().split, ctx.side, hit) {
+        split.told(side, status >= 500, Time::now());
+    }
+}
+
+/// Waits for a turn where the upstream's concurrency is limited, as long as the client does.
+async fn enter(session: &mut Session, ctx: &Context, pool: &Pool) -> pingora::Result<Option<Turn>> {
+    let longest = remaining(ctx)?.unwrap_or(Duration::MAX);
+    let entered = tokio::time::timeout(longest, pool.group.gate.enter());
+    let mut entered = pin!(entered);
+    let entered = match session.is_body_done() {
+        // Else that would read the request's body.
+        false => entered.await,
+        true => tokio::select! {
+            biased;
+            entered = &mut entered => entered,
+            _ = session.read_body_or_idle(true) => {
+                return Err(Error::explain(ErrorType::ConnectionClosed, "left the queue").into_down());
+            }
+        },
+    };
+    entered.unwrap_or(Err(Busy::WaitedTooLong)).map_err(|why| {
+        pool.group.metrics.busy.inc();
+        Error::explain(BUSY, format!("{why:?}")).into_up()
+    })
+}
+
+/// Of the route's timeout.
+fn remaining(ctx: &Context) -> pingora::Result<Option<Duration>> {
+    let left = |limit: Duration| limit.saturating_sub(ctx.started.elapsed());
+    match ctx.routed().timeout.map(left) {
+        Some(Duration::ZERO) => Err(late()),
+        left => Ok(left),
+    }
 }
 
 fn prefer(session: &Session, ctx: &mut Context, pool: &Pool) {

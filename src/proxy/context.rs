@@ -3,7 +3,7 @@
 use crate::compress::Stream;
 use crate::observe::Metrics;
 use crate::runtime::{Route, Runtime};
-use crate::upstream::{Lease, ServerId, Tries};
+use crate::upstream::{Lease, Pool, ServerId, Tries, Turn};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,6 +28,10 @@ pub struct Context {
     /// The server that has the request now.
     pub lease: Option<Lease>,
     pub tries: Tries,
+    /// Within the upstream's concurrency, once it was let in.
+    pub turn: Option<Turn>,
+    /// Which of a split's upstreams.
+    pub side: Option<usize>,
     /// A kept connection turned out to be closed; that says nothing about its server.
     pub stale_connection: bool,
     /// From the sticky cookie.
@@ -88,6 +92,8 @@ impl Context {
             body_bytes: 0,
             lease: None,
             tries: Tries::default(),
+            turn: None,
+            side: None,
             stale_connection: false,
             preferred: None,
             cache: None,
@@ -109,6 +115,11 @@ impl Context {
         self.route
             .as_ref()
             .expect("a phase after request_filter: the request has a route")
+    }
+
+    /// The upstream: the route's, or this request's side of its split.
+    pub fn pool(&self) -> &Arc<Pool> {
+        self.routed().pool(self.side)
     }
 }
 

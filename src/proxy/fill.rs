@@ -12,7 +12,7 @@ use crate::cache::{
 };
 use crate::error::{Error, Kind};
 use crate::runtime::{Route, RouteCache};
-use crate::upstream::Response;
+use crate::upstream::{Pool, Response};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, AGE, CONTENT_LENGTH, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
@@ -30,6 +30,7 @@ const PASS_SECONDS: u64 = 10;
 pub struct Job {
     edge: Arc<Edge>,
     route: Arc<Route>,
+    pool: Arc<Pool>,
     cache: Arc<RouteCache>,
     filling: Filling<Response>,
     /// Of the object without variants.
@@ -62,7 +63,8 @@ impl Job {
         let target = resource.target.as_deref().unwrap_or(client.raw_path());
         let key = |key| balance::hash(key, &client.headers, target, ctx.client);
         Ok(Job {
-            balance_key: resource.route.pool.hash_key().map(key),
+            balance_key: ctx.pool().hash_key().map(key),
+            pool: ctx.pool().clone(),
             edge: edge.clone(),
             route: resource.route.clone(),
             cache: resource.cache.clone(),
@@ -166,7 +168,7 @@ pub async fn run(mut job: Job) {
     let client = &job.edge.foundation.client;
     match client
         .fetch(
-            &job.route.pool,
+            &job.pool,
             &job.request,
             job.balance_key,
             job.route.timeout,

@@ -188,7 +188,7 @@ impl ProxyHttp for Service {
             }
             let request = Request::of(session.req_header());
             stream = coded::begin(fields, status, &request, ctx);
-            stick(fields, ctx);
+            stick(session, fields, ctx);
             headers::to_client(fields, ctx);
         });
         ctx.stream = stream;
@@ -291,13 +291,14 @@ fn way(session: &mut Session, ctx: &mut Context) -> Way {
 }
 
 /// Names the server in the sticky cookie, when the client's names another or none.
-fn stick(fields: &mut HeaderMap, ctx: &Context) {
-    let (Some(sticky), Some(lease)) = (&ctx.routed().pool.sticky, &ctx.lease) else {
+fn stick(session: &Session, fields: &mut HeaderMap, ctx: &Context) {
+    let (Some(sticky), Some(lease)) = (&ctx.pool().sticky, &ctx.lease) else {
         return;
     };
     let id = lease.server().id;
     if sticky.needs_issue(ctx.preferred, id) {
-        let cookie = sticky.issue(id, SystemTime::now(), false);
+        let secure = headers::scheme(&session.req_header().headers, ctx) == Scheme::Https;
+        let cookie = sticky.issue(id, SystemTime::now(), secure);
         fields.append(SET_COOKIE, headers::value(&cookie));
     }
 }
@@ -329,10 +330,12 @@ fn forget_target(request: &RequestHeader, target: &[u8], ctx: &Context) {
         // in common.
         let has_more = reads.images.is_some() || cache.keys.has_fields();
         let name = Name::url(&cache.keys.address(&url));
-        for scheme in Scheme::ALL {
-            let pool = &reads.pool.name;
-            let key = cache.keys.key(pool, scheme, &url, &request.headers);
-            let root = cache.keys.root(pool, scheme, &url);
+        for (pool, scheme) in reads
+            .pools()
+            .flat_map(|pool| Scheme::ALL.map(|s| (pool, s)))
+        {
+            let key = cache.keys.key(&pool.name, scheme, &url, &request.headers);
+            let root = cache.keys.root(&pool.name, scheme, &url);
             cache.zone.forget(&key, root.as_ref(), name, has_more);
         }
     }
@@ -345,6 +348,7 @@ fn problem_of(e: &Error, ctx: &Context) -> Option<Problem> {
             limit: ctx.routed().body_size,
         },
         (kind, _) if *kind == balance::NO_SERVER => Problem::Upstream(Kind::NoServer),
+        (kind, _) if *kind == balance::BUSY => Problem::Upstream(Kind::Busy),
         (ErrorType::ReadTimedout, ErrorSource::Downstream) => Problem::BodyTimeout,
         (ErrorType::ReadError, ErrorSource::Downstream) if is_malformed(e) => {
             Problem::Malformed("its body is not framed properly")

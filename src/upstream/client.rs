@@ -5,7 +5,7 @@
 //! gives the answer's head; the body is read chunk by chunk. A body that ends before its framing
 //! says so is an error, never a short whole.
 
-use super::{Asked, Lease, Outcome, Pool, Time, Tries};
+use super::{Asked, Busy, Lease, Outcome, Pool, Time, Tries, Turn};
 use crate::error::{Error, Kind};
 use bytes::Bytes;
 use pingora::ErrorType;
@@ -30,6 +30,7 @@ pub struct Response {
     connector: Arc<Connector>,
     peer: Box<HttpPeer>,
     lease: Lease,
+    _turn: Option<Turn>,
 }
 
 /// How Pingora is to reach a server of the pool. `remaining` caps every wait: what is left of the
@@ -68,11 +69,10 @@ impl Client {
         interim: &(dyn Fn(&ResponseHeader) + Sync),
     ) -> Result<Response, Error> {
         let started = Instant::now();
+        let turn = enter(pool, timeout).await?;
         let mut tries = Tries::default();
-        let mut last = Err(Error::new(
-            Kind::NoServer,
-            format!("upstream {}", pool.name),
-        ));
+        let nothing = Error::new(Kind::NoServer, format!("upstream {}", pool.name));
+        let mut last = Err((Outcome::NoConnection, nothing));
         loop {
             if let Some(pause) = tries.take_pause() {
                 tokio::time::sleep(pause).await;
@@ -88,7 +88,7 @@ impl Client {
                 now: Time::now(),
             };
             let Some(mut lease) = pool.pick(&asked) else {
-                return last;
+                return last_of(last, turn);
             };
             tries.add(&lease);
             let answer = self
@@ -96,12 +96,12 @@ impl Client {
                 .await;
             let outcome = outcome(&answer);
             lease.tell(outcome, Time::now());
-            let response = answer.map(|answer| answer.held_by(lease));
+            let response = answer.map(|answer| (answer, lease));
             if !outcome.is_failure() || !tries.again(pool, outcome, true, Time::now()) {
-                return response.map_err(|failure| failure.1);
+                return last_of(response, turn);
             }
             tracing::debug!(upstream = %pool.name, ?outcome, "trying again");
-            last = response.map_err(|failure| failure.1);
+            last = response;
         }
     }
 
@@ -147,16 +147,35 @@ struct Answer {
     peer: Box<HttpPeer>,
 }
 
-impl Answer {
-    fn held_by(self, lease: Lease) -> Response {
-        Response {
-            head: self.head,
-            session: Some(self.session),
-            connector: self.connector,
-            peer: self.peer,
-            lease,
-        }
-    }
+/// Waits for a turn where the upstream's concurrency is limited.
+async fn enter(pool: &Pool, limit: Option<Duration>) -> Result<Option<Turn>, Error> {
+    let entered = pool.group.gate.enter();
+    let entered = match limit {
+        None => entered.await,
+        Some(limit) => tokio::time::timeout(limit, entered)
+            .await
+            .unwrap_or(Err(Busy::WaitedTooLong)),
+    };
+    entered.map_err(|why| {
+        pool.group.metrics.busy.inc();
+        Error::new(Kind::Busy, format!("upstream {}: {why:?}", pool.name))
+    })
+}
+
+/// What the last try has come to.
+fn last_of(
+    last: Result<(Answer, Lease), (Outcome, Error)>,
+    turn: Option<Turn>,
+) -> Result<Response, Error> {
+    let (answer, lease) = last.map_err(|(_, e)| e)?;
+    Ok(Response {
+        head: answer.head,
+        session: Some(answer.session),
+        connector: answer.connector,
+        peer: answer.peer,
+        lease,
+        _turn: turn,
+    })
 }
 
 fn outcome(answer: &Result<Answer, (Outcome, Error)>) -> Outcome {

@@ -4,6 +4,7 @@
 //! they are judged, how many are out, how many requests they carry. Pools come and go above it.
 
 use super::Time;
+use super::gate::Gate;
 use super::health::Rules;
 use super::server::Server;
 use crate::observe::{Metrics, PoolMetrics};
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 pub struct Group {
     pub name: Arc<str>,
     pub metrics: PoolMetrics,
+    pub gate: Arc<Gate>,
     families: Arc<Metrics>,
     servers: Mutex<HashMap<SocketAddr, Weak<Server>>>,
     rules: ArcSwap<Rules>,
@@ -36,6 +38,7 @@ impl Group {
         Arc::new(Group {
             name: name.into(),
             metrics: families.pool(name),
+            gate: Gate::new(),
             families,
             servers: Mutex::default(),
             rules: ArcSwap::default(),
@@ -93,11 +96,18 @@ impl Group {
         for server in self.servers() {
             server.metrics.active.set(server.in_flight() as i64);
         }
+        self.metrics.running.set(self.gate.running() as i64);
+        self.metrics.waiting.set(self.gate.waiting() as i64);
     }
 
     /// Requests that its servers carry.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Relaxed)
+    }
+
+    /// Of those, requests that are in another try.
+    pub fn retrying(&self) -> usize {
+        self.retrying.load(Relaxed)
     }
 
     pub(super) fn began(&self) {

@@ -15,9 +15,12 @@ mod server;
 mod pool;
 mod view;
 
-mod client;
-mod retry;
+mod split;
 mod sticky;
+
+mod client;
+mod gate;
+mod retry;
 
 mod registry;
 mod settings;
@@ -28,6 +31,7 @@ mod fixtures;
 pub use balance::hash_of;
 pub use client::{Client, Response, broken, no_connection, peer};
 pub use clock::Time;
+pub use gate::{Busy, Gate, Turn};
 pub use group::Group;
 pub use health::{Outcome, State};
 pub use pool::{Asked, Pool, Tried};
@@ -36,5 +40,6 @@ pub use registry::{Registry, spawn_ports};
 pub use retry::{Tries, budget};
 pub use server::{Lease, Server, ServerId, Shown};
 pub use settings::*;
+pub use split::{Split, WHOLE};
 pub use sticky::Sticky;
 pub use view::Tier;

@@ -7,7 +7,8 @@ use super::health::Rules;
 use super::random::random_below;
 use super::server::{Lease, Server, ServerId};
 use super::settings::{
-    Balance, HashKey, RetrySettings, ServerSettings, Timeouts, UpstreamSettings,
+    Balance, ConcurrencySettings, HashKey, RetrySettings, ServerSettings, Timeouts,
+    UpstreamSettings,
 };
 use super::sticky::Sticky;
 use super::view::{Member, Roster, Tier, TierRules, View};
@@ -22,6 +23,7 @@ pub struct Pool {
     pub sticky: Option<Sticky>,
     pub group: Arc<Group>,
     pub(super) rules: Rules,
+    pub(super) concurrency: Option<ConcurrencySettings>,
     balance: Balance,
     tier_rules: TierRules,
     view: ArcSwap<View>,
@@ -68,6 +70,7 @@ impl Pool {
             sticky,
             group,
             rules: Rules::of(settings),
+            concurrency: settings.concurrency.clone(),
             balance: settings.balance.clone(),
             tier_rules,
             view: ArcSwap::from_pointee(view),

@@ -5,7 +5,10 @@ use super::group::Group;
 use super::health::{most_ejected, watch};
 use super::pool::Pool;
 use super::server::Server;
-use super::settings::{HealthCheckSettings, ServerSettings, SpawnSettings, UpstreamSettings};
+use super::settings::{
+    HealthCheckSettings, ServerSettings, SpawnSettings, SplitSettings, UpstreamSettings,
+};
+use super::split::{Split, Verdicts};
 use super::sticky::Sticky;
 use crate::observe::Metrics;
 use pingora::connectors::http::Connector;
@@ -21,6 +24,8 @@ pub struct Registry {
     metrics: Arc<Metrics>,
     groups: Mutex<HashMap<Arc<str>, Weak<Group>>>,
     probes: Mutex<HashMap<Key, Probe>>,
+    /// What was found out about splits, of the configuration in force and the one being built.
+    verdicts: Mutex<Vec<Weak<Verdicts>>>,
     /// A thread of its own: probes must not be late because the workers are busy, nor the other
     /// way round. Started with the first probe.
     probing: OnceLock<Runtime>,
@@ -44,6 +49,7 @@ impl Registry {
             metrics,
             groups: Mutex::default(),
             probes: Mutex::default(),
+            verdicts: Mutex::default(),
             probing: OnceLock::new(),
             connector: OnceLock::new(),
             process_key: OnceLock::new(),
@@ -67,12 +73,35 @@ impl Registry {
             let share = pool.rules.ejection.as_ref().map_or(0.0, |e| e.max_ejected);
             let most = most_ejected(servers.len(), share);
             pool.group.judge(pool.rules.clone(), most, now);
+            pool.group.gate.limit(pool.concurrency.clone());
             if pool.rules.health_check.is_none() {
                 servers.iter().for_each(|s| s.set_probed(false, now));
             }
             pool.refresh(now);
         }
         self.probe(pools);
+    }
+
+    /// The split of a route, with what was found out about it already. `pools` are its sides'.
+    pub fn split(
+        &self,
+        route: &str,
+        settings: &SplitSettings,
+        pools: impl Iterator<Item = Arc<Pool>>,
+    ) -> Split {
+        let mut known = self
+            .verdicts
+            .lock()
+            .expect("nothing panics while it holds the verdicts");
+        known.retain(|verdicts| verdicts.strong_count() > 0);
+        let mut same = known.iter().filter_map(Weak::upgrade);
+        let verdicts = same.find(|verdicts| verdicts.fit(route, settings));
+        let verdicts = verdicts.unwrap_or_else(|| {
+            let verdicts = Verdicts::new(route, settings.clone(), &self.metrics);
+            known.push(Arc::downgrade(&verdicts));
+            verdicts
+        });
+        Split::new(pools, verdicts)
     }
 
     /// Brings gauges up to date that are read rather than counted.

@@ -50,10 +50,12 @@ pub struct Shown {
     /// Why it is in that state, or its last error while it is still up.
     pub why: Option<String>,
     pub active: usize,
-    /// Failures opened its circuit breaker.
+    pub probe_error: Option<String>,
     pub breaker: &'static str,
-    /// How long until it may come back: the rest of an ejection, or of an open breaker.
-    pub left: Option<Duration>,
+    /// How long until one request may try an open breaker.
+    pub open: Option<Duration>,
+    /// How long until an ejection ends.
+    pub ejected: Option<Duration>,
 }
 
 impl Server {
@@ -91,17 +93,16 @@ impl Server {
     /// For the admin API.
     pub fn shown(&self, now: Time) -> Shown {
         let record = self.record();
-        let state = record.state();
+        let left = |until: Time| until.since(now);
         Shown {
-            state,
+            state: record.state(),
             since: now.since(record.since()),
             why: record.why().map(str::to_owned),
             active: self.in_flight(),
+            probe_error: record.probe_error().map(str::to_owned),
             breaker: record.breaker().label(),
-            left: match state {
-                State::Ejected { until } | State::Open { until } => Some(until.since(now)),
-                _ => None,
-            },
+            open: record.breaker().until().map(left),
+            ejected: record.ejected_until().map(left),
         }
     }
 

@@ -21,6 +21,7 @@ pub struct UpstreamSettings {
     /// How long a server must be back before backups are left again.
     pub failback: Duration,
     pub retry: RetrySettings,
+    pub concurrency: Option<ConcurrencySettings>,
     pub sticky: Option<StickySettings>,
 }
 
@@ -146,6 +147,34 @@ pub struct BackoffSettings {
     pub max: Duration,
 }
 
+/// Requests that an upstream gets at once, and those that wait for them to end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConcurrencySettings {
+    pub max: usize,
+    pub queue: usize,
+    pub queue_timeout: Duration,
+}
+
+/// One route's requests shared out among upstreams.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SplitSettings {
+    /// Shares in hundredths of a percent, 10,000 together.
+    pub sides: Vec<(String, u32)>,
+    /// Equal keys stay on one side. None: each request by chance.
+    pub key: Option<HashKey>,
+    pub rollback: Option<RollbackSettings>,
+}
+
+/// When a side of a split gets nothing any more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RollbackSettings {
+    /// Share of its requests that failed, 0.0 to 1.0; more takes it out.
+    pub errors: f64,
+    /// Fewer requests than this within `interval` prove nothing.
+    pub requests: u32,
+    pub interval: Duration,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct StickySettings {
     pub cookie: String,
@@ -170,6 +199,7 @@ impl Default for UpstreamSettings {
             panic_below: 0.1,
             failback: Duration::from_secs(10),
             retry: RetrySettings::default(),
+            concurrency: None,
             sticky: None,
         }
     }
@@ -218,6 +248,26 @@ impl Default for EjectionSettings {
             interval: Duration::from_secs(10),
             lasts: Duration::from_secs(30),
             max_ejected: 0.5,
+        }
+    }
+}
+
+impl Default for ConcurrencySettings {
+    fn default() -> ConcurrencySettings {
+        ConcurrencySettings {
+            max: 100,
+            queue: 1000,
+            queue_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for RollbackSettings {
+    fn default() -> RollbackSettings {
+        RollbackSettings {
+            errors: 0.05,
+            requests: 100,
+            interval: Duration::from_secs(60),
         }
     }
 }

@@ -7,5 +7,5 @@
 mod ring;
 mod shares;
 
-pub use ring::{Ring, hash_of};
+pub use ring::{Ring, hash_of, mix};
 pub use shares::{Share, Shares, Turns};

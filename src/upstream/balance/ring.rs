@@ -77,8 +77,8 @@ pub fn hash_of(key: &[u8]) -> u64 {
     mix(key.iter().fold(0xCBF2_9CE4_8422_2325, step))
 }
 
-/// The finish of splitmix64.
-fn mix(mut x: u64) -> u64 {
+/// Another place for a place: the finish of splitmix64.
+pub fn mix(mut x: u64) -> u64 {
     x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
     x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

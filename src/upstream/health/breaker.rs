@@ -24,6 +24,14 @@ impl Breaker {
         }
     }
 
+    /// When it lets one request through.
+    pub fn until(self) -> Option<Time> {
+        match self {
+            Breaker::Open { until } => Some(until),
+            _ => None,
+        }
+    }
+
     /// Another failure in a row, the `failures`th. True when it opened.
     pub fn failed(&mut self, failures: u32, rules: &BreakerSettings, now: Time) -> bool {
         let opens = match self {

@@ -89,6 +89,8 @@ pub struct Record {
     back: Option<Time>,
     since: Time,
     why: Option<String>,
+    /// Of the last probe, if it failed.
+    probe_error: Option<String>,
 }
 
 impl Rules {
@@ -166,6 +168,7 @@ impl Record {
             back: late.then_some(now),
             since: now,
             why: None,
+            probe_error: None,
         }
     }
 
@@ -201,6 +204,15 @@ impl Record {
     /// Why it is in its state, or the last error while it is still up.
     pub fn why(&self) -> Option<&str> {
         self.why.as_deref()
+    }
+
+    pub fn probe_error(&self) -> Option<&str> {
+        self.probe_error.as_deref()
+    }
+
+    /// Until when the ejection lasts.
+    pub fn ejected_until(&self) -> Option<Time> {
+        self.ejection.until()
     }
 
     /// A success is news to this record.
@@ -298,6 +310,7 @@ impl Record {
         if self.probed {
             let turned = self.streak.observe(result.is_ok(), rules.thresholds());
             let error = result.err();
+            self.probe_error.clone_from(&error);
             if turned {
                 self.turned(now, error);
             } else if error.is_some() || self.state() == State::Up && self.streak.settled_up() {
@@ -314,6 +327,7 @@ impl Record {
     /// never probed.
     pub fn set_probed(&mut self, probed: bool, now: Time) {
         let was_probed = std::mem::replace(&mut self.probed, probed);
+        self.probe_error = self.probe_error.take().filter(|_| probed);
         if was_probed && !probed && self.streak.set(true) {
             self.turned(now, None);
         }

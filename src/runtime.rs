@@ -33,7 +33,7 @@ pub struct Foundation {
     pub client: Client,
     pub image_metrics: ImageMetrics,
     pub encoders: Arc<Encoders>,
-    registry: Registry,
+    registry: Arc<Registry>,
     limiters: Limiters,
     zones: Arc<Zones<Response>>,
     redis: Mutex<Option<Arc<Redis>>>,
@@ -262,6 +262,11 @@ impl Foundation {
         *images = Some(runtime.images.clone());
         self.metrics.config.loads.inc();
         self.metrics.config.stale.set(0);
+    }
+
+    /// Until the names of servers in force have been looked up once, or `limit` has passed.
+    pub async fn looked_up(&self, limit: Duration) {
+        self.registry.looked_up(limit).await;
     }
 
     fn route(

@@ -18,6 +18,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long the first clients wait for supervised processes to come up.
 const SPAWN_PATIENCE: Duration = Duration::from_secs(15);
+/// How long the first clients wait for servers' names to be looked up.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the access log may take to write its last lines.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 /// What supervised processes get to finish, after the last client has left.
@@ -101,6 +103,7 @@ async fn serve(path: &Path, config: Config) -> Result<(), String> {
     }
     reload.foundation.commit(&first);
     drop(first);
+    reload.foundation.looked_up(LOOKUP_PATIENCE).await;
     doors.apply(bound);
     reload.foundation.set_ready(true);
     while signals.next().await == Told::Reload {

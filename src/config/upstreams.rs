@@ -13,7 +13,7 @@ use crate::upstream::{
 use std::time::Duration;
 
 pub fn read(name: &str, s: &mut Section<'_>, ports: &mut Ports) -> Option<UpstreamSettings> {
-    let servers = servers::read_servers(s);
+    let (servers, names) = servers::read_servers(s);
     let spawn = s.section("spawn", |s| servers::read_spawn(s, ports));
     servers::check_exactly_one(s);
     s.unsupported(&["tls"]);
@@ -23,6 +23,7 @@ pub fn read(name: &str, s: &mut Section<'_>, ports: &mut Ports) -> Option<Upstre
         name: name.to_owned(),
         balance: balance(s),
         servers,
+        names,
         spawn,
         timeouts: s.settings("timeouts", timeouts),
         health_check: s.section("health_check", health_check),
@@ -96,6 +97,7 @@ fn timeouts(s: &mut Section<'_>) -> Timeouts {
         read: s.or("read", default.read, wait),
         write: s.or("write", default.write, wait),
         idle: s.or("idle", default.idle, wait),
+        websocket: s.or("websocket", default.websocket, wait),
     }
 }
 

@@ -7,6 +7,10 @@ use crate::runtime::{Foundation, Runtime};
 use arc_swap::ArcSwap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a reload waits for servers' names to be looked up; clients are served meanwhile.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(2);
 
 pub struct Reload {
     pub path: PathBuf,
@@ -49,6 +53,7 @@ impl Reload {
         let bound = doors.bind(&runtime.config)?;
         // From here on nothing fails.
         self.foundation.commit(&runtime);
+        self.foundation.looked_up(LOOKUP_PATIENCE).await;
         warn_of_process_changes(&self.current.load().config, &runtime.config);
         let spawned = spawns(&runtime.config);
         self.current.store(Arc::new(runtime));

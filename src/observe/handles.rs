@@ -50,6 +50,7 @@ pub struct PoolMetrics {
     /// Requests within the upstream's concurrency, and those that wait for it.
     pub running: IntGauge,
     pub waiting: IntGauge,
+    pub lookups_failed: IntCounter,
     /// Requests that were not let in.
     pub busy: IntCounter,
     /// Supervised processes that run now.

@@ -264,6 +264,7 @@ struct Pools {
     running: IntGaugeVec,
     waiting: IntGaugeVec,
     busy: IntCounterVec,
+    lookups_failed: IntCounterVec,
     spawned: IntGaugeVec,
     restarts: IntCounterVec,
 }
@@ -296,6 +297,11 @@ impl Pools {
                 "Requests waiting for the upstream's concurrency limit.",
                 &["upstream"],
             ),
+            lookups_failed: make.counters(
+                "lakh_upstream_lookups_failed_total",
+                "Look-ups of a server's name that failed; the last answer stays in use.",
+                &["upstream"],
+            ),
             busy: make.counters(
                 "lakh_upstream_busy_total",
                 "Requests refused by the upstream's concurrency limit: queue full, or waited too long.",
@@ -322,6 +328,7 @@ impl Pools {
             running: self.running.with_label_values(&[upstream]),
             waiting: self.waiting.with_label_values(&[upstream]),
             busy: self.busy.with_label_values(&[upstream]),
+            lookups_failed: self.lookups_failed.with_label_values(&[upstream]),
             spawned: self.spawned.with_label_values(&[upstream]),
             restarts: self.restarts.with_label_values(&[upstream]),
         }

@@ -49,6 +49,12 @@ pub async fn pick(session: &mut Session, ctx: &mut Context) -> pingora::Result<H
         peer.group_key = FRESH;
         peer.options.idle_timeout = Some(Duration::from_secs(1));
     }
+    if ctx.upgrade {
+        // Pingora knows one timeout for the handshake and for what follows it.
+        let silence = Some(pool.timeouts.websocket);
+        peer.options.read_timeout = silence;
+        peer.options.write_timeout = silence;
+    }
     ctx.tries.add(&lease);
     ctx.lease = Some(lease);
     Ok(peer)

@@ -174,6 +174,10 @@ impl ProxyHttp for Service {
                 .map_err(|e| e.into_up());
         }
         balance::answered(session, ctx, answer.status)?;
+        if switching {
+            let silence = ctx.pool().timeouts.websocket;
+            session.as_downstream_mut().set_read_timeout(Some(silence));
+        }
         let method = &session.req_header().method;
         purge::told_by_origin(&self.0.foundation, method, answer, ctx);
         // The server's version is its own affair; we speak to this client. RFC 9110 §2.5.

@@ -39,7 +39,7 @@ pub fn quick_check() -> HealthCheckSettings {
     }
 }
 
-pub fn registry() -> Registry {
+pub fn registry() -> Arc<Registry> {
     Registry::new(Arc::new(Metrics::new()))
 }
 
@@ -49,7 +49,7 @@ pub fn pool(registry: &Registry, upstream: UpstreamSettings) -> Arc<Pool> {
 }
 
 /// In force, with all that is judged by its rules.
-pub fn committed(registry: &Registry, upstream: UpstreamSettings) -> Arc<Pool> {
+pub fn committed(registry: &Arc<Registry>, upstream: UpstreamSettings) -> Arc<Pool> {
     let pool = pool(registry, upstream);
     registry.commit(std::slice::from_ref(&pool));
     pool

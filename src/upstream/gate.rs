@@ -117,7 +117,7 @@ impl<'a> Waiting<'a> {
     fn begin(count: &'a AtomicUsize, most: usize) -> Option<Waiting<'a>> {
         let one_more = |n: usize| (n < most).then_some(n + 1);
         let begun = count.fetch_update(Relaxed, Relaxed, one_more);
-        begun.is_ok().then_some(Waiting(count))
+        begun.is_ok().then(|| Waiting(count))
     }
 }
 

@@ -22,6 +22,7 @@ mod client;
 mod gate;
 mod retry;
 
+mod discovery;
 mod registry;
 mod settings;
 

@@ -7,7 +7,7 @@ use super::health::Rules;
 use super::random::random_below;
 use super::server::{Lease, Server, ServerId};
 use super::settings::{
-    Balance, ConcurrencySettings, HashKey, RetrySettings, ServerSettings, Timeouts,
+    Balance, ConcurrencySettings, HashKey, NameSettings, RetrySettings, ServerSettings, Timeouts,
     UpstreamSettings,
 };
 use super::sticky::Sticky;
@@ -24,6 +24,9 @@ pub struct Pool {
     pub group: Arc<Group>,
     pub(super) rules: Rules,
     pub(super) concurrency: Option<ConcurrencySettings>,
+    pub(super) names: Box<[NameSettings]>,
+    /// Those that don't come from names.
+    listed: Box<[ServerSettings]>,
     balance: Balance,
     tier_rules: TierRules,
     view: ArcSwap<View>,
@@ -51,7 +54,8 @@ pub struct Tried {
 impl Pool {
     pub(super) fn new(
         settings: &UpstreamSettings,
-        servers: &[ServerSettings],
+        listed: Vec<ServerSettings>,
+        found: Vec<ServerSettings>,
         sticky: Option<Sticky>,
         group: Arc<Group>,
         now: Time,
@@ -60,7 +64,8 @@ impl Pool {
             panic_below: settings.panic_below,
             failback: settings.failback,
         };
-        let roster = Arc::new(roster(servers, &settings.balance, &group));
+        let servers = members(&listed, found);
+        let roster = Arc::new(roster(&servers, &settings.balance, &group));
         let changes = group.changes();
         let view = View::new(roster, &tier_rules, Tier::Primary, changes, now);
         Pool {
@@ -71,6 +76,8 @@ impl Pool {
             group,
             rules: Rules::of(settings),
             concurrency: settings.concurrency.clone(),
+            names: settings.names.clone().into(),
+            listed: listed.into(),
             balance: settings.balance.clone(),
             tier_rules,
             view: ArcSwap::from_pointee(view),
@@ -117,6 +124,24 @@ impl Pool {
     /// All servers, in the order written.
     pub fn servers(&self) -> Vec<Arc<Server>> {
         self.view.load().roster.servers.to_vec()
+    }
+
+    /// Other servers are behind its names.
+    pub(super) fn find(&self, found: Vec<ServerSettings>, now: Time) {
+        let servers = members(&self.listed, found);
+        let roster = roster(&servers, &self.balance, &self.group);
+        let _making = self
+            .making
+            .lock()
+            .expect("nothing panics while it makes a view");
+        let (before, changes) = (self.view.load().tier, self.group.changes());
+        self.show(View::new(
+            Arc::new(roster),
+            &self.tier_rules,
+            before,
+            changes,
+            now,
+        ));
     }
 
     /// What a request is told apart by, where the pool balances by hash.
@@ -209,6 +234,17 @@ impl Pool {
             Balance::Hash(_) => by_hash().or_else(|| shares.least_loaded(in_flight, random_below)),
         }
     }
+}
+
+/// An address that is listed and found, or found twice, is one server.
+fn members(listed: &[ServerSettings], found: Vec<ServerSettings>) -> Vec<ServerSettings> {
+    let mut members = listed.to_vec();
+    for server in found {
+        if members.iter().all(|known| known.address != server.address) {
+            members.push(server);
+        }
+    }
+    members
 }
 
 fn roster(servers: &[ServerSettings], balance: &Balance, group: &Arc<Group>) -> Roster {

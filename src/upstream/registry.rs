@@ -1,12 +1,15 @@
 //! What outlives a configuration: the groups of servers, their probes, and the sticky key.
 
 use super::Time;
+use super::discovery::{self, Answers, Resolver, Watch};
 use super::group::Group;
 use super::health::{most_ejected, watch};
 use super::pool::Pool;
+use super::random::jittered;
 use super::server::Server;
 use super::settings::{
-    HealthCheckSettings, ServerSettings, SpawnSettings, SplitSettings, UpstreamSettings,
+    HealthCheckSettings, NameSettings, ServerSettings, SpawnSettings, SplitSettings,
+    UpstreamSettings,
 };
 use super::split::{Split, Verdicts};
 use super::sticky::Sticky;
@@ -14,11 +17,13 @@ use crate::observe::Metrics;
 use pingora::connectors::http::Connector;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::task::AbortHandle;
+use tracing::{info, warn};
 
 pub struct Registry {
     metrics: Arc<Metrics>,
@@ -26,6 +31,10 @@ pub struct Registry {
     probes: Mutex<HashMap<Key, Probe>>,
     /// What was found out about splits, of the configuration in force and the one being built.
     verdicts: Mutex<Vec<Weak<Verdicts>>>,
+    resolver: Resolver,
+    answers: Answers,
+    /// The pools in force, and their names being looked up.
+    in_force: Mutex<(Vec<Arc<Pool>>, Vec<Watch>)>,
     /// A thread of its own: probes must not be late because the workers are busy, nor the other
     /// way round. Started with the first probe.
     probing: OnceLock<Runtime>,
@@ -44,16 +53,24 @@ struct Probe {
 }
 
 impl Registry {
-    pub fn new(metrics: Arc<Metrics>) -> Registry {
-        Registry {
+    pub fn new(metrics: Arc<Metrics>) -> Arc<Registry> {
+        Registry::resolving(metrics, discovery::system())
+    }
+
+    /// With names looked up by `resolver`.
+    pub fn resolving(metrics: Arc<Metrics>, resolver: Resolver) -> Arc<Registry> {
+        Arc::new(Registry {
             metrics,
             groups: Mutex::default(),
             probes: Mutex::default(),
             verdicts: Mutex::default(),
+            resolver,
+            answers: Answers::default(),
+            in_force: Mutex::default(),
             probing: OnceLock::new(),
             connector: OnceLock::new(),
             process_key: OnceLock::new(),
-        }
+        })
     }
 
     /// Builds the pools of a configuration, with the servers that are known already. Changes
@@ -66,20 +83,94 @@ impl Registry {
     }
 
     /// `pools` are in force now: their servers are judged and probed as they say, and no others.
-    pub fn commit(&self, pools: &[Arc<Pool>]) {
-        let now = Time::now();
+    pub fn commit(self: &Arc<Registry>, pools: &[Arc<Pool>]) {
         for pool in pools {
+            pool.group.gate.limit(pool.concurrency.clone());
+        }
+        let named = pools
+            .iter()
+            .flat_map(|pool| pool.names.iter().map(move |n| (pool, n)));
+        let watches = named
+            .map(|(pool, name)| self.watch_name(pool, name))
+            .collect();
+        *self.in_force() = (pools.to_vec(), watches);
+        self.judge();
+    }
+
+    /// Until each name in force has been looked up once, or `limit` has passed.
+    pub async fn looked_up(&self, limit: Duration) {
+        let looked: Vec<_> = self.in_force().1.iter().map(|w| w.looked.clone()).collect();
+        let all = async {
+            for mut looked in looked {
+                // An error means that the look-ups have ended: a reload was faster.
+                let _ = looked.wait_for(|looked| *looked).await;
+            }
+        };
+        let _ = tokio::time::timeout(limit, all).await;
+    }
+
+    /// Judges and probes the servers of the pools in force.
+    fn judge(&self) {
+        let (now, pools) = (Time::now(), self.in_force().0.clone());
+        for pool in &pools {
             let servers = pool.servers();
             let share = pool.rules.ejection.as_ref().map_or(0.0, |e| e.max_ejected);
             let most = most_ejected(servers.len(), share);
             pool.group.judge(pool.rules.clone(), most, now);
-            pool.group.gate.limit(pool.concurrency.clone());
             if pool.rules.health_check.is_none() {
                 servers.iter().for_each(|s| s.set_probed(false, now));
             }
             pool.refresh(now);
         }
-        self.probe(pools);
+        self.probe(&pools);
+    }
+
+    fn watch_name(self: &Arc<Registry>, pool: &Arc<Pool>, name: &NameSettings) -> Watch {
+        let (told, looked) = tokio::sync::watch::channel(false);
+        let (registry, pool, name) = (Arc::downgrade(self), pool.clone(), name.clone());
+        let resolver = self.resolver.clone();
+        let work = async move {
+            loop {
+                let answer = resolver(name.host.clone(), name.port).await;
+                let Some(registry) = registry.upgrade() else {
+                    return;
+                };
+                registry.answered(&pool, &name, answer);
+                drop(registry);
+                told.send_replace(true);
+                tokio::time::sleep(jittered(name.every, 0.9, 1.1)).await;
+            }
+        };
+        let task = self.probing.get_or_init(probe_thread).spawn(work);
+        Watch {
+            task: task.abort_handle(),
+            looked,
+        }
+    }
+
+    fn answered(&self, pool: &Pool, name: &NameSettings, answer: io::Result<Vec<SocketAddr>>) {
+        let (upstream, host) = (&pool.name, &name.host);
+        match answer {
+            Ok(found) if !found.is_empty() => {
+                let count = found.len();
+                if self.answers.take(name, found) {
+                    info!(%upstream, %host, count, "servers found");
+                    pool.find(self.answers.servers(&pool.names), Time::now());
+                    self.judge();
+                }
+            }
+            failed => {
+                pool.group.metrics.lookups_failed.inc();
+                let why = failed.err().map_or("no address".into(), |e| e.to_string());
+                warn!(%upstream, %host, %why, "look-up failed; the last answer stays in use");
+            }
+        }
+    }
+
+    fn in_force(&self) -> MutexGuard<'_, (Vec<Arc<Pool>>, Vec<Watch>)> {
+        self.in_force
+            .lock()
+            .expect("nothing panics while it holds the pools")
     }
 
     /// The split of a route, with what was found out about it already. `pools` are its sides'.
@@ -116,8 +207,15 @@ impl Registry {
         let sticky = settings.sticky.as_ref();
         let sticky = sticky.map(|s| Sticky::new(&settings.name, s, || self.process_key()));
         let (sticky, group) = (sticky.transpose()?, self.group(&settings.name));
-        let servers = servers_of(settings);
-        Ok(Pool::new(settings, &servers, sticky, group, Time::now()))
+        let (listed, found) = (servers_of(settings), self.answers.servers(&settings.names));
+        Ok(Pool::new(
+            settings,
+            listed,
+            found,
+            sticky,
+            group,
+            Time::now(),
+        ))
     }
 
     fn group(&self, name: &str) -> Arc<Group> {

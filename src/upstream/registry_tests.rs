@@ -5,6 +5,10 @@ use std::time::{Duration, SystemTime};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
+fn pool_of(registry: &Registry, settings: UpstreamSettings) -> Arc<Pool> {
+    pool(registry, settings)
+}
+
 fn refused(server: &Arc<Server>) {
     Lease::new(server.clone()).tell(Outcome::Refused, Time::now());
 }
@@ -200,4 +204,80 @@ async fn a_probed_server_that_left_is_forgotten() {
     registry.commit(&[]);
     let page = || String::from_utf8(metrics.render()).expect("text");
     until("the server forgotten", || !page().contains("9001")).await;
+}
+
+/// A resolver whose answers the test writes; none is a failure.
+type Told = Arc<Mutex<Option<Vec<SocketAddr>>>>;
+
+fn told(answers: &Told) -> Resolver {
+    let answers = answers.clone();
+    Arc::new(move |_, _| {
+        let answer = answers.lock().expect("no test panics with it").clone();
+        Box::pin(async move { answer.ok_or_else(|| io::Error::other("no such name")) })
+    })
+}
+
+fn named(health_check: Option<HealthCheckSettings>) -> UpstreamSettings {
+    let name = NameSettings {
+        host: "app.internal".into(),
+        port: 9001,
+        every: Duration::from_millis(10),
+        weight: 1,
+        backup: false,
+    };
+    UpstreamSettings {
+        names: vec![name],
+        health_check,
+        ..upstream(&[])
+    }
+}
+
+#[tokio::test]
+async fn every_address_behind_a_name_is_a_server_and_a_failure_changes_nothing() {
+    let answers = Told::default();
+    let registry = Registry::resolving(Arc::new(Metrics::new()), told(&answers));
+    let answer = |addresses: Option<Vec<SocketAddr>>| {
+        *answers.lock().expect("no test panics with it") = addresses;
+    };
+    let pool = pool_of(&registry, named(Some(HealthCheckSettings::default())));
+    registry.commit(std::slice::from_ref(&pool));
+    registry.looked_up(Duration::from_secs(20)).await;
+    assert_eq!(picked(&pool, &Tried::default()), None, "it is not found");
+
+    let ports = |pool: &Pool| {
+        pool.servers()
+            .iter()
+            .map(|s| s.address.port())
+            .collect::<Vec<_>>()
+    };
+    answer(Some(vec![address(9002), address(9001)]));
+    until("both found", || ports(&pool) == [9001, 9002]).await;
+    let first = pool.servers()[0].clone();
+    let failed = pool.group.metrics.lookups_failed.get();
+    answer(None);
+    until("a failure", || {
+        pool.group.metrics.lookups_failed.get() > failed
+    })
+    .await;
+    assert_eq!(ports(&pool), [9001, 9002]);
+
+    answer(Some(vec![address(9001), address(9003)]));
+    until("another set", || ports(&pool) == [9001, 9003]).await;
+    assert!(Arc::ptr_eq(&first, &pool.servers()[0]), "the same server");
+    let probed = || {
+        registry
+            .probes
+            .lock()
+            .expect("no test panics with it")
+            .len()
+    };
+    until("probes follow", || probed() == 2).await;
+
+    answer(None);
+    let again = pool_of(&registry, named(None));
+    assert_eq!(
+        ports(&again),
+        [9001, 9003],
+        "a reload begins with what is known"
+    );
 }

@@ -205,6 +205,8 @@ pub struct Lease {
     server: Arc<Server>,
     /// It is the one request that an open breaker lets through, and has not been told of yet.
     trial: bool,
+    /// Its answer has begun, and not failed so far.
+    well: bool,
 }
 
 impl Lease {
@@ -222,7 +224,11 @@ impl Lease {
         server.load.in_flight.fetch_add(1, Relaxed);
         server.group.began();
         server.metrics.requests.inc();
-        Lease { server, trial }
+        Lease {
+            server,
+            trial,
+            well: false,
+        }
     }
 
     pub fn server(&self) -> &Arc<Server> {
@@ -232,6 +238,7 @@ impl Lease {
     /// How the request went. Told once for what the answer's head says, and again if its body
     /// breaks off. A success costs one look, unless the server was in doubt.
     pub fn tell(&mut self, outcome: Outcome, now: Time) {
+        self.well = !outcome.is_failure();
         match outcome {
             Outcome::Answered(status) if status < 500 => {
                 if !self.server.load.in_doubt.load(Relaxed) {
@@ -250,6 +257,9 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.server.load.in_flight.fetch_sub(1, Relaxed);
         self.server.group.ended();
+        if self.well && self.server.load.in_doubt.load(Relaxed) {
+            self.server.change(Time::now(), Record::finished);
+        }
         if self.trial {
             let now = Time::now();
             self.server.change(now, |record| record.abandon_trial(now));

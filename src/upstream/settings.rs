@@ -9,6 +9,8 @@ pub struct UpstreamSettings {
     pub balance: Balance,
     /// Empty when `spawn` is set: the pool's processes are its servers then.
     pub servers: Vec<ServerSettings>,
+    /// Beside those: every address behind a name is a server.
+    pub names: Vec<NameSettings>,
     pub spawn: Option<SpawnSettings>,
     pub timeouts: Timeouts,
     pub health_check: Option<HealthCheckSettings>,
@@ -52,6 +54,17 @@ pub struct ServerSettings {
     pub backup: bool,
 }
 
+#[derive(Clone, Debug, PartialEq)]
+pub struct NameSettings {
+    pub host: String,
+    pub port: u16,
+    /// From one look-up to the next.
+    pub every: Duration,
+    /// Of each server behind it.
+    pub weight: u32,
+    pub backup: bool,
+}
+
 /// Processes that Lakh starts and watches itself: `instances` of `command`, each with PORT in its
 /// environment, from `first_port` up.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +83,8 @@ pub struct Timeouts {
     pub write: Duration,
     /// How long an unused connection to a server is kept.
     pub idle: Duration,
+    /// How long a WebSocket, or another protocol switched to, may be silent in either direction.
+    pub websocket: Duration,
 }
 
 /// What a probe asks.
@@ -190,6 +205,7 @@ impl Default for UpstreamSettings {
             name: "app".into(),
             balance: Balance::default(),
             servers: Vec::new(),
+            names: Vec::new(),
             spawn: None,
             timeouts: Timeouts::default(),
             health_check: None,
@@ -222,6 +238,7 @@ impl Default for Timeouts {
             read: Duration::from_secs(30),
             write: Duration::from_secs(30),
             idle: Duration::from_secs(60),
+            websocket: Duration::from_secs(3600),
         }
     }
 }

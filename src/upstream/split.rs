@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn few_requests_and_old_ones_prove_nothing() {
         let (rules, mut window) = (RollbackSettings::default(), Window::default());
-        let at = |seconds| Time::from_millis(seconds * 1000);
+        let at = |seconds: u64| Time::from_millis(seconds * 1000);
         assert!((0..99).all(|_| !window.told(true, &rules, at(1))));
         assert!((0..99).all(|_| !window.told(true, &rules, at(62))));
         assert!(window.told(true, &rules, at(63)));

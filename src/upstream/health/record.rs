@@ -255,7 +255,7 @@ impl Record {
         (FIRST_STEP.max(percent as u32), now + slow_start / STEPS)
     }
 
-    /// A request has ended. `may_eject` is asked for one more server that may be out.
+    /// A request has failed, or its answer has begun. `may_eject` is asked for one more server that may be out.
     pub fn told(
         &mut self,
         outcome: Outcome,
@@ -264,7 +264,6 @@ impl Record {
         now: Time,
     ) {
         if !outcome.is_failure() {
-            self.row = Row::default();
             if self.breaker.succeeded() {
                 self.turned(now, None);
             }
@@ -288,6 +287,12 @@ impl Record {
             self.ejection.begin(ejection, now);
             self.turned(now, in_a_row());
         }
+    }
+
+    /// An answer has come to its end, or its client has left. Only this ends a row of failures: a
+    /// server that begins every answer and breaks off each must not look well at each beginning.
+    pub fn finished(&mut self) {
+        self.row = Row::default();
     }
 
     /// The one request that a breaker lets through; false when there is none to be had.

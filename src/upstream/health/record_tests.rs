@@ -36,11 +36,16 @@ fn five_failures_in_a_row_put_it_out_and_time_brings_it_back() {
     let (mut record, rules) = (record(), rules());
     fail(&mut record, 4, &rules, at(1));
     record.told(Outcome::Answered(404), &rules, || true, at(1));
+    record.finished();
     fail(&mut record, 4, &rules, at(1));
     assert_eq!(record.state(), State::Up, "a success breaks the row");
-    fail(&mut record, 1, &rules, at(1));
+    record.told(Outcome::Answered(200), &rules, || true, at(1));
+    record.told(Outcome::Broken, &rules, || true, at(1));
     assert_eq!(record.state(), State::Ejected { until: at(31) });
-    assert_eq!(record.why(), Some("5 failed in a row: status 500"));
+    assert_eq!(
+        record.why(),
+        Some("5 failed in a row: the answer broke off")
+    );
     assert_eq!(record.standing(&rules, at(1)).until, at(31));
     record.settle(at(30));
     assert!(record.ejected());

@@ -108,7 +108,7 @@ impl ServeHttp for Pages {
             "/" => text(StatusCode::OK, INDEX),
             "/metrics" => self.metrics(),
             "/api/v1/cache/top" => self.top(request.uri.query().unwrap_or_default()).await,
-            "/upstreams" => self.upstreams(),
+            "/api/v1/upstreams" => self.upstreams(),
             _ => text(StatusCode::NOT_FOUND, INDEX),
         }
     }
@@ -116,15 +116,15 @@ impl ServeHttp for Pages {
 
 const INDEX: &str = "Lakh admin
 
-/healthz    the process lives
-/readyz     it takes traffic
-/metrics    for Prometheus
+/healthz           the process lives
+/readyz            it takes traffic
+/metrics           for Prometheus
 /api/v1/upstreams  servers: what state they are in and why; splits
 /api/v1/cache/top  what is asked for most: ?zone=NAME&limit=20
-/purge      POST {\"url\": …}, or prefix, host, tag; {\"soft\": true} makes it stale only
-/drain      POST {\"upstream\": …, \"server\": \"IP:PORT\"}: it finishes what it has and gets nothing new
-/undrain    POST the same: it is as before
-/restore    POST {\"route\": …}: a split whose side was rolled back gets its shares again
+/purge             POST {\"url\": …}, or prefix, host, tag; {\"soft\": true} makes it stale only
+/drain             POST {\"upstream\": …, \"server\": \"IP:PORT\"}: it finishes what it has and gets nothing new
+/undrain           POST the same: it is as before
+/restore           POST {\"route\": …}: a split whose side was rolled back gets its shares again
 ";
 
 impl Pages {
@@ -191,7 +191,9 @@ impl Pages {
     }
 
     fn upstreams(&self) -> Response<Vec<u8>> {
-        json(StatusCode::OK, &upstreams::show(&self.current.load()))
+        // For people too: `lakh upstreams` prints it as it is.
+        let page = format!("{:#}\n", upstreams::show(&self.current.load()));
+        answer(StatusCode::OK, "application/json", page.into_bytes())
     }
 
     fn metrics(&self) -> Response<Vec<u8>> {

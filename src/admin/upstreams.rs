@@ -1,4 +1,4 @@
-//! `GET /upstreams`, `POST /drain`, `POST /undrain`, `POST /restore`: servers, what state they are
+//! `GET /api/v1/upstreams`, `POST /drain`, `POST /undrain`, `POST /restore`: servers, what state they are
 //! in and why, and taking them out by hand.
 
 use crate::runtime::Runtime;

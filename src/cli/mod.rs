@@ -179,7 +179,7 @@ pub fn main() -> ExitCode {
             };
             running::order(&file.config, "/purge", &order)
         }
-        Some(Verb::Upstreams(file)) => running::page(&file.config, "/upstreams"),
+        Some(Verb::Upstreams(file)) => running::page(&file.config, "/api/v1/upstreams"),
         Some(Verb::Drain(server)) => drain("/drain", server),
         Some(Verb::Undrain(server)) => drain("/undrain", server),
         Some(Verb::Restore(Restore { route, file })) => {

@@ -8,7 +8,8 @@ use super::servers;
 use super::units::{duration, share, wait};
 use super::values::{choice, cookie_name, count, header_name, request_path, secret_file};
 use crate::upstream::{
-    Balance, HashKey, HealthCheckSettings, Probe, StickySettings, Timeouts, UpstreamSettings,
+    Balance, HashKey, HealthCheckSettings, Probe, Protocol, StickySettings, Timeouts,
+    UpstreamSettings,
 };
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ pub fn read(name: &str, s: &mut Section<'_>, ports: &mut Ports) -> Option<Upstre
     let spawn = s.section("spawn", |s| servers::read_spawn(s, ports));
     servers::check_exactly_one(s);
     s.unsupported(&["tls"]);
-    s.unsupported_but("protocol", &["http1"]);
+    let protocol = s.or("protocol", Protocol::default(), protocol);
     let default = UpstreamSettings::default();
     Some(UpstreamSettings {
         name: name.to_owned(),
@@ -25,8 +26,9 @@ pub fn read(name: &str, s: &mut Section<'_>, ports: &mut Ports) -> Option<Upstre
         servers,
         names,
         spawn,
+        protocol,
         timeouts: s.settings("timeouts", timeouts),
-        health_check: s.section("health_check", health_check),
+        health_check: s.section("health_check", |s| health_check(s, protocol)),
         ejection: s.section("ejection", resilience::ejection),
         circuit_breaker: s.section("circuit_breaker", resilience::circuit_breaker),
         slow_start: s.or("slow_start", default.slow_start, duration),
@@ -36,6 +38,18 @@ pub fn read(name: &str, s: &mut Section<'_>, ports: &mut Ports) -> Option<Upstre
         concurrency: s.section("concurrency", resilience::concurrency),
         sticky: s.section("sticky", sticky),
     })
+}
+
+fn protocol(text: &str) -> Result<Protocol, String> {
+    let known = choice(&[("http1", Protocol::Http1), ("h2c", Protocol::H2c)]);
+    match text {
+        "http2" => Err(
+            "`http2` needs TLS, which this version of Lakh does not speak to servers; \
+             write http1, or h2c for HTTP/2 without TLS"
+                .to_owned(),
+        ),
+        _ => known(text),
+    }
 }
 
 /// `hash` needs to know by what, and nothing else does.
@@ -101,7 +115,7 @@ fn timeouts(s: &mut Section<'_>) -> Timeouts {
     }
 }
 
-fn health_check(s: &mut Section<'_>) -> Option<HealthCheckSettings> {
+fn health_check(s: &mut Section<'_>, over: Protocol) -> Option<HealthCheckSettings> {
     let default = HealthCheckSettings::default();
     let times = count(1..=1000);
     let probes = choice(&[
@@ -111,6 +125,7 @@ fn health_check(s: &mut Section<'_>) -> Option<HealthCheckSettings> {
     ]);
     let settings = HealthCheckSettings {
         protocol: s.or("protocol", default.protocol, probes),
+        over,
         path: s.or("path", default.path, request_path),
         interval: s.or("interval", default.interval, wait),
         timeout: s.or("timeout", default.timeout, wait),

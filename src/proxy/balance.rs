@@ -46,10 +46,13 @@ pub async fn pick(session: &mut Session, ctx: &mut Context) -> pingora::Result<H
     let lease = lease(session, ctx, pool).ok_or_else(|| nothing_left(ctx))?;
     let mut peer = peer(pool, &lease, remaining);
     if ctx.stale_connection {
-        peer.group_key = FRESH;
+        peer.group_key |= FRESH;
         peer.options.idle_timeout = Some(Duration::from_secs(1));
     }
     if ctx.upgrade {
+        // HTTP/1.1 alone switches protocols here.
+        peer.options.set_http_version(1, 1);
+        peer.group_key &= FRESH;
         // Pingora knows one timeout for the handshake and for what follows it.
         let silence = Some(pool.timeouts.websocket);
         peer.options.read_timeout = silence;

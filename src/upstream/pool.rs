@@ -7,8 +7,8 @@ use super::health::Rules;
 use super::random::random_below;
 use super::server::{Lease, Server, ServerId};
 use super::settings::{
-    Balance, ConcurrencySettings, HashKey, NameSettings, RetrySettings, ServerSettings, Timeouts,
-    UpstreamSettings,
+    Balance, ConcurrencySettings, HashKey, NameSettings, Protocol, RetrySettings, ServerSettings,
+    Timeouts, UpstreamSettings,
 };
 use super::sticky::Sticky;
 use super::view::{Member, Roster, Tier, TierRules, View};
@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex};
 /// Its servers may be shared with the pools of other configurations; their weights are not.
 pub struct Pool {
     pub name: Arc<str>,
+    pub protocol: Protocol,
     pub timeouts: Timeouts,
     pub retry: RetrySettings,
     pub sticky: Option<Sticky>,
@@ -70,6 +71,7 @@ impl Pool {
         let view = View::new(roster, &tier_rules, Tier::Primary, changes, now);
         Pool {
             name: group.name.clone(),
+            protocol: settings.protocol,
             timeouts: settings.timeouts.clone(),
             retry: settings.retry.clone(),
             sticky,

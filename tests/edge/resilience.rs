@@ -524,3 +524,55 @@ fn a_name_that_is_not_found_does_not_stop_the_start_and_one_that_is_has_servers(
 
     assert_eq!(get("/").send(&edge).expect(200).text(), "found");
 }
+
+#[test]
+fn servers_are_spoken_to_in_http2_where_that_is_said() {
+    let origin = Origin::start(|seen| match seen.path() {
+        "/cached" => Answer::of(200, &[("cache-control", "max-age=60")], "kept"),
+        _ => Answer::chunked(&[("x-host", seen.the("host"))], &seen.body),
+    });
+    let behind = Edge::before(&origin);
+    let edge = Edge::start(
+        &format!(
+            "
+upstreams: {{app: {{servers: [\"{}\"], protocol: h2c, health_check: {{path: /healthz}}}}}}
+caches: {{pages: {{memory: 1MiB}}}}
+routes:
+- {{name: cached, match: {{path: /cached}}, upstream: app, cache: {{in: pages}}}}
+- {{name: all, match: {{path: /*}}, upstream: app}}
+",
+            behind.web
+        ),
+        &[],
+    );
+
+    let mut client = edge.connect();
+    for _ in 0..3 {
+        let reply = post("/", "a body").on(&mut client).expect(200);
+        assert_eq!(
+            (reply.text().as_str(), reply.the("x-host")),
+            ("a body", "edge.test")
+        );
+        assert_eq!(get("/").on(&mut client).expect(200).text(), "");
+    }
+    assert_eq!(
+        post("/", "in chunks")
+            .chunked()
+            .on(&mut client)
+            .expect(200)
+            .text(),
+        "in chunks"
+    );
+    assert_eq!(get("/cached").on(&mut client).expect(200).text(), "kept");
+    assert_eq!(
+        get("/cached").on(&mut client).expect(200).cache_status(),
+        "hit; ttl=60"
+    );
+
+    let log = behind.access_log(8);
+    let spoken = log.iter().filter(|line| line["path"] != "/healthz");
+    assert!(
+        spoken.clone().all(|line| line["version"] == "HTTP/2"),
+        "{log:?}"
+    );
+}

@@ -46,7 +46,7 @@ fn a_side_that_fails_is_rolled_back_and_says_so_until_it_is_restored() {
     assert_eq!(edge.metric("lakh_split_share{upstream=\"blue\"}"), 100.0);
     assert!(edge.stderr().contains("rolled back"), "{}", edge.stderr());
     let page = edge
-        .admin("/upstreams")
+        .admin("/api/v1/upstreams")
         .expect("the admin listener is open")
         .json();
     assert_eq!(page["splits"][0]["percent"]["green"], 0.0);

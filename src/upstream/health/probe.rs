@@ -5,9 +5,10 @@
 //! deadline, nor use a connection that requests use.
 
 use crate::upstream::Time;
+use crate::upstream::client::plain_peer;
 use crate::upstream::random::jittered;
 use crate::upstream::server::Server;
-use crate::upstream::settings::{HealthCheckSettings, Probe};
+use crate::upstream::settings::{HealthCheckSettings, Probe, Protocol};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, TE, USER_AGENT};
 use http::{Method, StatusCode};
@@ -81,10 +82,12 @@ async fn http(
     address: SocketAddr,
     check: &HealthCheckSettings,
 ) -> Result<(), String> {
-    let mut session = connect(connector, HttpPeer::new(address, false, String::new())).await?;
+    let mut session = connect(connector, plain_peer(address, check.over)).await?;
     let mut request = head(Method::GET, &check.path, address)?;
     insert(&mut request, ACCEPT, "*/*")?;
-    insert(&mut request, CONNECTION, "close")?;
+    if check.over == Protocol::Http1 {
+        insert(&mut request, CONNECTION, "close")?;
+    }
     let status = exchange(&mut session, request, None).await?;
     if !check.status.contains(&status.as_u16()) {
         return Err(format!("status {}", status.as_u16()));
@@ -101,9 +104,7 @@ async fn http(
 
 /// The service of <https://grpc.io/docs/guides/health-checking/> says that it serves.
 async fn grpc(connector: &Connector, address: SocketAddr) -> Result<(), String> {
-    let mut peer = HttpPeer::new(address, false, String::new());
-    peer.options.set_http_version(2, 2);
-    let mut session = connect(connector, peer).await?;
+    let mut session = connect(connector, plain_peer(address, Protocol::H2c)).await?;
     let mut request = head(Method::POST, "/grpc.health.v1.Health/Check", address)?;
     insert(&mut request, CONTENT_TYPE, "application/grpc")?;
     insert(&mut request, TE, "trailers")?;
@@ -283,5 +284,58 @@ mod tests {
             .await
             .expect_err("nobody answers");
         assert_eq!(why, "no answer within 300ms");
+    }
+
+    /// An HTTP/2 server that answers everything with this body; gives the paths it was asked for.
+    async fn h2_origin(body: &'static [u8]) -> (SocketAddr, tokio::task::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let task = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.expect("the probe connects");
+            let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+            let (request, mut respond) = connection
+                .accept()
+                .await
+                .expect("the probe asks")
+                .expect("a request");
+            let mut send = respond
+                .send_response(http::Response::new(()), false)
+                .expect("the probe listens");
+            send.send_data(Bytes::from_static(body), true)
+                .expect("the probe listens");
+            // Until the probe has left.
+            while connection.accept().await.is_some() {}
+            request.uri().path().to_owned()
+        });
+        (address, task)
+    }
+
+    #[tokio::test]
+    async fn a_grpc_server_says_whether_it_serves() {
+        let grpc = HealthCheckSettings {
+            protocol: Probe::Grpc,
+            ..check()
+        };
+        let (address, asked) = h2_origin(GRPC_SERVING).await;
+        assert_eq!(probe_of(address, &grpc).await, Ok(()));
+        assert_eq!(asked.await.expect("it ran"), "/grpc.health.v1.Health/Check");
+        let (address, _asked) = h2_origin(&[0, 0, 0, 0, 2, 8, 2]).await;
+        let why = probe_of(address, &grpc).await;
+        assert_eq!(why, Err("the health service does not say SERVING".into()));
+    }
+
+    #[tokio::test]
+    async fn an_h2c_upstream_is_probed_in_h2c_and_a_body_is_searched() {
+        let over_h2c = HealthCheckSettings {
+            over: Protocol::H2c,
+            body: Some("all well".into()),
+            ..check()
+        };
+        let (address, asked) = h2_origin(b"{status: all well}").await;
+        assert_eq!(probe_of(address, &over_h2c).await, Ok(()));
+        assert_eq!(asked.await.expect("it ran"), "/health");
+        let (address, _asked) = h2_origin(b"degraded").await;
+        let why = probe_of(address, &over_h2c).await;
+        assert_eq!(why, Err("the body has no `all well` in it".into()));
     }
 }

@@ -192,11 +192,11 @@ impl Edge {
         command.output().expect("the binary is there")
     }
 
-    /// What `/upstreams` says of a server.
+    /// What `/api/v1/upstreams` says of a server.
     #[track_caller]
     pub fn server(&self, address: SocketAddr) -> serde_json::Value {
         let page = self
-            .admin("/upstreams")
+            .admin("/api/v1/upstreams")
             .expect("the admin listener is open");
         let upstreams = page.json()["upstreams"].clone();
         let lists = upstreams.as_array().into_iter().flatten();

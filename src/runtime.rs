@@ -33,7 +33,7 @@ pub struct Foundation {
     pub client: Client,
     pub image_metrics: ImageMetrics,
     pub encoders: Arc<Encoders>,
-    registry: Arc<Registry>,
+    pub registry: Arc<Registry>,
     limiters: Limiters,
     zones: Arc<Zones<Response>>,
     redis: Mutex<Option<Arc<Redis>>>,

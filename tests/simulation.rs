@@ -110,6 +110,8 @@ struct Request {
     began: u64,
     tries: Tries,
     lease: Option<Lease>,
+    /// Since when it waits for a place in the budget.
+    waits: Option<u64>,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -190,6 +192,7 @@ impl World {
             began: self.now,
             tries: Tries::default(),
             lease: None,
+            waits: None,
         };
         let place = self.free.pop().unwrap_or_else(|| {
             self.requests.push(None);
@@ -205,7 +208,17 @@ impl World {
 
     fn tries(&mut self, place: usize) {
         let now = self.time();
+        let began = self.now;
         let request = self.requests[place].as_mut().expect("it is under way");
+        if request.tries.failed() && !request.tries.takes_place(&self.pool) {
+            // As long as `Tries::ready` waits.
+            let since = *request.waits.get_or_insert(began);
+            return match began - since < 500_000 {
+                true => self.at(2_000, Event::Tries(place)),
+                false => self.done(place, false),
+            };
+        }
+        request.waits = None;
         let asked = Asked {
             tried: &request.tries.tried,
             preferred: None,

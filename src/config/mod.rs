@@ -20,6 +20,7 @@ mod caching;
 mod edits;
 mod matching;
 mod resilience;
+mod scaling;
 mod servers;
 mod splits;
 

@@ -1,6 +1,7 @@
 //! An upstream's `servers`, or the processes it spawns instead.
 
 use super::ports::Ports;
+use super::scaling;
 use super::section::Section;
 use super::units::wait;
 use super::values::{address, count, switch};
@@ -128,14 +129,27 @@ fn check_some_are_used(s: &Section<'_>, servers: &[ServerSettings], names: &[Nam
 pub fn read_spawn(s: &mut Section<'_>, ports: &mut Ports) -> Option<SpawnSettings> {
     let command = s.list("command", word);
     s.at_least_one("command", "[path/to/program, argument]");
-    let instances = s.required("instances", "3", count(1..=256));
+    let scale = s.section("scale", scaling::read);
+    let instances = match s.has("scale") {
+        true => scale.as_ref().map(|scale| scale.min),
+        false => s.required("instances", "3", count(1..=256)),
+    };
+    if s.has("scale") && s.optional("instances", count(1..=256)).is_some() {
+        s.error_at(
+            s.key_span("instances"),
+            "instances",
+            "`scale` says how many; remove one of the two",
+        );
+    }
     let first_port = s.required("first_port", "9001", count(1..=65535));
     let (instances, first_port) = instances.zip(first_port)?;
-    claim_ports(s, ports, instances, first_port);
+    let most = scale.as_ref().map_or(instances, |scale| scale.max);
+    claim_ports(s, ports, most, first_port);
     Some(SpawnSettings {
         command,
         instances,
         first_port,
+        scale,
     })
 }
 

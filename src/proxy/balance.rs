@@ -34,10 +34,10 @@ const FRESH: u64 = 1;
 pub async fn pick(session: &mut Session, ctx: &mut Context) -> pingora::Result<HttpPeer> {
     // The one before, if any, failed: it no longer counts as busy.
     ctx.lease = None;
-    if let Some(pause) = ctx.tries.take_pause() {
-        tokio::time::sleep(pause).await;
-    }
     let pool = &ctx.pool().clone();
+    if !ctx.tries.ready(pool).await {
+        return Err(nothing_left(ctx));
+    }
     if ctx.turn.is_none() {
         ctx.turn = enter(session, ctx, pool).await?;
     }

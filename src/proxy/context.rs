@@ -3,7 +3,7 @@
 use crate::compress::Stream;
 use crate::observe::Metrics;
 use crate::runtime::{Route, Runtime};
-use crate::upstream::{Lease, Pool, ServerId, Tries, Turn};
+use crate::upstream::{Lease, Pool, ServerId, Tries, Turn, WebSocket};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,6 +30,8 @@ pub struct Context {
     pub tries: Tries,
     /// Within the upstream's concurrency, once it was let in.
     pub turn: Option<Turn>,
+    /// Counts as one once protocols were switched.
+    pub websocket: Option<WebSocket>,
     /// Which of a split's upstreams.
     pub side: Option<usize>,
     /// A kept connection turned out to be closed; that says nothing about its server.
@@ -93,6 +95,7 @@ impl Context {
             lease: None,
             tries: Tries::default(),
             turn: None,
+            websocket: None,
             side: None,
             stale_connection: false,
             preferred: None,

@@ -28,7 +28,7 @@ pub use front::Front;
 use crate::cache::{Name, Scheme, Url, invalidates};
 use crate::error::Kind;
 use crate::runtime::{Foundation, Runtime};
-use crate::upstream::no_connection;
+use crate::upstream::{WebSocket, no_connection};
 use answer::Problem;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -177,6 +177,7 @@ impl ProxyHttp for Service {
         if switching {
             let silence = ctx.pool().timeouts.websocket;
             session.as_downstream_mut().set_read_timeout(Some(silence));
+            ctx.websocket = Some(WebSocket::begin(&ctx.pool().group));
         }
         let method = &session.req_header().method;
         purge::told_by_origin(&self.0.foundation, method, answer, ctx);

@@ -92,8 +92,8 @@ impl Client {
         let nothing = Error::new(Kind::NoServer, format!("upstream {}", pool.name));
         let mut last = Err((Outcome::NoConnection, nothing));
         loop {
-            if let Some(pause) = tries.take_pause() {
-                tokio::time::sleep(pause).await;
+            if !tries.ready(pool).await {
+                return last_of(last, turn);
             }
             let remaining = timeout.map(|t| t.saturating_sub(started.elapsed()));
             if remaining.is_some_and(|r| r.is_zero()) {

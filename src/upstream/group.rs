@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use tokio::sync::Notify;
 
 pub struct Group {
     pub name: Arc<str>,
@@ -24,13 +25,32 @@ pub struct Group {
     /// Counts the changes of any server's standing, so that pools know when to look again.
     changes: AtomicU64,
     in_flight: AtomicUsize,
+    websockets: AtomicUsize,
     /// Of those, requests that are in another try.
     retrying: AtomicUsize,
+    /// Told when one of those ends.
+    pub(super) retry_freed: Notify,
     /// Servers that are ejected, and how many may be.
     ejected: AtomicUsize,
     most_ejected: AtomicUsize,
     /// A configuration with this upstream is or was in force.
     serves: AtomicBool,
+}
+
+/// An open WebSocket, or another protocol switched to; counted until dropped.
+pub struct WebSocket(Arc<Group>);
+
+impl WebSocket {
+    pub fn begin(group: &Arc<Group>) -> WebSocket {
+        group.websockets.fetch_add(1, Relaxed);
+        WebSocket(group.clone())
+    }
+}
+
+impl Drop for WebSocket {
+    fn drop(&mut self) {
+        self.0.websockets.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Group {
@@ -44,7 +64,9 @@ impl Group {
             rules: ArcSwap::default(),
             changes: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
+            websockets: AtomicUsize::new(0),
             retrying: AtomicUsize::new(0),
+            retry_freed: Notify::new(),
             ejected: AtomicUsize::new(0),
             most_ejected: AtomicUsize::new(0),
             serves: AtomicBool::new(false),
@@ -103,6 +125,10 @@ impl Group {
     /// Requests that its servers carry.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Relaxed)
+    }
+
+    pub fn websockets(&self) -> usize {
+        self.websockets.load(Relaxed)
     }
 
     /// Of those, requests that are in another try.

@@ -24,6 +24,7 @@ mod retry;
 
 mod discovery;
 mod registry;
+mod scale;
 mod settings;
 
 #[cfg(test)]
@@ -33,12 +34,13 @@ pub use balance::hash_of;
 pub use client::{Client, Response, broken, no_connection, peer};
 pub use clock::Time;
 pub use gate::{Busy, Gate, Turn};
-pub use group::Group;
+pub use group::{Group, WebSocket};
 pub use health::{Outcome, State};
 pub use pool::{Asked, Pool, Tried};
 pub use random::{random_below, seed};
 pub use registry::{Registry, spawn_ports};
 pub use retry::{Tries, budget};
+pub use scale::{Carried, Scale};
 pub use server::{Lease, Server, ServerId, Shown};
 pub use settings::*;
 pub use split::{Split, WHOLE};

@@ -8,7 +8,7 @@ use super::random::random_below;
 use super::server::{Lease, Server, ServerId};
 use super::settings::{
     Balance, ConcurrencySettings, HashKey, NameSettings, Protocol, RetrySettings, ServerSettings,
-    Timeouts, UpstreamSettings,
+    SpawnSettings, Timeouts, UpstreamSettings,
 };
 use super::sticky::Sticky;
 use super::view::{Member, Roster, Tier, TierRules, View};
@@ -26,7 +26,8 @@ pub struct Pool {
     pub(super) rules: Rules,
     pub(super) concurrency: Option<ConcurrencySettings>,
     pub(super) names: Box<[NameSettings]>,
-    /// Those that don't come from names.
+    pub spawn: Option<SpawnSettings>,
+    /// Those that stay: neither behind names nor scaled.
     listed: Box<[ServerSettings]>,
     balance: Balance,
     tier_rules: TierRules,
@@ -79,6 +80,7 @@ impl Pool {
             rules: Rules::of(settings),
             concurrency: settings.concurrency.clone(),
             names: settings.names.clone().into(),
+            spawn: settings.spawn.clone(),
             listed: listed.into(),
             balance: settings.balance.clone(),
             tier_rules,
@@ -128,7 +130,7 @@ impl Pool {
         self.view.load().roster.servers.to_vec()
     }
 
-    /// Other servers are behind its names.
+    /// Other servers are behind its names, or other processes run.
     pub(super) fn find(&self, found: Vec<ServerSettings>, now: Time) {
         let servers = members(&self.listed, found);
         let roster = roster(&servers, &self.balance, &self.group);

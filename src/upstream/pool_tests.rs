@@ -241,7 +241,7 @@ fn retries_keep_to_their_budget() {
     let none = Tried::default();
     let _in_flight: Vec<_> = (0..100).map(|_| pick(&pool, &none, None)).collect();
     let mut all: Vec<_> = (0..100).map(|_| Tries::default()).collect();
-    let again = |tries: &mut Tries| tries.again(&pool, Outcome::Refused, true, Time::now());
+    let again = |tries: &mut Tries| tries.again(&pool, Outcome::Answered(503), true, Time::now());
     assert_eq!(all.iter_mut().map(again).filter(|again| *again).count(), 10);
     assert_eq!(pool.group.metrics.retries_denied.get(), 90);
     all.truncate(50);
@@ -268,4 +268,22 @@ fn only_what_is_safe_is_tried_again() {
         );
     }
     assert!(!again(Outcome::Answered(500), true), "not named");
+}
+
+#[tokio::test]
+async fn a_request_whose_server_died_waits_for_its_place_in_the_budget() {
+    let registry = registry();
+    let pool = pool(&registry, upstream(&[1, 1]));
+    let again = |tries: &mut Tries| tries.again(&pool, Outcome::Broken, true, Time::now());
+    let mut all: Vec<_> = (0..4).map(|_| Tries::default()).collect();
+    assert!(all.iter_mut().all(again), "each may, but not at once");
+    let mut last = all.pop().expect("there are four");
+    assert!(!last.takes_place(&pool));
+    let freed = async {
+        tokio::task::yield_now().await;
+        all.truncate(2);
+    };
+    let (ready, ()) = tokio::join!(last.ready(&pool), freed);
+    assert!(ready);
+    assert_eq!(pool.group.retrying(), 3);
 }

@@ -33,6 +33,8 @@ pub struct Registry {
     verdicts: Mutex<Vec<Weak<Verdicts>>>,
     resolver: Resolver,
     answers: Answers,
+    /// Of supervised pools that are scaled, over reloads.
+    sizes: Mutex<HashMap<String, u16>>,
     /// The pools in force, and their names being looked up.
     in_force: Mutex<(Vec<Arc<Pool>>, Vec<Watch>)>,
     /// A thread of its own: probes must not be late because the workers are busy, nor the other
@@ -66,6 +68,7 @@ impl Registry {
             verdicts: Mutex::default(),
             resolver,
             answers: Answers::default(),
+            sizes: Mutex::default(),
             in_force: Mutex::default(),
             probing: OnceLock::new(),
             connector: OnceLock::new(),
@@ -155,8 +158,7 @@ impl Registry {
                 let count = found.len();
                 if self.answers.take(name, found) {
                     info!(%upstream, %host, count, "servers found");
-                    pool.find(self.answers.servers(&pool.names), Time::now());
-                    self.judge();
+                    self.find(pool);
                 }
             }
             failed => {
@@ -165,6 +167,49 @@ impl Registry {
                 warn!(%upstream, %host, %why, "look-up failed; the last answer stays in use");
             }
         }
+    }
+
+    /// How many processes of a supervised pool there are to be.
+    pub fn size(&self, upstream: &str, spawn: &SpawnSettings) -> u16 {
+        let known = self.sizes().get(upstream).copied();
+        match &spawn.scale {
+            Some(scale) => known.unwrap_or(scale.min).clamp(scale.min, scale.max),
+            None => spawn.instances,
+        }
+    }
+
+    /// Takes effect with `find`.
+    pub fn resize(&self, upstream: &str, size: u16) {
+        self.sizes().insert(upstream.to_owned(), size);
+    }
+
+    /// The pool's servers are those that its names and its size say now.
+    pub fn find(&self, pool: &Pool) {
+        let found = self.found(&pool.name, &pool.names, pool.spawn.as_ref());
+        pool.find(found, Time::now());
+        self.judge();
+    }
+
+    /// Servers that come and go while a configuration is in force.
+    fn found(
+        &self,
+        upstream: &str,
+        names: &[NameSettings],
+        spawn: Option<&SpawnSettings>,
+    ) -> Vec<ServerSettings> {
+        let scaled = spawn.filter(|spawn| spawn.scale.is_some());
+        let scaled = scaled.map(|spawn| processes(spawn, self.size(upstream, spawn)));
+        let named = self.answers.servers(names);
+        named
+            .into_iter()
+            .chain(scaled.into_iter().flatten())
+            .collect()
+    }
+
+    fn sizes(&self) -> MutexGuard<'_, HashMap<String, u16>> {
+        self.sizes
+            .lock()
+            .expect("nothing panics while it holds the sizes")
     }
 
     fn in_force(&self) -> MutexGuard<'_, (Vec<Arc<Pool>>, Vec<Watch>)> {
@@ -207,7 +252,8 @@ impl Registry {
         let sticky = settings.sticky.as_ref();
         let sticky = sticky.map(|s| Sticky::new(&settings.name, s, || self.process_key()));
         let (sticky, group) = (sticky.transpose()?, self.group(&settings.name));
-        let (listed, found) = (servers_of(settings), self.answers.servers(&settings.names));
+        let listed = listed(settings);
+        let found = self.found(&settings.name, &settings.names, settings.spawn.as_ref());
         Ok(Pool::new(
             settings,
             listed,
@@ -304,12 +350,16 @@ pub fn spawn_ports(spawn: &SpawnSettings) -> impl Iterator<Item = u16> + use<> {
     (spawn.first_port..=u16::MAX).take(spawn.instances.into())
 }
 
-/// The servers as listed, or the processes that are spawned to be them.
-fn servers_of(upstream: &UpstreamSettings) -> Vec<ServerSettings> {
-    let spawned = upstream.spawn.iter().flat_map(spawn_ports);
-    let spawned =
-        spawned.map(|port| ServerSettings::of(SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
+/// The servers as listed, or the processes that are spawned to be them, if always as many.
+fn listed(upstream: &UpstreamSettings) -> Vec<ServerSettings> {
+    let spawned = upstream.spawn.iter().filter(|spawn| spawn.scale.is_none());
+    let spawned = spawned.flat_map(|spawn| processes(spawn, spawn.instances));
     upstream.servers.iter().cloned().chain(spawned).collect()
+}
+
+fn processes(spawn: &SpawnSettings, size: u16) -> impl Iterator<Item = ServerSettings> + use<> {
+    let ports = (spawn.first_port..=u16::MAX).take(size.into());
+    ports.map(|port| ServerSettings::of(SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
 }
 
 fn wanted_probes(pools: &[Arc<Pool>]) -> HashMap<Key, (Arc<Server>, HealthCheckSettings)> {

@@ -101,6 +101,7 @@ fn spawned_processes_are_servers() {
             command: vec![],
             instances,
             first_port,
+            scale: None,
         };
         UpstreamSettings {
             spawn: Some(spawn),
@@ -111,7 +112,7 @@ fn spawned_processes_are_servers() {
     let pool = pool(&registry, spawn(2, 9501));
     let addresses: Vec<_> = pool.servers().iter().map(|server| server.address).collect();
     assert_eq!(addresses, [address(9501), address(9502)]);
-    assert_eq!(servers_of(&spawn(3, 65535)).len(), 1);
+    assert_eq!(listed(&spawn(3, 65535)).len(), 1);
 }
 
 /// A server that answers every probe with 200; stopped by aborting the task.

@@ -19,6 +19,9 @@ use std::time::Duration;
 /// nothing.
 const ALWAYS: usize = 3;
 
+/// How long a request waits for a place in the budget.
+const PLACE_PATIENCE: Duration = Duration::from_millis(500);
+
 /// One request's tries.
 #[derive(Default)]
 pub struct Tries {
@@ -33,21 +36,53 @@ pub struct Tries {
 struct Retrying(Arc<Group>);
 
 impl Tries {
+    /// Waits as long as another try must: its pause, and for a place in the budget where there was
+    /// none. False when there still is none; then the request has failed.
+    ///
+    /// One server of three that dies takes a third of the requests in flight with it. Letting them
+    /// on one after the other keeps the budget, and fails nobody.
+    pub async fn ready(&mut self, pool: &Pool) -> bool {
+        if let Some(pause) = self.pause.take() {
+            tokio::time::sleep(pause).await;
+        }
+        if self.failures == 0 {
+            return true;
+        }
+        let waiting = async {
+            loop {
+                let freed = pool.group.retry_freed.notified();
+                if self.takes_place(pool) {
+                    return;
+                }
+                freed.await;
+            }
+        };
+        let ready = tokio::time::timeout(PLACE_PATIENCE, waiting).await.is_ok();
+        if !ready {
+            pool.group.metrics.retries_denied.inc();
+        }
+        ready
+    }
+
     /// Counts a failed try; whether there is another. `repeatable`: the whole request can be sent
     /// again and may be (RFC 9110 §9.2.2), and no answer has begun.
     pub fn again(&mut self, pool: &Pool, outcome: Outcome, repeatable: bool, now: Time) -> bool {
         self.failures += 1;
         let retry = &pool.retry;
-        let again = self.failures < retry.attempts
+        let may = self.failures < retry.attempts
             && may_help(retry, outcome)
             && (repeatable || sent_nothing(outcome))
-            && pool.has_untried(&self.tried, now)
-            && self.takes_place(pool);
-        if again {
-            pool.group.metrics.retries.inc();
-            self.pause = Some(pause(&retry.backoff, self.failures));
+            && pool.has_untried(&self.tried, now);
+        if !may {
+            return false;
         }
-        again
+        if !self.takes_place(pool) && !may_wait(outcome) {
+            pool.group.metrics.retries_denied.inc();
+            return false;
+        }
+        pool.group.metrics.retries.inc();
+        self.pause = Some(pause(&retry.backoff, self.failures));
+        true
     }
 
     pub fn add(&mut self, lease: &Lease) {
@@ -69,12 +104,10 @@ impl Tries {
         self.pause.take()
     }
 
-    fn takes_place(&mut self, pool: &Pool) -> bool {
+    /// Takes a place in the budget, to be kept to the request's end; false when there is none.
+    pub fn takes_place(&mut self, pool: &Pool) -> bool {
         if self.retrying.is_none() {
             self.retrying = Retrying::begin(&pool.group, pool.retry.budget);
-            if self.retrying.is_none() {
-                pool.group.metrics.retries_denied.inc();
-            }
         }
         self.retrying.is_some()
     }
@@ -90,6 +123,7 @@ impl Retrying {
 impl Drop for Retrying {
     fn drop(&mut self) {
         self.0.end_retry();
+        self.0.retry_freed.notify_one();
     }
 }
 
@@ -106,6 +140,11 @@ fn may_help(retry: &RetrySettings, outcome: Outcome) -> bool {
         Outcome::Broken => named(RetryOn::Broken),
         Outcome::Answered(status) => named(RetryOn::Status(status)),
     }
+}
+
+/// With an answer in hand, it is passed on instead of waiting for a place in the budget.
+fn may_wait(outcome: Outcome) -> bool {
+    !matches!(outcome, Outcome::Answered(_))
 }
 
 fn sent_nothing(outcome: Outcome) -> bool {

@@ -80,8 +80,38 @@ pub struct NameSettings {
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpawnSettings {
     pub command: Vec<String>,
+    /// With `scale` the least, which is what the start begins with.
     pub instances: u16,
     pub first_port: u16,
+    pub scale: Option<ScaleSettings>,
+}
+
+/// How many processes there are, by what each carries.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScaleSettings {
+    pub min: u16,
+    pub max: u16,
+    pub up: ScaleRule,
+    pub down: ScaleRule,
+}
+
+/// A threshold that must have been passed for a while.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScaleRule {
+    pub measure: Measure,
+    /// Of each process.
+    pub threshold: f64,
+    pub delay: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    RequestsPerSecond,
+    InFlight,
+    Queue,
+    WebSockets,
+    /// Cores: 0.7 is 70 % of one.
+    Cpu,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -124,7 +124,9 @@ pub fn tiers(
         until = until.min(later);
         (Tier::Backup, backups, primaries)
     } else if primaries.is_empty() || too_few && backups.is_empty() {
-        (Tier::Panic, everybody(members, standings), Vec::new())
+        let all = everybody(members, standings);
+        let tier = if all.is_empty() { before } else { Tier::Panic };
+        (tier, all, Vec::new())
     } else {
         (Tier::Primary, primaries, backups)
     };
@@ -226,7 +228,11 @@ mod tests {
         assert_eq!(look([Down, Draining, Up]), (Tier::Backup, vec![2]));
         assert_eq!(look([Down, Draining, Down]), (Tier::Panic, vec![0]));
         assert_eq!(look([Draining, Draining, Down]), (Tier::Panic, vec![2]));
-        assert_eq!(look([Draining; 3]), (Tier::Panic, vec![]));
+        assert_eq!(
+            look([Draining; 3]),
+            (Tier::Primary, vec![]),
+            "nobody to panic with"
+        );
     }
 
     #[test]

@@ -489,11 +489,11 @@ fn a_client_that_is_gone_leaves_a_half_open_breaker_to_the_next() {
     );
     get("/").send(&edge).expect(503);
     ill.store(false, Ordering::SeqCst);
-    let mut gone: Option<Client> = None;
+    let mut gone: Vec<Client> = Vec::new();
     eventually("the trial hangs", || {
         let mut client = edge.connect();
         client.send(get("/slow").wire());
-        gone = Some(client);
+        gone.push(client);
         origin.count() == 2
     });
     edge.await_state(origin.address, "half_open");

@@ -82,7 +82,7 @@ impl Resource {
     pub fn root(&self, request: &Request<'_>, ctx: &Context) -> Key {
         let url = Url::new(request.host, self.target(request));
         let scheme = headers::scheme(request.headers, ctx);
-        let root = self.cache.keys.root(&self.route.pool.name, scheme, &url);
+        let root = self.cache.keys.root(&ctx.pool().name, scheme, &url);
         root.unwrap_or_else(|| self.key.clone())
     }
 

@@ -71,6 +71,12 @@ impl Section<'_> {
         }
     }
 
+    /// Reports `key` instead of reading it.
+    pub fn refuse(&mut self, key: &'static str, message: &str) {
+        self.settled.push(key);
+        self.error_at(self.key_span(key), key, message);
+    }
+
     /// When the reader is through: keys that nobody asked for, and those that aren't there. A
     /// key that was mistyped is both, and reported once.
     pub(super) fn report_keys(&self) {

@@ -220,6 +220,19 @@ pub fn broken(e: &pingora::Error) -> Outcome {
     }
 }
 
+/// A request that ends with its head. Over HTTP/2 the head says so: an end that comes after it reads
+/// as an empty body, which a proxy behind may pass on as one.
+pub async fn send_without_body(
+    session: &mut HttpSession,
+    request: Box<RequestHeader>,
+) -> pingora::Result<()> {
+    if let HttpSession::H2(stream) = session {
+        return stream.write_request_header(request, true);
+    }
+    session.write_request_header(request).await?;
+    session.finish_request_body().await
+}
+
 /// One request and the head of its final answer.
 async fn exchange(
     mut session: HttpSession,
@@ -229,10 +242,7 @@ async fn exchange(
 ) -> pingora::Result<(Box<ResponseHeader>, HttpSession)> {
     session.set_read_timeout(peer.options.read_timeout);
     session.set_write_timeout(peer.options.write_timeout);
-    session
-        .write_request_header(Box::new(request.clone()))
-        .await?;
-    session.finish_request_body().await?;
+    send_without_body(&mut session, Box::new(request.clone())).await?;
     loop {
         session.read_response_header().await?;
         let head = session.response_header().ok_or_else(|| {

@@ -5,7 +5,7 @@
 //! deadline, nor use a connection that requests use.
 
 use crate::upstream::Time;
-use crate::upstream::client::plain_peer;
+use crate::upstream::client::{plain_peer, send_without_body};
 use crate::upstream::random::jittered;
 use crate::upstream::server::Server;
 use crate::upstream::settings::{HealthCheckSettings, Probe, Protocol};
@@ -155,11 +155,14 @@ async fn exchange(
     request: RequestHeader,
     body: Option<Bytes>,
 ) -> Result<StatusCode, String> {
-    let sent = session.write_request_header(Box::new(request)).await;
-    sent.map_err(said("send"))?;
+    let request = Box::new(request);
     let sent = match body {
-        Some(body) => session.write_request_body(body, true).await,
-        None => session.finish_request_body().await,
+        None => send_without_body(session, request).await,
+        Some(body) => {
+            let sent = session.write_request_header(request).await;
+            sent.map_err(said("send"))?;
+            session.write_request_body(body, true).await
+        }
     };
     sent.map_err(said("send"))?;
     session

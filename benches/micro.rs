@@ -8,8 +8,10 @@ use lakh::cache::{
 };
 use lakh::guard::{Asker, LimitKey, Limiters, Rate, RateLimitSettings};
 use lakh::observe::Metrics;
-use lakh::route::{Asked, Match, Router};
-use lakh::upstream::{Balance, Registry, RetrySettings, ServerSettings, Tried, UpstreamSettings};
+use lakh::route::{self, Match, Router};
+use lakh::upstream::{
+    Asked, Balance, HashKey, Registry, ServerSettings, Time, Tried, UpstreamSettings,
+};
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -31,7 +33,7 @@ fn route(c: &mut Criterion) {
         });
         let router = Router::new(routes);
         let (method, headers) = (Method::GET, HeaderMap::new());
-        let asked = Asked {
+        let asked = route::Asked {
             host: "host7.example:8080",
             path: "/service7/items/42",
             method: &method,
@@ -142,26 +144,32 @@ fn limiter(c: &mut Criterion) {
 
 fn pick(c: &mut Criterion) {
     let mut group = c.benchmark_group("server pick");
-    for count in [3u16, 1_000] {
-        let server = |n| ServerSettings {
-            address: SocketAddr::from(([127, 0, 0, 1], 10_000 + n)),
-            weight: 1,
-        };
+    let ways = [
+        ("least_connections", Balance::LeastConnections),
+        ("round_robin", Balance::RoundRobin),
+        ("random_two", Balance::RandomTwo),
+        ("hash", Balance::Hash(HashKey::Path)),
+    ];
+    for ((way, balance), count) in ways.iter().flat_map(|way| [(way, 3u16), (way, 1_000)]) {
+        let server = |n| ServerSettings::of(SocketAddr::from(([127, 0, 0, 1], 10_000 + n)));
         let settings = UpstreamSettings {
-            name: "app".into(),
-            balance: Balance::LeastConnections,
+            balance: balance.clone(),
             servers: (0..count).map(server).collect(),
-            spawn: None,
-            timeouts: Default::default(),
-            health_check: None,
-            retry: RetrySettings::default(),
-            sticky: None,
+            ..UpstreamSettings::default()
         };
         let registry = Registry::new(Arc::new(Metrics::new()));
         let pool = registry.pools(&[settings]).expect("a pool").remove(0);
-        let none = Tried::default();
-        group.bench_function(BenchmarkId::from_parameter(count), |b| {
-            b.iter(|| pool.pick(black_box(&none), None));
+        let (tried, mut key) = (Tried::default(), 0u64);
+        group.bench_function(BenchmarkId::new(*way, count), |b| {
+            b.iter(|| {
+                key = key.wrapping_add(0x9E37_79B9_7F4A_7C15);
+                pool.pick(black_box(&Asked {
+                    tried: &tried,
+                    preferred: None,
+                    key: Some(key),
+                    now: Time::now(),
+                }))
+            });
         });
     }
     group.finish();

@@ -1,4 +1,4 @@
-//! What can go wrong with a request, and whether trying again may help.
+//! What can go wrong with a request.
 //!
 //! Rooms return these; only `proxy/answer.rs` turns one into an HTTP answer.
 
@@ -7,8 +7,6 @@ use std::fmt;
 #[derive(Debug)]
 pub struct Error {
     pub kind: Kind,
-    /// Nothing reached the server, or the request is safe to repeat.
-    pub retryable: bool,
     /// For the log; never shown to a client.
     pub detail: String,
 }
@@ -17,6 +15,8 @@ pub struct Error {
 pub enum Kind {
     /// No server of the upstream could be picked.
     NoServer,
+    /// The upstream has as many requests as it may have, and as many wait.
+    Busy,
     /// No connection to the server.
     Connect,
     /// The server did not answer in time.
@@ -31,15 +31,7 @@ impl Error {
     pub fn new(kind: Kind, detail: impl Into<String>) -> Error {
         Error {
             kind,
-            retryable: false,
             detail: detail.into(),
-        }
-    }
-
-    pub fn retryable(self) -> Error {
-        Error {
-            retryable: true,
-            ..self
         }
     }
 }
@@ -48,6 +40,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
             Kind::NoServer => "no server is usable",
+            Kind::Busy => "the upstream is busy",
             Kind::Connect => "no connection to the server",
             Kind::Timeout => "the server did not answer in time",
             Kind::BadAnswer => "the server's answer is not valid",

@@ -13,7 +13,7 @@ use crate::listen::{Caps, Limits};
 use crate::observe::{AccessLog, ImageMetrics, Metrics, RouteMetrics};
 use crate::pool;
 use crate::route::Router;
-use crate::upstream::{Client, Pool, Registry, Response};
+use crate::upstream::{Client, Pool, Registry, Response, Split};
 use http::HeaderName;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +33,7 @@ pub struct Foundation {
     pub client: Client,
     pub image_metrics: ImageMetrics,
     pub encoders: Arc<Encoders>,
-    registry: Registry,
+    pub registry: Arc<Registry>,
     limiters: Limiters,
     zones: Arc<Zones<Response>>,
     redis: Mutex<Option<Arc<Redis>>>,
@@ -68,7 +68,9 @@ pub struct Route {
     pub name: Arc<str>,
     /// Its place in the configuration.
     pub index: usize,
-    pub pool: Arc<Pool>,
+    /// The upstream, or the first side of its split.
+    pool: Arc<Pool>,
+    pub split: Option<Split>,
     pub addresses: AddressRules,
     pub limiters: Vec<Arc<Limiter>>,
     pub strip_prefix: Option<Box<str>>,
@@ -189,6 +191,15 @@ impl Foundation {
             .clone()
     }
 
+    /// Brings gauges up to date that are read rather than counted.
+    pub fn report(&self, runtime: &Runtime) {
+        self.registry.report(&runtime.pools);
+        self.encoders.report();
+        runtime.zones.iter().for_each(|zone| zone.report());
+        let waiting = runtime.images.pool.waiting();
+        self.metrics.images.queue.set(waiting as i64);
+    }
+
     /// All of a configuration, or why it can't be. Nothing that runs is changed.
     pub fn build(&self, config: Config) -> Result<Runtime, String> {
         let pools = self.registry.pools(&config.upstreams)?;
@@ -253,6 +264,11 @@ impl Foundation {
         self.metrics.config.stale.set(0);
     }
 
+    /// Until the names of servers in force have been looked up once, or `limit` has passed.
+    pub async fn looked_up(&self, limit: Duration) {
+        self.registry.looked_up(limit).await;
+    }
+
     fn route(
         &self,
         settings: &RouteSettings,
@@ -285,6 +301,16 @@ impl Foundation {
             name: settings.name.as_str().into(),
             index: 0,
             pool: pools[settings.upstream].clone(),
+            split: settings.split.as_ref().map(|split| {
+                let named = |name: &String| pools.iter().find(|pool| *pool.name == **name);
+                let pool = |name| {
+                    named(name)
+                        .expect("config: a split names upstreams")
+                        .clone()
+                };
+                let pools = split.sides.iter().map(|(name, _)| pool(name));
+                self.registry.split(&settings.name, split, pools)
+            }),
             addresses: AddressRules::new(&settings.allow, &settings.deny),
             limiters: settings
                 .rate_limits
@@ -358,14 +384,25 @@ fn read_token(path: &Path) -> Result<String, String> {
     }
 }
 
+impl Route {
+    /// The upstream, or a side of its split.
+    pub fn pool(&self, side: Option<usize>) -> &Arc<Pool> {
+        match (&self.split, side) {
+            (Some(split), Some(side)) => &split.sides[side].pool,
+            _ => &self.pool,
+        }
+    }
+
+    /// All upstreams that its requests may go to.
+    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        let sides = self.split.iter().flat_map(|split| &split.sides);
+        let one = self.split.is_none().then_some(&self.pool);
+        sides.map(|side| &side.pool).chain(one)
+    }
+}
+
 impl Runtime {
     pub fn route(&self, asked: &crate::route::Asked<'_>) -> Option<&Arc<Route>> {
         self.router.find(asked).map(|index| &self.routes[*index])
-    }
-
-    /// Brings gauges up to date that are read rather than counted.
-    pub fn report(&self, metrics: &Metrics) {
-        self.zones.iter().for_each(|zone| zone.report());
-        metrics.images.queue.set(self.images.pool.waiting() as i64);
     }
 }

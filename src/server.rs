@@ -2,7 +2,7 @@
 
 use crate::admin::Admin;
 use crate::config::Config;
-use crate::lifecycle::{Door, Doors, Reload, Supervisor, Visitor, spawns};
+use crate::lifecycle::{Door, Doors, Reload, Scaler, Supervisor, Visitor, spawns};
 use crate::observe::Metrics;
 use crate::proxy::{Edge, Front};
 use crate::runtime::Foundation;
@@ -18,6 +18,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long the first clients wait for supervised processes to come up.
 const SPAWN_PATIENCE: Duration = Duration::from_secs(15);
+/// How long the first clients wait for servers' names to be looked up.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the access log may take to write its last lines.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 /// What supervised processes get to finish, after the last client has left.
@@ -56,7 +58,10 @@ async fn serve(path: &Path, config: Config) -> Result<(), String> {
 
     let foundation = Arc::new(Foundation::new(metrics.clone()));
     let runtime = foundation.build(config)?;
-    let (threads, spawned) = (runtime.config.process.threads, spawns(&runtime.config));
+    let (threads, spawned) = (
+        runtime.config.process.threads,
+        spawns(&runtime.config, &foundation),
+    );
     let current = Arc::new(ArcSwap::from_pointee(runtime));
 
     let (stop, stopping) = watch::channel(false);
@@ -86,14 +91,22 @@ async fn serve(path: &Path, config: Config) -> Result<(), String> {
     supervisor.apply(spawned).await;
     let first = current.load_full();
     let told_to_stop = tokio::select! {
-        () = wait_for_spawned(&first.config) => false,
+        () = wait_for_spawned(&first.config, &foundation) => false,
         () = signals.stop() => true,
+    };
+    let changing = Arc::default();
+    let scaler = Scaler {
+        current: current.clone(),
+        foundation: foundation.clone(),
+        supervisor: supervisor.clone(),
+        changing: Arc::clone(&changing),
     };
     let reload = Reload {
         path: path.to_owned(),
         current,
         foundation,
         supervisor,
+        changing,
     };
     if told_to_stop {
         reload.supervisor.stop(SPAWN_GRACE).await;
@@ -101,11 +114,14 @@ async fn serve(path: &Path, config: Config) -> Result<(), String> {
     }
     reload.foundation.commit(&first);
     drop(first);
+    reload.foundation.looked_up(LOOKUP_PATIENCE).await;
     doors.apply(bound);
     reload.foundation.set_ready(true);
+    let scaling = tokio::spawn(scaler.run());
     while signals.next().await == Told::Reload {
         reload.reload(&mut doors).await;
     }
+    scaling.abort();
     drain(&reload, &mut doors, &front, &stop, &mut signals).await;
     Ok(())
 }
@@ -180,9 +196,9 @@ impl Signals {
 
 /// Until every supervised process takes connections, or patience ends; then health checks and
 /// retries see to the rest.
-async fn wait_for_spawned(config: &Config) {
+async fn wait_for_spawned(config: &Config, foundation: &Foundation) {
     let deadline = Instant::now() + SPAWN_PATIENCE;
-    for (upstream, spawn) in spawns(config) {
+    for (upstream, spawn) in spawns(config, foundation) {
         for port in crate::upstream::spawn_ports(&spawn) {
             let connected = async {
                 while TcpStream::connect(("127.0.0.1", port)).await.is_err() {

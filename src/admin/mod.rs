@@ -1,11 +1,14 @@
-//! The operators' listener: health, readiness, metrics, purges, what is in the caches. Loopback by default; a token elsewhere.
+//! The operators' listener: health, readiness, metrics, servers, purges, what is in the caches.
+//! Loopback by default; a token elsewhere.
 
 mod purge;
 mod settings;
 mod top;
+mod upstreams;
 
 pub use purge::Order as PurgeOrder;
 pub use settings::AdminSettings;
+pub use upstreams::{ServerName, SplitName};
 
 use crate::cache::Told;
 use crate::listen::{Begun, Conn, ConnLimits, Place};
@@ -31,7 +34,7 @@ const LIMITS: ConnLimits = ConnLimits {
     header_size: 16 << 10,
 };
 
-/// A purge names one thing.
+/// An order names one thing.
 const MAX_BODY: usize = 64 << 10;
 
 pub struct Admin {
@@ -83,14 +86,14 @@ impl ServeHttp for Pages {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         let request = session.req_header();
         let path = request.uri.path();
-        if request.method == Method::POST && path == "/purge" {
+        if request.method == Method::POST {
             return match self.may_enter(session) {
-                true => self.purge(session).await,
+                true => self.order(session).await,
                 false => unauthorized(),
             };
         }
         if !matches!(request.method, Method::GET | Method::HEAD) {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD.\n");
+            return text(StatusCode::METHOD_NOT_ALLOWED, "Only GET, HEAD and POST.\n");
         }
         // Whether it lives is no secret, and container platforms send no tokens.
         match path {
@@ -105,12 +108,24 @@ impl ServeHttp for Pages {
             "/" => text(StatusCode::OK, INDEX),
             "/metrics" => self.metrics(),
             "/api/v1/cache/top" => self.top(request.uri.query().unwrap_or_default()).await,
+            "/api/v1/upstreams" => self.upstreams(),
             _ => text(StatusCode::NOT_FOUND, INDEX),
         }
     }
 }
 
-const INDEX: &str = "Lakh admin\n\n/healthz  the process lives\n/readyz   it takes traffic\n/metrics  for Prometheus\n/api/v1/cache/top  what is asked for most: ?zone=NAME&limit=20\n/purge    POST {\"url\": …}, or prefix, host, tag; {\"soft\": true} makes it stale only\n";
+const INDEX: &str = "Lakh admin
+
+/healthz           the process lives
+/readyz            it takes traffic
+/metrics           for Prometheus
+/api/v1/upstreams  servers: what state they are in and why; splits
+/api/v1/cache/top  what is asked for most: ?zone=NAME&limit=20
+/purge             POST {\"url\": …}, or prefix, host, tag; {\"soft\": true} makes it stale only
+/drain             POST {\"upstream\": …, \"server\": \"IP:PORT\"}: it finishes what it has and gets nothing new
+/undrain           POST the same: it is as before
+/restore           POST {\"route\": …}: a split whose side was rolled back gets its shares again
+";
 
 impl Pages {
     fn ready(&self) -> Response<Vec<u8>> {
@@ -127,42 +142,42 @@ impl Pages {
         text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
     }
 
-    async fn purge(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        // A form on some web page could send any other type here, from an operator's browser.
-        let json = session.req_header().headers.get(CONTENT_TYPE);
-        if !json.is_some_and(|v| v.as_bytes().starts_with(b"application/json")) {
-            return text(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "Send Content-Type: application/json.\n",
-            );
-        }
-        let Some(body) = read_body(session).await else {
-            return text(
-                StatusCode::BAD_REQUEST,
-                "The body is too long or broke off.\n",
-            );
-        };
-        let order: PurgeOrder = match serde_json::from_slice(&body) {
-            Ok(order) => order,
-            Err(e) => return text(StatusCode::BAD_REQUEST, &format!("{e}\n")),
-        };
-        match order.run(&self.current.load_full(), &self.foundation).await {
-            Ok(purged) => {
-                tracing::info!(?order, ?purged, "purged");
-                let disk = match purged.disk {
-                    None => "",
-                    Some(true) => "disk: told\n",
-                    Some(false) => "disk: pending, until it can be written\n",
-                };
-                let fleet = match purged.fleet {
-                    None => "",
-                    Some(Told::Told) => "fleet: told\n",
-                    Some(Told::Pending) => "fleet: pending, until Redis can be reached\n",
-                };
-                text(StatusCode::OK, &format!("ok\n{disk}{fleet}"))
+    /// What changes something.
+    async fn order(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let path = session.req_header().uri.path().to_owned();
+        let runtime = self.current.load_full();
+        let done = match path.as_str() {
+            "/purge" => self.purge(session).await,
+            "/drain" | "/undrain" => {
+                let draining = path == "/drain";
+                let drain = |name: &ServerName| name.set_draining(draining, &runtime);
+                carry_out(session, drain).await
             }
-            Err(why) => text(StatusCode::BAD_REQUEST, &format!("{why}\n")),
-        }
+            "/restore" => carry_out(session, |name: &SplitName| name.restore(&runtime)).await,
+            _ => return text(StatusCode::METHOD_NOT_ALLOWED, INDEX),
+        };
+        done.unwrap_or_else(|refusal| refusal)
+    }
+
+    async fn purge(
+        &self,
+        session: &mut ServerSession,
+    ) -> Result<Response<Vec<u8>>, Response<Vec<u8>>> {
+        let order: PurgeOrder = read_order(session).await?;
+        let purged = order.run(&self.current.load_full(), &self.foundation).await;
+        let purged = purged.map_err(|why| refused(&why))?;
+        tracing::info!(?order, ?purged, "purged");
+        let disk = match purged.disk {
+            None => "",
+            Some(true) => "disk: told\n",
+            Some(false) => "disk: pending, until it can be written\n",
+        };
+        let fleet = match purged.fleet {
+            None => "",
+            Some(Told::Told) => "fleet: told\n",
+            Some(Told::Pending) => "fleet: pending, until Redis can be reached\n",
+        };
+        Ok(text(StatusCode::OK, &format!("ok\n{disk}{fleet}")))
     }
 
     async fn top(&self, query: &str) -> Response<Vec<u8>> {
@@ -175,9 +190,14 @@ impl Pages {
         }
     }
 
+    fn upstreams(&self) -> Response<Vec<u8>> {
+        // For people too: `lakh upstreams` prints it as it is.
+        let page = format!("{:#}\n", upstreams::show(&self.current.load()));
+        answer(StatusCode::OK, "application/json", page.into_bytes())
+    }
+
     fn metrics(&self) -> Response<Vec<u8>> {
-        self.current.load().report(&self.foundation.metrics);
-        self.foundation.encoders.report();
+        self.foundation.report(&self.current.load());
         let page = self.foundation.metrics.render();
         answer(
             StatusCode::OK,
@@ -196,6 +216,37 @@ impl Pages {
         // Compared by digest, so that the time it takes says nothing of where they differ.
         given.is_some_and(|given| Sha256::digest(given) == Sha256::digest(wanted.as_bytes()))
     }
+}
+
+/// Reads an order and carries it out, or says what is wrong with it.
+async fn carry_out<T: serde::de::DeserializeOwned + std::fmt::Debug>(
+    session: &mut ServerSession,
+    run: impl FnOnce(&T) -> Result<(), String>,
+) -> Result<Response<Vec<u8>>, Response<Vec<u8>>> {
+    let order: T = read_order(session).await?;
+    run(&order).map_err(|why| refused(&why))?;
+    tracing::info!(?order, "{}", session.req_header().uri.path());
+    Ok(text(StatusCode::OK, "ok\n"))
+}
+
+async fn read_order<T: serde::de::DeserializeOwned>(
+    session: &mut ServerSession,
+) -> Result<T, Response<Vec<u8>>> {
+    // A form on some web page could send any other type here, from an operator's browser.
+    let json = session.req_header().headers.get(CONTENT_TYPE);
+    if !json.is_some_and(|v| v.as_bytes().starts_with(b"application/json")) {
+        return Err(text(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Send Content-Type: application/json.\n",
+        ));
+    }
+    let body = read_body(session).await;
+    let body = body.ok_or_else(|| refused("The body is too long or broke off."))?;
+    serde_json::from_slice(&body).map_err(|e| refused(&e.to_string()))
+}
+
+fn refused(why: &str) -> Response<Vec<u8>> {
+    text(StatusCode::BAD_REQUEST, &format!("{why}\n"))
 }
 
 async fn read_body(session: &mut ServerSession) -> Option<Vec<u8>> {

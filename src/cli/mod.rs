@@ -1,11 +1,11 @@
 //! The command line.
 
 mod check;
-mod purge;
 mod run;
+mod running;
 mod warm;
 
-use crate::admin::PurgeOrder;
+use crate::admin::{PurgeOrder, ServerName, SplitName};
 use crate::config::units;
 use crate::guard::Rate;
 use clap::{Args, Parser, Subcommand};
@@ -43,6 +43,14 @@ enum Verb {
     Check(File),
     /// Take back what the running edge has stored
     Purge(Purge),
+    /// Show the running edge's servers: what state they are in and why
+    Upstreams(File),
+    /// Send nothing new to a server; it finishes what it has, WebSockets included
+    Drain(Server),
+    /// Take a drained server back into use
+    Undrain(Server),
+    /// Give a rolled-back side of a route's split its share again
+    Restore(Restore),
     /// Have the running edge store a list of URLs before people ask for them
     Warm(Warm),
 }
@@ -93,6 +101,25 @@ impl Warm {
             concurrency: self.concurrency.into(),
         }
     }
+}
+
+#[derive(Args)]
+struct Server {
+    /// Its upstream's name
+    upstream: String,
+    /// Its address, as `lakh upstreams` shows it
+    #[arg(value_name = "IP:PORT")]
+    server: SocketAddr,
+    #[command(flatten)]
+    file: File,
+}
+
+#[derive(Args)]
+struct Restore {
+    /// The route's name
+    route: String,
+    #[command(flatten)]
+    file: File,
 }
 
 #[derive(Args)]
@@ -150,8 +177,23 @@ pub fn main() -> ExitCode {
                 tag,
                 soft,
             };
-            purge::purge(&file.config, &order)
+            running::order(&file.config, "/purge", &order)
+        }
+        Some(Verb::Upstreams(file)) => running::page(&file.config, "/api/v1/upstreams"),
+        Some(Verb::Drain(server)) => drain("/drain", server),
+        Some(Verb::Undrain(server)) => drain("/undrain", server),
+        Some(Verb::Restore(Restore { route, file })) => {
+            running::order(&file.config, "/restore", &SplitName { route })
         }
         Some(Verb::Warm(warm)) => warm::warm(&warm.order()),
     }
+}
+
+fn drain(target: &str, server: Server) -> ExitCode {
+    let Server {
+        upstream,
+        server,
+        file,
+    } = server;
+    running::order(&file.config, target, &ServerName { upstream, server })
 }

@@ -19,7 +19,10 @@ mod upstreams;
 mod caching;
 mod edits;
 mod matching;
+mod resilience;
+mod scaling;
 mod servers;
+mod splits;
 
 mod names;
 mod ports;
@@ -44,7 +47,7 @@ use crate::image::ImageSettings;
 use crate::listen::{Limits, ListenerSettings};
 use crate::observe::AccessLogSettings;
 use crate::route::Match;
-use crate::upstream::UpstreamSettings;
+use crate::upstream::{SplitSettings, UpstreamSettings};
 use diagnostic::Report;
 use names::Names;
 use ports::Ports;
@@ -148,8 +151,9 @@ pub struct Process {
 pub struct RouteSettings {
     pub name: String,
     pub matches: Match,
-    /// Index into `Config::upstreams`.
+    /// Index into `Config::upstreams`; of a split, its first side.
     pub upstream: usize,
+    pub split: Option<SplitSettings>,
     pub rewrite: Rewrite,
     pub request_headers: HeaderEdits,
     pub response_headers: HeaderEdits,

@@ -10,8 +10,13 @@ use crate::route::Match;
 pub fn review(config: &Config, targets: &Targets<'_>, places: &Places, report: &Report) {
     warn_of_shadowed_routes(&config.routes, places, report);
     let routes = &config.routes;
-    warn_of_unused(&targets.upstreams, report, |index, _| {
-        routes.iter().any(|route| route.upstream == index)
+    warn_of_unused(&targets.upstreams, report, |index, name| {
+        let splits = |route: &RouteSettings| {
+            let sides = route.split.iter().flat_map(|split| &split.sides);
+            sides.map(|(side, _)| side).any(|side| side == name)
+        };
+        let mut routes = routes.iter();
+        routes.any(|route| route.upstream == index || splits(route))
     });
     warn_of_unused(&targets.rate_limits, report, |index, _| {
         routes

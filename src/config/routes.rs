@@ -6,6 +6,7 @@ use super::edits;
 use super::matching;
 use super::names::{Names, check_name};
 use super::section::Section;
+use super::splits;
 use super::units::{size, wait};
 use super::values::{network, switch};
 use super::{Rewrite, RouteSettings};
@@ -27,16 +28,21 @@ pub fn read(
     targets: &Targets<'_>,
     places: &mut Places,
 ) -> Option<RouteSettings> {
-    s.unsupported(&["split_key", "auth", "cors"]);
+    s.unsupported(&["auth", "cors"]);
     let name = s
         .required("name", "everything", check_name)
         .unwrap_or_default();
     check_name_is_free(s, &name, places);
     places.push((name.clone(), s.span()));
+    let split = splits::read(s, &targets.upstreams);
     let route = RouteSettings {
         name,
         matches: matching::read(s),
-        upstream: upstream(s, targets).unwrap_or_default(),
+        upstream: match &split {
+            Some(split) => splits::first(split, &targets.upstreams),
+            None => upstream(s, targets).unwrap_or_default(),
+        },
+        split,
         rewrite: s.settings("rewrite", rewrite),
         request_headers: s.settings("request_headers", edits::read),
         response_headers: s.settings("response_headers", edits::read),
@@ -66,13 +72,6 @@ fn check_name_is_free(s: &Section<'_>, name: &str, places: &Places) {
 }
 
 fn upstream(s: &mut Section<'_>, targets: &Targets<'_>) -> Option<usize> {
-    if s.is_map("upstream") {
-        s.refuse(
-            "upstream",
-            "a split between upstreams is not supported by this version of Lakh; write one name",
-        );
-        return None;
-    }
     let names: Vec<&str> = targets.upstreams.iter().map(|(name, _)| name).collect();
     let example = names.first().copied().unwrap_or("NAME");
     s.required("upstream", example, |name| targets.upstreams.find(name))

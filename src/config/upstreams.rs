@@ -1,51 +1,106 @@
 //! `upstreams`: servers or processes of our own, how to pick one, how long to wait, what to try.
 
+use super::closest::did_you_mean;
 use super::ports::Ports;
+use super::resilience;
 use super::section::Section;
 use super::servers;
-use super::units::wait;
-use super::values::{choice, cookie_name, count, request_path, secret_file};
+use super::units::{duration, share, wait};
+use super::values::{choice, cookie_name, count, header_name, request_path, secret_file};
 use crate::upstream::{
-    Balance, HealthCheckSettings, RetrySettings, StickySettings, Timeouts, UpstreamSettings,
+    Balance, HashKey, HealthCheckSettings, Probe, Protocol, StickySettings, Timeouts,
+    UpstreamSettings,
 };
 use std::time::Duration;
 
 pub fn read(name: &str, s: &mut Section<'_>, ports: &mut Ports) -> Option<UpstreamSettings> {
-    let servers = servers::read_servers(s);
+    let (servers, names) = servers::read_servers(s);
     let spawn = s.section("spawn", |s| servers::read_spawn(s, ports));
     servers::check_exactly_one(s);
-    s.unsupported(&[
-        "hash_key",
-        "tls",
-        "ejection",
-        "circuit_breaker",
-        "slow_start",
-        "concurrency",
-    ]);
-    s.unsupported_but("protocol", &["http1"]);
+    s.unsupported(&["tls"]);
+    let protocol = s.or("protocol", Protocol::default(), protocol);
+    let default = UpstreamSettings::default();
     Some(UpstreamSettings {
         name: name.to_owned(),
-        balance: s.or("balance", Balance::default(), balance),
+        balance: balance(s),
         servers,
+        names,
         spawn,
+        protocol,
         timeouts: s.settings("timeouts", timeouts),
-        health_check: s.section("health_check", health_check),
-        retry: s.settings("retry", retry),
+        health_check: s.section("health_check", |s| health_check(s, protocol)),
+        ejection: s.section("ejection", resilience::ejection),
+        circuit_breaker: s.section("circuit_breaker", resilience::circuit_breaker),
+        slow_start: s.or("slow_start", default.slow_start, duration),
+        panic_below: s.or("panic_below", default.panic_below, share),
+        failback: s.or("failback", default.failback, duration),
+        retry: s.settings("retry", resilience::retry),
+        concurrency: s.section("concurrency", resilience::concurrency),
         sticky: s.section("sticky", sticky),
     })
 }
 
-fn balance(text: &str) -> Result<Balance, String> {
-    let known = choice(&[
-        ("least_connections", Balance::LeastConnections),
-        ("round_robin", Balance::RoundRobin),
-        ("random_two", Balance::RandomTwo),
-    ]);
+fn protocol(text: &str) -> Result<Protocol, String> {
+    let known = choice(&[("http1", Protocol::Http1), ("h2c", Protocol::H2c)]);
     match text {
-        "hash" => Err("`hash` is not supported by this version of Lakh; \
-             write least_connections, round_robin or random_two"
-            .to_owned()),
+        "http2" => Err(
+            "`http2` needs TLS, which this version of Lakh does not speak to servers; \
+             write http1, or h2c for HTTP/2 without TLS"
+                .to_owned(),
+        ),
         _ => known(text),
+    }
+}
+
+/// `hash` needs to know by what, and nothing else does.
+fn balance(s: &mut Section<'_>) -> Balance {
+    let by_hash = || Balance::Hash(HashKey::ClientAddress);
+    let ways = choice(&[
+        ("least_connections", 0),
+        ("round_robin", 1),
+        ("random_two", 2),
+        ("hash", 3),
+    ]);
+    let way = s.or("balance", 0, ways);
+    let key = s.optional("hash_key", hash_key);
+    match (way, key) {
+        (3, Some(key)) => return Balance::Hash(key),
+        (3, None) if !s.has("hash_key") => s.error(
+            "balance",
+            "`hash` needs a hash_key; write hash_key: client_address",
+        ),
+        (_, Some(_)) if way != 3 => s.error_at(
+            s.key_span("hash_key"),
+            "hash_key",
+            "only `balance: hash` uses it; write that, or remove the key",
+        ),
+        _ => {}
+    }
+    match way {
+        1 => Balance::RoundRobin,
+        2 => Balance::RandomTwo,
+        3 => by_hash(),
+        _ => Balance::LeastConnections,
+    }
+}
+
+pub fn hash_key(text: &str) -> Result<HashKey, String> {
+    match text.split_once(':') {
+        None if text == "client_address" => Ok(HashKey::ClientAddress),
+        None if text == "path" => Ok(HashKey::Path),
+        Some(("header", name)) => header_name(name).map(HashKey::Header),
+        Some(("cookie", name)) => cookie_name(name).map(HashKey::Cookie),
+        Some(("claim", _)) => Err(format!(
+            "`{text}`: claims are not supported by this version of Lakh; \
+             write client_address, header:NAME, cookie:NAME or path"
+        )),
+        _ => {
+            let known = ["client_address", "header:NAME", "cookie:NAME", "path"];
+            let advice = did_you_mean(text, known, || {
+                "; write client_address, header:NAME, cookie:NAME or path".to_owned()
+            });
+            Err(format!("`{text}` is no hash key{advice}"))
+        }
     }
 }
 
@@ -56,28 +111,48 @@ fn timeouts(s: &mut Section<'_>) -> Timeouts {
         read: s.or("read", default.read, wait),
         write: s.or("write", default.write, wait),
         idle: s.or("idle", default.idle, wait),
+        websocket: s.or("websocket", default.websocket, wait),
     }
 }
 
-fn health_check(s: &mut Section<'_>) -> Option<HealthCheckSettings> {
+fn health_check(s: &mut Section<'_>, over: Protocol) -> Option<HealthCheckSettings> {
     let default = HealthCheckSettings::default();
     let times = count(1..=1000);
+    let probes = choice(&[
+        ("http", Probe::Http),
+        ("tcp", Probe::Tcp),
+        ("grpc", Probe::Grpc),
+    ]);
     let settings = HealthCheckSettings {
+        protocol: s.or("protocol", default.protocol, probes),
+        over,
         path: s.or("path", default.path, request_path),
         interval: s.or("interval", default.interval, wait),
         timeout: s.or("timeout", default.timeout, wait),
         unhealthy_after: s.or("unhealthy_after", default.unhealthy_after, &times),
         healthy_after: s.or("healthy_after", default.healthy_after, &times),
         status: s.list_or("status", default.status, count(200..=599)),
+        body: s.optional("body", some_text),
     };
+    if settings.protocol != Probe::Http {
+        for key in ["path", "status", "body"]
+            .into_iter()
+            .filter(|key| s.has(key))
+        {
+            s.error_at(
+                s.key_span(key),
+                key,
+                "only `protocol: http` asks for it; remove one of the two",
+            );
+        }
+    }
     Some(settings)
 }
 
-/// In all, the first attempt included.
-fn retry(s: &mut Section<'_>) -> RetrySettings {
-    s.unsupported(&["on", "budget", "backoff"]);
-    RetrySettings {
-        attempts: s.or("attempts", RetrySettings::default().attempts, count(1..=10)),
+fn some_text(text: &str) -> Result<String, String> {
+    match text.is_empty() {
+        true => Err("`` is in every body; remove the key".to_owned()),
+        false => Ok(text.to_owned()),
     }
 }
 

@@ -2,8 +2,10 @@
 
 mod doors;
 mod reload;
+mod scale;
 mod spawn;
 
 pub use doors::{Door, Doors, Visitor};
 pub use reload::{Reload, spawns};
+pub use scale::Scaler;
 pub use spawn::Supervisor;

@@ -4,15 +4,22 @@ use super::doors::Doors;
 use super::spawn::Supervisor;
 use crate::config::{self, Config};
 use crate::runtime::{Foundation, Runtime};
+use crate::upstream::{SpawnSettings, UpstreamSettings};
 use arc_swap::ArcSwap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a reload waits for servers' names to be looked up; clients are served meanwhile.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(2);
 
 pub struct Reload {
     pub path: PathBuf,
     pub current: Arc<ArcSwap<Runtime>>,
     pub foundation: Arc<Foundation>,
     pub supervisor: Arc<Supervisor>,
+    /// Held while processes are told who stays: by autoscaling too.
+    pub changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Reload {
@@ -49,8 +56,10 @@ impl Reload {
         let bound = doors.bind(&runtime.config)?;
         // From here on nothing fails.
         self.foundation.commit(&runtime);
+        self.foundation.looked_up(LOOKUP_PATIENCE).await;
         warn_of_process_changes(&self.current.load().config, &runtime.config);
-        let spawned = spawns(&runtime.config);
+        let _changing = self.changing.lock().await;
+        let spawned = spawns(&runtime.config, &self.foundation);
         self.current.store(Arc::new(runtime));
         doors.apply(bound);
         // Last: a process is told to leave when nothing new is sent to it any more.
@@ -59,9 +68,13 @@ impl Reload {
     }
 }
 
-/// The pools whose processes Lakh starts itself.
-pub fn spawns(config: &Config) -> Vec<(String, crate::upstream::SpawnSettings)> {
-    let spawned = |u: &crate::upstream::UpstreamSettings| Some((u.name.clone(), u.spawn.clone()?));
+/// The pools whose processes Lakh starts itself, with as many as there are to be now.
+pub fn spawns(config: &Config, foundation: &Foundation) -> Vec<(String, SpawnSettings)> {
+    let spawned = |upstream: &UpstreamSettings| {
+        let (name, mut spawn) = (upstream.name.clone(), upstream.spawn.clone()?);
+        spawn.instances = foundation.registry.size(&name, &spawn);
+        Some((name, spawn))
+    };
     config.upstreams.iter().filter_map(spawned).collect()
 }
 

@@ -415,6 +415,7 @@ mod tests {
             command,
             instances,
             first_port: 9001,
+            scale: None,
         }
     }
 
@@ -592,6 +593,7 @@ mod tests {
                 command,
                 instances: 1,
                 first_port: 9001,
+                scale: None,
             }))
             .await;
         let twice = || {

@@ -1,7 +1,7 @@
 //! What concerns hold of the metrics: handles resolved once, and only added to per request.
 
 use super::metrics::CLASSES;
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge};
 
 /// What a finished request adds to. One per route.
 #[derive(Clone)]
@@ -19,6 +19,7 @@ pub enum Refusal {
     BodySize,
     NoServer,
     ImageQueue,
+    Busy,
 }
 
 /// Per server of an upstream.
@@ -30,12 +31,28 @@ pub struct ServerMetrics {
     pub active: IntGauge,
     pub requests: IntCounter,
     pub failures: IntCounter,
+    /// What it may get in fact: less than configured while it starts slowly, 0 while it is out.
+    pub weight: Gauge,
+    pub(super) states: [IntGauge; STATES.len()],
 }
+
+/// What a server may be, as a metric's label.
+pub const STATES: [&str; 6] = ["up", "draining", "down", "open", "half_open", "ejected"];
 
 /// Per upstream.
 #[derive(Clone)]
 pub struct PoolMetrics {
     pub retries: IntCounter,
+    /// Not tried again because too many requests already were.
+    pub retries_denied: IntCounter,
+    /// Which servers are in use: 0 primaries, 1 backups, 2 all because too few are well.
+    pub tier: IntGauge,
+    /// Requests within the upstream's concurrency, and those that wait for it.
+    pub running: IntGauge,
+    pub waiting: IntGauge,
+    pub lookups_failed: IntCounter,
+    /// Requests that were not let in.
+    pub busy: IntCounter,
     /// Supervised processes that run now.
     pub spawned: IntGauge,
     pub restarts: IntCounter,
@@ -171,6 +188,15 @@ pub struct ConfigMetrics {
     pub stale: IntGauge,
 }
 
+impl ServerMetrics {
+    /// `state` is one of `STATES`.
+    pub fn show(&self, state: &str) {
+        for (name, gauge) in STATES.iter().zip(&self.states) {
+            gauge.set((*name == state).into());
+        }
+    }
+}
+
 impl RouteMetrics {
     /// Counts one answer. A status outside 100–599 counts as 5xx.
     pub fn answered(&self, status: u16) {
@@ -201,12 +227,13 @@ impl CodingsMetrics {
 
 impl Refusal {
     /// In the order of the variants: the index of a counter is the variant's number.
-    pub const ALL: [Refusal; 5] = [
+    pub const ALL: [Refusal; 6] = [
         Refusal::RateLimit,
         Refusal::Address,
         Refusal::BodySize,
         Refusal::NoServer,
         Refusal::ImageQueue,
+        Refusal::Busy,
     ];
 
     pub fn label(self) -> &'static str {
@@ -216,6 +243,7 @@ impl Refusal {
             Refusal::BodySize => "body_size",
             Refusal::NoServer => "no_server",
             Refusal::ImageQueue => "image_queue",
+            Refusal::Busy => "busy",
         }
     }
 }

@@ -6,12 +6,12 @@
 
 use super::handles::{
     CacheMetrics, CodingsMetrics, ConfigMetrics, DiskMetrics, ImageMetrics, LimitMetrics,
-    PoolMetrics, RedisMetrics, Refusal, RouteMetrics, ServerMetrics, TierMetrics,
+    PoolMetrics, RedisMetrics, Refusal, RouteMetrics, STATES, ServerMetrics, TierMetrics,
 };
 use super::register::Make;
 use prometheus::{
-    Encoder, Gauge, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
-    TextEncoder,
+    Encoder, Gauge, GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Registry, TextEncoder,
 };
 
 /// Status classes as labels, indexed by the status code's first digit minus one.
@@ -24,6 +24,7 @@ pub struct Metrics {
     routes: Routes,
     servers: Servers,
     pools: Pools,
+    splits: GaugeVec,
     caches: Caches,
     tiers: Tiers,
     disks: Disks,
@@ -57,6 +58,11 @@ impl Metrics {
             routes: Routes::new(&make),
             servers: Servers::new(&make),
             pools: Pools::new(&make),
+            splits: make.float_gauges(
+                "lakh_split_share",
+                "Percent of a route's requests that an upstream of its split gets.",
+                &["route", "upstream"],
+            ),
             caches: Caches::new(&make),
             tiers: Tiers::new(&make),
             disks: Disks::new(&make),
@@ -110,6 +116,11 @@ impl Metrics {
 
     pub fn pool(&self, upstream: &str) -> PoolMetrics {
         self.pools.of(upstream)
+    }
+
+    /// Percent of a route's requests that an upstream gets.
+    pub fn split(&self, route: &str, upstream: &str) -> Gauge {
+        self.splits.with_label_values(&[route, upstream])
     }
 
     pub fn cache(&self, cache: &str) -> CacheMetrics {
@@ -178,6 +189,8 @@ struct Servers {
     active: IntGaugeVec,
     requests: IntCounterVec,
     failures: IntCounterVec,
+    weight: GaugeVec,
+    states: IntGaugeVec,
 }
 
 impl Servers {
@@ -204,6 +217,16 @@ impl Servers {
                 "Requests to the server that failed: no connection, broken, timed out.",
                 labels,
             ),
+            weight: make.float_gauges(
+                "lakh_upstream_weight",
+                "What the server may get in fact: 0 while it is out, less while it starts slowly.",
+                labels,
+            ),
+            states: make.gauges(
+                "lakh_upstream_state",
+                "1 for the state that the server is in.",
+                &["upstream", "server", "state"],
+            ),
         }
     }
 
@@ -214,6 +237,8 @@ impl Servers {
             active: self.active.with_label_values(labels),
             requests: self.requests.with_label_values(labels),
             failures: self.failures.with_label_values(labels),
+            weight: self.weight.with_label_values(labels),
+            states: STATES.map(|state| self.states.with_label_values(&[upstream, server, state])),
         }
     }
 
@@ -224,12 +249,22 @@ impl Servers {
         let _ = self.active.remove_label_values(labels);
         let _ = self.requests.remove_label_values(labels);
         let _ = self.failures.remove_label_values(labels);
+        let _ = self.weight.remove_label_values(labels);
+        for state in STATES {
+            let _ = self.states.remove_label_values(&[upstream, server, state]);
+        }
     }
 }
 
 /// Families by upstream.
 struct Pools {
     retries: IntCounterVec,
+    retries_denied: IntCounterVec,
+    tier: IntGaugeVec,
+    running: IntGaugeVec,
+    waiting: IntGaugeVec,
+    busy: IntCounterVec,
+    lookups_failed: IntCounterVec,
     spawned: IntGaugeVec,
     restarts: IntCounterVec,
 }
@@ -240,6 +275,36 @@ impl Pools {
             retries: make.counters(
                 "lakh_upstream_retries_total",
                 "Requests tried again on another server.",
+                &["upstream"],
+            ),
+            retries_denied: make.counters(
+                "lakh_upstream_retries_denied_total",
+                "Requests not tried again because too many already were.",
+                &["upstream"],
+            ),
+            tier: make.gauges(
+                "lakh_upstream_tier",
+                "Servers in use: 0 primaries, 1 backups, 2 all, because too few are well.",
+                &["upstream"],
+            ),
+            running: make.gauges(
+                "lakh_upstream_running",
+                "Requests within the upstream's concurrency limit.",
+                &["upstream"],
+            ),
+            waiting: make.gauges(
+                "lakh_upstream_waiting",
+                "Requests waiting for the upstream's concurrency limit.",
+                &["upstream"],
+            ),
+            lookups_failed: make.counters(
+                "lakh_upstream_lookups_failed_total",
+                "Look-ups of a server's name that failed; the last answer stays in use.",
+                &["upstream"],
+            ),
+            busy: make.counters(
+                "lakh_upstream_busy_total",
+                "Requests refused by the upstream's concurrency limit: queue full, or waited too long.",
                 &["upstream"],
             ),
             spawned: make.gauges(
@@ -258,6 +323,12 @@ impl Pools {
     fn of(&self, upstream: &str) -> PoolMetrics {
         PoolMetrics {
             retries: self.retries.with_label_values(&[upstream]),
+            retries_denied: self.retries_denied.with_label_values(&[upstream]),
+            tier: self.tier.with_label_values(&[upstream]),
+            running: self.running.with_label_values(&[upstream]),
+            waiting: self.waiting.with_label_values(&[upstream]),
+            busy: self.busy.with_label_values(&[upstream]),
+            lookups_failed: self.lookups_failed.with_label_values(&[upstream]),
             spawned: self.spawned.with_label_values(&[upstream]),
             restarts: self.restarts.with_label_values(&[upstream]),
         }

@@ -1,7 +1,7 @@
 //! How metric families are made: each is registered at once, and a handle given back.
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry,
 };
 
@@ -26,6 +26,10 @@ impl<'a> Make<'a> {
 
     pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.add(IntGaugeVec::new(Opts::new(name, help), labels).expect("a valid name"))
+    }
+
+    pub fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+        self.add(GaugeVec::new(Opts::new(name, help), labels).expect("a valid name"))
     }
 
     pub fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {

@@ -39,7 +39,7 @@ impl Problem {
             Problem::AddressRefused => StatusCode::FORBIDDEN,
             Problem::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Problem::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
-            Problem::Upstream(Kind::NoServer) => StatusCode::SERVICE_UNAVAILABLE,
+            Problem::Upstream(Kind::NoServer | Kind::Busy) => StatusCode::SERVICE_UNAVAILABLE,
             Problem::Upstream(Kind::Timeout) => StatusCode::GATEWAY_TIMEOUT,
             Problem::Upstream(_) => StatusCode::BAD_GATEWAY,
             Problem::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -60,6 +60,7 @@ impl Problem {
             Problem::ImageQuery(_) => "image-query",
             Problem::OnlyIfCached => "not-cached",
             Problem::Upstream(Kind::NoServer) => "no-server",
+            Problem::Upstream(Kind::Busy) => "upstream-busy",
             Problem::Upstream(Kind::Timeout) => "upstream-timeout",
             Problem::Upstream(Kind::Connect) => "upstream-unreachable",
             Problem::Upstream(_) => "upstream-broken",
@@ -87,6 +88,7 @@ impl Problem {
                 "Not in the cache, and the request asked for nothing else.".into()
             }
             Problem::Upstream(Kind::NoServer) => "No server is available at the moment.".into(),
+            Problem::Upstream(Kind::Busy) => "Too many requests are waiting already.".into(),
             Problem::Upstream(Kind::Timeout) => "The server behind this one took too long.".into(),
             Problem::Upstream(_) => "The server behind this one did not answer properly.".into(),
             Problem::Internal => "Something went wrong here.".into(),
@@ -99,6 +101,7 @@ impl Problem {
             Problem::AddressRefused => Some(Refusal::Address),
             Problem::BodyTooLarge { .. } => Some(Refusal::BodySize),
             Problem::Upstream(Kind::NoServer) => Some(Refusal::NoServer),
+            Problem::Upstream(Kind::Busy) => Some(Refusal::Busy),
             _ => None,
         }
     }
@@ -137,7 +140,7 @@ impl Problem {
             Problem::RateLimited { retry_after } => {
                 Some((retry_after.as_secs_f64().ceil() as u64).max(1))
             }
-            Problem::Upstream(Kind::NoServer) => Some(1),
+            Problem::Upstream(Kind::NoServer | Kind::Busy) => Some(1),
             _ => None,
         }
     }

@@ -1,10 +1,11 @@
 //! Answers from the cache: a hit at once, a miss by a fill that all who ask at the time share.
 
-use super::answer::{self, Problem};
+use super::answer::Problem;
+use super::client::Client;
 use super::coded::{self, Form, ToCode};
 use super::context::{CacheStatus, Context};
 use super::fill::{self, Job};
-use super::reply::{self, Hit, Reply, send_head};
+use super::reply::{self, Hit, Reply};
 use super::request::Request;
 use super::resource::{Resource, unix_now};
 use super::{Edge, headers};
@@ -19,7 +20,7 @@ use crate::upstream::Response;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, RANGE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
-use pingora::proxy::Session;
+use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType};
 use std::future::Future;
 use std::sync::Arc;
@@ -27,23 +28,25 @@ use std::sync::Arc;
 /// How often a request looks again when what it waited for turned out to be another's variant.
 const LOOKS: usize = 3;
 
-/// Whether the request was answered; if not, it goes the other way, through Pingora's proxy.
-#[derive(Debug, PartialEq, Eq)]
+/// Whether the request was answered.
 pub enum Answered {
     Yes,
+    /// It goes the other way, through Pingora's proxy.
     No,
+    /// It is to be answered with this.
+    Refused(Problem),
 }
 
 pub async fn answer(
     edge: &Arc<Edge>,
-    session: &mut Session,
+    client: &mut impl Client,
     ctx: &mut Context,
     resource: &Resource,
 ) -> pingora::Result<Answered> {
     let zone = resource.zone();
     for _ in 0..LOOKS {
         let now = unix_now();
-        let request = session.req_header();
+        let request = client.request();
         let (key, stale) = match zone.find(resource.key.clone(), &request.headers, now) {
             Found::Object { key, object } => match usable(&object.freshness, &request.headers, now)
             {
@@ -52,13 +55,13 @@ pub async fn answer(
                 }
                 Use::Fresh => {
                     if resource.ends_while_hot(&object, now) && object.hits.may_refresh() {
-                        refresh(edge, session, ctx, resource, key.clone(), &object)?;
+                        refresh(edge, request, ctx, resource, key.clone(), &object)?;
                     }
-                    return hit(session, ctx, zone, key, object, now).await;
+                    return hit(client, ctx, zone, key, object, now).await;
                 }
                 Use::StaleWhileRevalidate => {
-                    refresh(edge, session, ctx, resource, key.clone(), &object)?;
-                    return hit(session, ctx, zone, key, object, now).await;
+                    refresh(edge, request, ctx, resource, key.clone(), &object)?;
+                    return hit(client, ctx, zone, key, object, now).await;
                 }
                 Use::Revalidate { stale_if_error } => (key, Some((object, stale_if_error))),
             },
@@ -66,8 +69,7 @@ pub async fn answer(
             Found::Nothing { key } => (key, None),
         };
         if CacheControl::parse(&request.headers).only_if_cached {
-            answer::problem(session, ctx, &Problem::OnlyIfCached).await?;
-            return Ok(Answered::Yes);
+            return Ok(Answered::Refused(Problem::OnlyIfCached));
         }
         // The whole would have to come before the part; the origin can send the part at once. But
         // when it fails, the part of a stale object will do.
@@ -75,7 +77,7 @@ pub async fn answer(
         if request.headers.contains_key(RANGE) && !may_stay {
             return Ok(pass(ctx, zone, "range"));
         }
-        if let Some(answered) = miss(edge, session, ctx, resource, key, stale).await? {
+        if let Some(answered) = miss(edge, client, ctx, resource, key, stale).await? {
             return Ok(answered);
         }
     }
@@ -92,7 +94,7 @@ fn pass(ctx: &mut Context, zone: &Zone<Response>, detail: &'static str) -> Answe
 }
 
 pub async fn hit(
-    session: &mut Session,
+    client: &mut impl Client,
     ctx: &mut Context,
     zone: &Arc<Zone<Response>>,
     key: Key,
@@ -100,7 +102,7 @@ pub async fn hit(
     now: u64,
 ) -> pingora::Result<Answered> {
     let zone = zone.clone();
-    match coded::form(&Request::of(session.req_header()), ctx, &object) {
+    match coded::form(&Request::of(client.request()), ctx, &object) {
         Form::Is(form) => object = form,
         Form::ToBe(coding) => {
             let to_code = ToCode {
@@ -114,23 +116,23 @@ pub async fn hit(
         Form::Refused => return Ok(pass(ctx, &zone, "encoding")),
     }
     let hit = Hit { zone, object, now };
-    let reply = hit.reply(&Request::of(session.req_header()), ctx);
-    reply.send(session).await?;
+    let reply = hit.reply(&Request::of(client.request()), ctx);
+    reply.send(client).await?;
     Ok(Answered::Yes)
 }
 
 /// Starts a fill behind a stale answer, unless one runs.
 fn refresh(
     edge: &Arc<Edge>,
-    session: &Session,
+    request: &RequestHeader,
     ctx: &Context,
     resource: &Resource,
     key: Key,
     object: &Arc<Object>,
 ) -> pingora::Result<()> {
-    let names = |since| resource.names(&Request::of(session.req_header()), since);
+    let names = |since| resource.names(&Request::of(request), since);
     if let Some(filling) = resource.zone().fills.lead(&key, names) {
-        let job = Job::new(edge, session, ctx, resource, filling, Some(object.clone()))?;
+        let job = Job::new(edge, request, ctx, resource, filling, Some(object.clone()))?;
         tokio::spawn(fill::run(job));
     }
     Ok(())
@@ -139,7 +141,7 @@ fn refresh(
 /// Fetches, or waits for whoever does. None: look again.
 async fn miss(
     edge: &Arc<Edge>,
-    session: &mut Session,
+    client: &mut impl Client,
     ctx: &mut Context,
     resource: &Resource,
     key: Key,
@@ -147,25 +149,25 @@ async fn miss(
 ) -> pingora::Result<Option<Answered>> {
     let zone = resource.zone();
     let known = stale.as_ref().map(|(object, _)| object);
-    let mut follower = follow(edge, session, ctx, resource, &key, known)?;
+    let mut follower = follow(edge, client.request(), ctx, resource, &key, known)?;
     let collapsed = !follower.leads();
     let asked_at = unix_now();
     let why = known.map_or("miss", |object| why_asked(object, asked_at));
-    let opened = wait(session, &mut follower, &resource.route).await?;
+    let opened = wait(client, &mut follower, &resource.route).await?;
     let now = unix_now();
     let is_its_own = !collapsed && !matches!(opened, Opened::Recalled(..));
-    if !is_its_own && !is_readable(session, &opened) {
+    if !is_its_own && !is_readable(client.request(), &opened) {
         return Ok(Some(pass(ctx, zone, "encoding")));
     }
     match opened {
-        Opened::Head(head) if head.vary.is_empty() || ours(session, resource, &head) => {
+        Opened::Head(head) if head.vary.is_empty() || ours(client.request(), resource, &head) => {
             count_fill(zone, collapsed);
             ctx.cache = Some(CacheStatus::Miss {
                 why,
                 collapsed,
                 made: false,
             });
-            stream(session, ctx, &head, follower, now).await?;
+            stream(client, ctx, &head, follower, now).await?;
         }
         Opened::Head(_) => return Ok(None),
         Opened::Object(object) => {
@@ -180,7 +182,7 @@ async fn miss(
                     made: false,
                 }
             });
-            send(session, ctx, &object, now).await?;
+            send(client, ctx, &object, now).await?;
         }
         // Another's variant, perhaps; what this one asks for is known now.
         Opened::Recalled(object, _)
@@ -197,25 +199,25 @@ async fn miss(
                 metrics.stale.inc()
             }
             ctx.cache = Some(CacheStatus::Recalled { ttl, tier });
-            send(session, ctx, &object, now).await?;
+            send(client, ctx, &object, now).await?;
         }
         Opened::Mine(response) => {
             zone.metrics.misses.inc();
             ctx.cache = Some(CacheStatus::Forwarded {
                 why,
-                detail: Some(why_not_stored(session, resource, &response, now)),
+                detail: Some(why_not_stored(client.request(), resource, &response, now)),
             });
-            relay(session, ctx, response).await?;
+            relay(client, ctx, response).await?;
         }
         Opened::NotShared => return Ok(Some(pass(ctx, zone, "not-stored"))),
-        Opened::Failed(kind) => failed(session, ctx, zone, stale, kind, now).await?,
+        Opened::Failed(kind) => return failed(client, ctx, zone, stale, kind, now).await.map(Some),
     }
     Ok(Some(Answered::Yes))
 }
 
 /// Whether what a fill brought for another is in a coding that this client accepts too.
-fn is_readable(session: &Session, opened: &Opened<Response>) -> bool {
-    let request = &session.req_header().headers;
+fn is_readable(request: &RequestHeader, opened: &Opened<Response>) -> bool {
+    let request = &request.headers;
     match opened {
         Opened::Head(head) => coded::is_readable(request, &head.headers),
         Opened::Object(object) | Opened::Recalled(object, _) => {
@@ -241,12 +243,12 @@ fn why_asked(stored: &Object, now: u64) -> &'static str {
 
 /// For Cache-Status: what the fill has found too.
 fn why_not_stored(
-    session: &Session,
+    request: &RequestHeader,
     resource: &Resource,
     answer: &Response,
     now: u64,
 ) -> &'static str {
-    let (request, head) = (session.req_header(), answer.head());
+    let head = answer.head();
     let asked = Asked {
         method: &Method::GET,
         headers: &request.headers,
@@ -265,13 +267,13 @@ fn why_not_stored(
 /// Joins the fill of `key`; as its leader, also starts it.
 fn follow(
     edge: &Arc<Edge>,
-    session: &Session,
+    request: &RequestHeader,
     ctx: &Context,
     resource: &Resource,
     key: &Key,
     stale: Option<&Arc<Object>>,
 ) -> pingora::Result<Follower<Response>> {
-    let (follower, job) = join(edge, session, ctx, resource, key, stale)?;
+    let (follower, job) = join(edge, request, ctx, resource, key, stale)?;
     if let Some(job) = job {
         tokio::spawn(fill::run(job));
     }
@@ -281,19 +283,18 @@ fn follow(
 /// Joins the fill of `key`; its leader gets what is to be run.
 pub fn join(
     edge: &Arc<Edge>,
-    session: &Session,
+    request: &RequestHeader,
     ctx: &Context,
     resource: &Resource,
     key: &Key,
     stale: Option<&Arc<Object>>,
 ) -> pingora::Result<(Follower<Response>, Option<Job>)> {
-    let request = Request::of(session.req_header());
-    let anew = refuses_stored(request.headers);
-    let names = |since| resource.names(&request, since);
+    let anew = refuses_stored(&request.headers);
+    let names = |since| resource.names(&Request::of(request), since);
     match resource.zone().fills.join(key, anew, names) {
         Joined::Follows(follower) => Ok((follower, None)),
         Joined::Leads(filling, follower) => {
-            let job = Job::new(edge, session, ctx, resource, filling, stale.cloned())?;
+            let job = Job::new(edge, request, ctx, resource, filling, stale.cloned())?;
             Ok((follower, Some(job)))
         }
     }
@@ -301,14 +302,14 @@ pub fn join(
 
 /// For the answer; those before it are passed on as they come.
 async fn wait(
-    session: &mut Session,
+    client: &mut impl Client,
     follower: &mut Follower<Response>,
     route: &Route,
 ) -> pingora::Result<Opened<Response>> {
     let answer = async {
         loop {
             match follower.progress().await {
-                Progress::Interim(interim) => send_interim(session, &interim).await?,
+                Progress::Interim(interim) => send_interim(client, &interim).await?,
                 Progress::Opened(opened) => return Ok(opened),
             }
         }
@@ -322,33 +323,31 @@ async fn wait(
 }
 
 /// HTTP/1.0 knows none: RFC 9110 §15.2.
-async fn send_interim(session: &mut Session, interim: &Interim) -> pingora::Result<()> {
-    if session.req_header().version == Version::HTTP_10 {
+async fn send_interim(client: &mut impl Client, interim: &Interim) -> pingora::Result<()> {
+    if client.request().version == Version::HTTP_10 {
         return Ok(());
     }
     let (mut parts, ()) = http::Response::new(()).into_parts();
     parts.status = interim.status;
     parts.headers = interim.headers.clone();
-    session
-        .write_response_header(Box::new(parts.into()), false)
-        .await
+    client.send_interim(Box::new(parts.into())).await
 }
 
 /// Whether what is being filled is the variant that this request asks for.
-fn ours(session: &Session, resource: &Resource, head: &Head) -> bool {
-    let request = &session.req_header().headers;
+fn ours(request: &RequestHeader, resource: &Resource, head: &Head) -> bool {
+    let request = &request.headers;
     resource.zone().place(&resource.key, &head.vary, request) == head.key
 }
 
 /// Answers with what is stale, if it may be used when the origin fails.
 pub async fn failed(
-    session: &mut Session,
+    client: &mut impl Client,
     ctx: &mut Context,
     zone: &Zone<Response>,
     stale: Option<(Arc<Object>, bool)>,
     kind: Kind,
     now: u64,
-) -> pingora::Result<()> {
+) -> pingora::Result<Answered> {
     // The wait may have outlasted what was still allowed when it began.
     if let Some((object, true)) = stale
         && object.freshness.hides_errors(now)
@@ -357,48 +356,50 @@ pub async fn failed(
         ctx.cache = Some(CacheStatus::StaleOnError {
             ttl: object.freshness.ttl(now),
         });
-        send(session, ctx, &object, now).await?;
-        return Ok(());
+        send(client, ctx, &object, now).await?;
+        return Ok(Answered::Yes);
     }
     ctx.cache = Some(CacheStatus::Forwarded {
         why: "miss",
         detail: None,
     });
     ctx.error = Some(format!("{kind:?}"));
-    answer::problem(session, ctx, &Problem::Upstream(kind)).await
+    Ok(Answered::Refused(Problem::Upstream(kind)))
 }
 
 /// Sends what a stored object says to this request.
 pub async fn send(
-    session: &mut Session,
+    client: &mut impl Client,
     ctx: &Context,
     object: &Arc<Object>,
     now: u64,
 ) -> pingora::Result<()> {
-    let request = Request::of(session.req_header());
+    let request = Request::of(client.request());
     let form = coded::form(&request, ctx, object);
     let object = match &form {
         Form::Is(form) => form,
         _ => object,
     };
     let reply = Reply::new(object, &request, ctx, now);
-    reply.send(session).await
+    reply.send(client).await
 }
 
 /// Sends a fill's answer while it comes.
 async fn stream(
-    session: &mut Session,
+    client: &mut impl Client,
     ctx: &mut Context,
     head: &Head,
     mut follower: Follower<Response>,
     now: u64,
 ) -> pingora::Result<()> {
-    let request = session.req_header();
+    let request = client.request();
     let age = head.freshness.age(now);
     if head.status == StatusCode::OK && not_modified(&request.headers, &head.headers) {
         let mut fields = reply::not_modified_fields(&head.headers, &request.headers);
         reply::complete(&mut fields, age, ctx);
-        return send_head(session, reply::head(StatusCode::NOT_MODIFIED, fields), true).await;
+        return client
+            .send_head(reply::head(StatusCode::NOT_MODIFIED, fields), true)
+            .await;
     }
     let head_only = request.method == Method::HEAD;
     let mut fields = head.headers.clone();
@@ -407,16 +408,18 @@ async fn stream(
         true => coded::begin(&mut fields, head.status, &Request::of(request), ctx),
         false => None,
     };
-    frame(&mut fields, request.version);
+    frame(&mut fields, head.status, request.version);
     reply::complete(&mut fields, age, ctx);
-    send_head(session, reply::head(head.status, fields), head_only).await?;
+    client
+        .send_head(reply::head(head.status, fields), head_only)
+        .await?;
     if head_only {
         return Ok(());
     }
     loop {
-        match next(session, follower.chunk()).await {
-            Ok(Some(chunk)) => write(session, &mut coding, chunk).await?,
-            Ok(None) => return end(session, coding).await,
+        match next(client, follower.chunk()).await {
+            Ok(Some(chunk)) => write(client, &mut coding, chunk).await?,
+            Ok(None) => return end(client, coding).await,
             Err(kind) => return Err(broken(ctx, kind)),
         }
     }
@@ -424,11 +427,11 @@ async fn stream(
 
 /// Sends an answer that only this client may see.
 pub async fn relay(
-    session: &mut Session,
+    client: &mut impl Client,
     ctx: &mut Context,
     mut response: Response,
 ) -> pingora::Result<()> {
-    let request = session.req_header();
+    let request = client.request();
     let (method, version) = (request.method.clone(), request.version);
     let mut head = Box::new(response.head().clone());
     head.set_version(Version::HTTP_11);
@@ -442,7 +445,7 @@ pub async fn relay(
     headers::edit_answer(&mut head, |fields| {
         headers::strip_from_server(fields, false, &ctx.runtime.invalidate_headers);
         coding = coded::begin(fields, status, &Request::of(request), ctx);
-        frame(fields, version);
+        frame(fields, status, version);
         if not_modified {
             fields.remove(CONTENT_LENGTH);
             fields.remove(TRANSFER_ENCODING);
@@ -454,49 +457,43 @@ pub async fn relay(
             head.status,
             StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT
         );
-    send_head(session, head, bodiless).await?;
+    client.send_head(head, bodiless).await?;
     if bodiless {
         return Ok(());
     }
     loop {
-        match next(session, response.chunk()).await {
-            Ok(Some(chunk)) => write(session, &mut coding, chunk).await?,
-            Ok(None) => return end(session, coding).await,
+        match next(client, response.chunk()).await {
+            Ok(Some(chunk)) => write(client, &mut coding, chunk).await?,
+            Ok(None) => return end(client, coding).await,
             Err(e) => return Err(broken(ctx, e.kind)),
         }
     }
 }
 
 async fn write(
-    session: &mut Session,
+    client: &mut impl Client,
     coding: &mut Option<Stream>,
     chunk: Bytes,
 ) -> pingora::Result<()> {
     match coded::next(coding, Some(chunk), false)? {
         // Nothing to send yet.
         None => Ok(()),
-        part => session.write_response_body(part, false).await,
+        Some(part) => client.send_body(part, false).await,
     }
 }
 
-async fn end(session: &mut Session, mut coding: Option<Stream>) -> pingora::Result<()> {
+async fn end(client: &mut impl Client, mut coding: Option<Stream>) -> pingora::Result<()> {
     let last = coded::next(&mut coding, None, true)?;
-    let last = Some(last.unwrap_or_default());
-    session.write_response_body(last, true).await
+    client.send_body(last.unwrap_or_default(), true).await
 }
 
-/// Waits for the next part of a body. Meanwhile the connection is read, which sends what it still
-/// holds: see `Conn::poll_read`.
-async fn next<T>(session: &mut Session, part: impl Future<Output = T>) -> T {
+/// Waits for the next part of a body.
+async fn next<T>(client: &mut impl Client, part: impl Future<Output = T>) -> T {
     let mut part = std::pin::pin!(part);
-    // Otherwise that would read the request's body.
-    if session.is_body_done() {
-        tokio::select! {
-            biased;
-            part = &mut part => return part,
-            // That the client has left, a write will tell; that it only sends no more is no matter.
-            _ = session.read_body_or_idle(true) => {}
-        }
+    tokio::select! {
+        biased;
+        part = &mut part => return part,
+        () = client.rest() => {}
     }
     part.await
 }
@@ -508,9 +505,10 @@ fn broken(ctx: &mut Context, kind: Kind) -> Box<Error> {
 }
 
 /// Without a length, HTTP/1.1 needs chunks; HTTP/1.0 reads to the connection's end; HTTP/2 frames.
-fn frame(fields: &mut HeaderMap, version: Version) {
+fn frame(fields: &mut HeaderMap, status: StatusCode, version: Version) {
     fields.remove(TRANSFER_ENCODING);
-    if version == Version::HTTP_11 && !fields.contains_key(CONTENT_LENGTH) {
+    let has_body = !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if has_body && version == Version::HTTP_11 && !fields.contains_key(CONTENT_LENGTH) {
         fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
 }

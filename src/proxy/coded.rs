@@ -17,7 +17,7 @@ use crate::upstream::Response;
 use bytes::Bytes;
 use http::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
-use pingora::proxy::Session;
+use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType};
 use std::sync::Arc;
 use std::time::Duration;
@@ -164,9 +164,9 @@ fn coded(plain: &Object, coding: Coding, body: Bytes) -> Object {
 }
 
 /// Lets the client's conditions be understood by those who know nothing of coded forms.
-pub fn translate_conditions(session: &mut Session) -> pingora::Result<()> {
-    for (name, tag) in plain_tags(&session.req_header().headers) {
-        session.req_header_mut().append_header(name, tag)?;
+pub fn translate_conditions(request: &mut RequestHeader) -> pingora::Result<()> {
+    for (name, tag) in plain_tags(&request.headers) {
+        request.append_header(name, tag)?;
     }
     Ok(())
 }

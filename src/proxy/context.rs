@@ -3,7 +3,7 @@
 use crate::compress::Stream;
 use crate::observe::Metrics;
 use crate::runtime::{Route, Runtime};
-use crate::upstream::{Lease, ServerId, Tried};
+use crate::upstream::{Lease, Pool, ServerId, Tries, Turn, WebSocket};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,8 +27,13 @@ pub struct Context {
     pub body_bytes: u64,
     /// The server that has the request now.
     pub lease: Option<Lease>,
-    pub tried: Tried,
-    pub failures: u32,
+    pub tries: Tries,
+    /// Within the upstream's concurrency, once it was let in.
+    pub turn: Option<Turn>,
+    /// Counts as one once protocols were switched.
+    pub websocket: Option<WebSocket>,
+    /// Which of a split's upstreams.
+    pub side: Option<usize>,
     /// A kept connection turned out to be closed; that says nothing about its server.
     pub stale_connection: bool,
     /// From the sticky cookie.
@@ -88,8 +93,10 @@ impl Context {
             upgrade: false,
             body_bytes: 0,
             lease: None,
-            tried: Tried::default(),
-            failures: 0,
+            tries: Tries::default(),
+            turn: None,
+            websocket: None,
+            side: None,
             stale_connection: false,
             preferred: None,
             cache: None,
@@ -111,6 +118,11 @@ impl Context {
         self.route
             .as_ref()
             .expect("a phase after request_filter: the request has a route")
+    }
+
+    /// The upstream: the route's, or this request's side of its split.
+    pub fn pool(&self) -> &Arc<Pool> {
+        self.routed().pool(self.side)
     }
 }
 

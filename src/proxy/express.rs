@@ -3,18 +3,24 @@
 //! Handing a request to Pingora costs more than answering it from memory does: it reads the head
 //! again, copies a future of 14 KB to the heap and sets timers. So a plain request over HTTP/1.1 is
 //! decided here, and if it is a hit, answered here, together with those that were sent after it
-//! without waiting. What is not a hit goes on to Pingora with all that was found out about it:
-//! nothing is counted, limited or looked up twice.
+//! without waiting. What has yet to come into the cache is waited for here too. What is neither
+//! goes on to Pingora with all that was found out about it: nothing is counted, limited or looked up
+//! twice.
 
-use super::Edge;
+use super::cached::{self, Answered};
+use super::client::{Client, Plain};
 use super::context::Context;
 use super::finish::{Sent, finish};
 use super::reply::Hit;
-use super::request::Request;
+use super::request::{self, Request};
 use super::way::{self, Way};
+use super::{Edge, coded, images};
 use crate::listen::{Conn, Head};
 use bytes::Bytes;
+use pingora::http::RequestHeader;
 use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Answers that are written at once: no more than this, and the last.
 const BATCH: usize = 64 << 10;
@@ -31,15 +37,22 @@ pub struct Found {
 }
 
 /// How the lane was left.
-#[derive(Debug, PartialEq, Eq)]
 pub enum Left {
     /// The present request is not for this lane.
     Pingora,
+    /// It is for `wait`.
+    Waits(Box<Waits>),
     /// There is another one, once this much is sent.
     More,
     /// No whole request is left.
     Empty,
     Broken,
+}
+
+/// A request that can't be answered at once.
+pub struct Waits {
+    found: Found,
+    request: Box<RequestHeader>,
 }
 
 /// What is written into again and again; a thread has one.
@@ -80,8 +93,8 @@ impl Desk {
             let hit = match way::find(&request, &mut ctx) {
                 Way::Hit(hit) if hit.object.body.len() <= LARGEST => hit,
                 way => {
-                    conn.pack(Box::new(Found { ctx, way }));
-                    return self.write(conn, Bytes::new(), Left::Pingora);
+                    let left = self.hand_on(conn, Found { ctx, way });
+                    return self.write(conn, Bytes::new(), left);
                 }
             };
             let body = answer(&hit, &request, &mut ctx, &mut self.out);
@@ -94,6 +107,17 @@ impl Desk {
         }
     }
 
+    fn hand_on(&mut self, conn: &Conn, found: Found) -> Left {
+        if matches!(found.way, Way::Fill(_) | Way::Render(_))
+            && let Ok(request) = request::owned(std::mem::take(&mut self.head))
+        {
+            let request = Box::new(request);
+            return Left::Waits(Box::new(Waits { found, request }));
+        }
+        conn.pack(Box::new(found));
+        Left::Pingora
+    }
+
     fn write(&mut self, conn: &mut Conn, body: Bytes, left: Left) -> Left {
         if self.out.is_empty() {
             return left;
@@ -103,6 +127,41 @@ impl Desk {
             Err(_) => Left::Broken,
         }
     }
+}
+
+/// Answers the present request of `conn` once that can be done. `limit`: between two writes.
+pub async fn wait(edge: &Arc<Edge>, conn: &mut Conn, waits: Waits, limit: Duration) -> Left {
+    let Waits {
+        found: Found { mut ctx, way },
+        mut request,
+    } = waits;
+    if ctx.routed().compress && coded::translate_conditions(&mut request).is_err() {
+        return Left::Broken;
+    }
+    let mut client = Plain::new(conn, request, limit);
+    let answered = match way {
+        Way::Fill(resource) => cached::answer(edge, &mut client, &mut ctx, &resource).await,
+        Way::Render(work) => images::answer(edge, &mut client, &mut ctx, work).await,
+        _ => Ok(Answered::No),
+    };
+    let way = match answered {
+        Ok(Answered::Yes) => {
+            finish(&Request::of(client.request()), &ctx, client.sent(), || None);
+            return match conn.next_plain(ctx.runtime.limits.header_size) {
+                true => Left::More,
+                false => Left::Empty,
+            };
+        }
+        Ok(Answered::No) => Way::Pass,
+        Ok(Answered::Refused(problem)) => Way::Refuse(problem),
+        Err(e) => {
+            let why = || Some(e.to_string());
+            finish(&Request::of(client.request()), &ctx, client.sent(), why);
+            return Left::Broken;
+        }
+    };
+    conn.pack(Box::new(Found { ctx, way }));
+    Left::Pingora
 }
 
 /// Writes the answer; gives back its body where that is too large to be copied.

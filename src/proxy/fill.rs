@@ -5,14 +5,14 @@ use super::coded;
 use super::context::Context;
 use super::request::Request;
 use super::resource::{Resource, unix_now};
-use super::{Edge, headers};
+use super::{Edge, balance, headers};
 use crate::cache::{
     Asked, Filling, Found, Freshness, Head, Interim, Key, Object, Opening, Outcome, Recalled,
     Refused, Use, has_tags, storable, usable, vary_names,
 };
 use crate::error::{Error, Kind};
 use crate::runtime::{Route, RouteCache};
-use crate::upstream::Response;
+use crate::upstream::{Pool, Response};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, AGE, CONTENT_LENGTH, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
@@ -20,7 +20,6 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::proxy::Session;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -31,6 +30,7 @@ const PASS_SECONDS: u64 = 10;
 pub struct Job {
     edge: Arc<Edge>,
     route: Arc<Route>,
+    pool: Arc<Pool>,
     cache: Arc<RouteCache>,
     filling: Filling<Response>,
     /// Of the object without variants.
@@ -43,23 +43,28 @@ pub struct Job {
     stale: Option<Arc<Object>>,
     /// Set when `stale` is out of a slower tier, so that nobody else has it: its name.
     recalled: Option<&'static str>,
+    /// For an upstream that balances by hash.
+    balance_key: Option<u64>,
 }
 
 impl Job {
     pub fn new(
         edge: &Arc<Edge>,
-        session: &Session,
+        client: &RequestHeader,
         ctx: &Context,
         resource: &Resource,
         filling: Filling<Response>,
         stale: Option<Arc<Object>>,
     ) -> pingora::Result<Job> {
-        let client = session.req_header();
         let mut request = headers::for_fetch(client, ctx, resource.target.as_deref())?;
         if let Some(stale) = &stale {
             make_conditional(&mut request, &stale.headers)?;
         }
+        let target = resource.target.as_deref().unwrap_or(client.raw_path());
+        let key = |key| balance::hash(key, &client.headers, target, ctx.client);
         Ok(Job {
+            balance_key: ctx.pool().hash_key().map(key),
+            pool: ctx.pool().clone(),
             edge: edge.clone(),
             route: resource.route.clone(),
             cache: resource.cache.clone(),
@@ -163,9 +168,9 @@ pub async fn run(mut job: Job) {
     let client = &job.edge.foundation.client;
     match client
         .fetch(
-            &job.route.pool,
+            &job.pool,
             &job.request,
-            None,
+            job.balance_key,
             job.route.timeout,
             &|interim| job.filling.interim(to_all(interim)),
         )

@@ -1,5 +1,6 @@
 //! A request's end: its counters, and its line in the access log.
 
+use super::balance;
 use super::context::{CacheStatus, Context};
 use super::request::Request;
 use crate::observe::Line;
@@ -25,6 +26,7 @@ pub fn finish(
     if let Some(route) = &ctx.route {
         // A client that left before it was answered is nobody's failure.
         let status = if sent.status == 0 { 499 } else { sent.status };
+        balance::tell_side(ctx, status);
         route.metrics.answered(status);
         route.metrics.duration.observe(took.as_secs_f64());
     }

@@ -129,15 +129,20 @@ impl Front {
     async fn requests(&self, mut conn: Box<Conn>) -> Option<Box<Conn>> {
         // While the edge drains, answers say that the connection ends: Pingora's do.
         while conn.plain().is_some() && !*self.shutdown.borrow() {
-            let left = express::serve(&self.edge, &mut conn);
+            let mut left = express::serve(&self.edge, &mut conn);
             let limit = self.edge.runtime.load().limits.send_timeout;
-            if left == Left::Broken || conn.sent(limit).await.is_err() {
+            if conn.sent(limit).await.is_err() {
                 return None;
+            }
+            if let Left::Waits(waits) = left {
+                // Aside, so that connections that don't wait are no larger for it.
+                left = Box::pin(express::wait(&self.edge, &mut conn, *waits, limit)).await;
             }
             match left {
                 Left::Pingora => break,
                 Left::Empty => return Some(conn),
-                _ => {}
+                Left::Broken => return None,
+                Left::More | Left::Waits(_) => {}
             }
         }
         self.request(conn).await

@@ -238,6 +238,16 @@ pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     headers.get_all(COOKIE).iter().map(|v| v.as_bytes())
 }
 
+/// The value of the first cookie of this name. RFC 6265 §5.4.
+pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    let pairs = cookies(headers).flat_map(|field| field.split(|byte| *byte == b';'));
+    let mut values = pairs.filter_map(|pair| {
+        let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?;
+        rest.strip_prefix(b"=")
+    });
+    values.next()
+}
+
 /// Whether the target can be read back from the parsed URI; if not, Pingora keeps its bytes.
 fn is_uri(request: &RequestHeader) -> bool {
     let parsed = request.uri.path_and_query().map(|path| path.as_str());

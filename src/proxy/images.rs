@@ -4,6 +4,7 @@
 use super::Edge;
 use super::answer::Problem;
 use super::cached::{self, Answered};
+use super::client::Client;
 use super::context::{CacheStatus, Context};
 use super::fill::{self, Job};
 use super::request::Request;
@@ -21,7 +22,7 @@ use http::header::{
     ETAG, LAST_MODIFIED, VARY,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
-use pingora::proxy::Session;
+use pingora::http::RequestHeader;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Instant;
@@ -95,7 +96,7 @@ fn source_of(
 /// proxy, because the source can't be shared.
 pub async fn answer(
     edge: &Arc<Edge>,
-    session: &mut Session,
+    client: &mut impl Client,
     ctx: &mut Context,
     work: Work,
 ) -> pingora::Result<Answered> {
@@ -103,23 +104,23 @@ pub async fn answer(
     let now = unix_now();
     let mut stale = None;
     if let Found::Object { key, object } = zone.find(work.key.clone(), &HeaderMap::new(), now) {
-        match usable(&object.freshness, &session.req_header().headers, now) {
-            Use::Fresh => return cached::hit(session, ctx, &zone, key, object, now).await,
+        match usable(&object.freshness, &client.request().headers, now) {
+            Use::Fresh => return cached::hit(client, ctx, &zone, key, object, now).await,
             Use::StaleWhileRevalidate => {
-                let names = |since| work.source.names(&Request::of(session.req_header()), since);
+                let names = |since| work.source.names(&Request::of(client.request()), since);
                 if let Some(filling) = zone.fills.lead(&work.key, names) {
-                    make(edge, session, ctx, work, filling)?;
+                    make(edge, client.request(), ctx, work, filling)?;
                 }
-                return cached::hit(session, ctx, &zone, key, object, now).await;
+                return cached::hit(client, ctx, &zone, key, object, now).await;
             }
             Use::Revalidate { stale_if_error } => stale = Some((object, stale_if_error)),
         }
     }
-    let names = |since| work.source.names(&Request::of(session.req_header()), since);
+    let names = |since| work.source.names(&Request::of(client.request()), since);
     let mut follower = match zone.fills.join(&work.key, false, names) {
         Joined::Follows(follower) => follower,
         Joined::Leads(filling, follower) => {
-            make(edge, session, ctx, work, filling)?;
+            make(edge, client.request(), ctx, work, filling)?;
             follower
         }
     };
@@ -132,7 +133,7 @@ pub async fn answer(
                 collapsed,
                 made: true,
             });
-            cached::send(session, ctx, &object, unix_now()).await?;
+            cached::send(client, ctx, &object, unix_now()).await?;
             Ok(Answered::Yes)
         }
         Opened::Recalled(object, tier) => {
@@ -142,19 +143,16 @@ pub async fn answer(
                 ttl: object.freshness.ttl(now),
                 tier,
             });
-            cached::send(session, ctx, &object, now).await?;
+            cached::send(client, ctx, &object, now).await?;
             Ok(Answered::Yes)
         }
-        Opened::Failed(kind) => {
-            cached::failed(session, ctx, &zone, stale, kind, unix_now()).await?;
-            Ok(Answered::Yes)
-        }
+        Opened::Failed(kind) => cached::failed(client, ctx, &zone, stale, kind, unix_now()).await,
         Opened::Mine(original) => {
             ctx.cache = Some(CacheStatus::Forwarded {
                 why: "miss",
                 detail: Some("not-stored"),
             });
-            cached::relay(session, ctx, original).await?;
+            cached::relay(client, ctx, original).await?;
             Ok(Answered::Yes)
         }
         // The source is not for sharing: the origin answers this client itself.
@@ -165,13 +163,13 @@ pub async fn answer(
 /// Starts the making of a rendition: on a task of its own, so that it survives this client.
 fn make(
     edge: &Arc<Edge>,
-    session: &Session,
+    request: &RequestHeader,
     ctx: &Context,
     work: Work,
     filling: Filling<Response>,
 ) -> pingora::Result<()> {
-    let obtain = Obtain::new(edge, session, ctx, &work.source)?;
-    let root = work.source.root(&Request::of(session.req_header()), ctx);
+    let obtain = Obtain::new(edge, request, ctx, &work.source)?;
+    let root = work.source.root(&Request::of(request), ctx);
     let edge = edge.clone();
     let max_source = work.images.settings.max_source;
     tokio::spawn(async move {
@@ -317,13 +315,13 @@ enum Obtained {
 impl Obtain {
     fn new(
         edge: &Arc<Edge>,
-        session: &Session,
+        request: &RequestHeader,
         ctx: &Context,
         source: &Resource,
     ) -> pingora::Result<Obtain> {
-        let (now, request) = (unix_now(), &session.req_header().headers);
-        let (key, stale) = match source.zone().find(source.key.clone(), request, now) {
-            Found::Object { key, object } => match usable(&object.freshness, request, now) {
+        let (now, fields) = (unix_now(), &request.headers);
+        let (key, stale) = match source.zone().find(source.key.clone(), fields, now) {
+            Found::Object { key, object } => match usable(&object.freshness, fields, now) {
                 Use::Fresh => return Ok(Obtain::Stored(object)),
                 // A rendition of it would be stale at once, and made again and again.
                 Use::StaleWhileRevalidate | Use::Revalidate { .. } => (key, Some(object)),
@@ -331,7 +329,7 @@ impl Obtain {
             Found::Nothing { key } => (key, None),
             Found::Pass => (source.key.clone(), None),
         };
-        let (follower, job) = cached::join(edge, session, ctx, source, &key, stale.as_ref())?;
+        let (follower, job) = cached::join(edge, request, ctx, source, &key, stale.as_ref())?;
         Ok(Obtain::Follow(follower, job.map(Box::new)))
     }
 

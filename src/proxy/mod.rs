@@ -6,7 +6,9 @@
 //! always last.
 
 mod answer;
+mod balance;
 mod cached;
+mod client;
 mod coded;
 mod context;
 mod express;
@@ -26,7 +28,7 @@ pub use front::Front;
 use crate::cache::{Name, Scheme, Url, invalidates};
 use crate::error::Kind;
 use crate::runtime::{Foundation, Runtime};
-use crate::upstream::peer;
+use crate::upstream::{WebSocket, no_connection};
 use answer::Problem;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -56,9 +58,6 @@ pub struct Edge {
 /// `Edge` as Pingora calls it.
 pub struct Service(pub Arc<Edge>);
 
-/// An upstream had no server to pick.
-const NO_SERVER: ErrorType = ErrorType::Custom("no server");
-
 #[async_trait]
 impl ProxyHttp for Service {
     type CTX = Context;
@@ -80,13 +79,10 @@ impl ProxyHttp for Service {
     ) -> pingora::Result<bool> {
         let way = way(session, ctx);
         if !matches!(way, Way::Refuse(_) | Way::Hit(_)) && ctx.routed().compress {
-            coded::translate_conditions(session)?;
+            coded::translate_conditions(session.req_header_mut())?;
         }
         let answered = match way {
-            Way::Refuse(problem) => {
-                answer::problem(session, ctx, &problem).await?;
-                Answered::Yes
-            }
+            Way::Refuse(problem) => Answered::Refused(problem),
             Way::Hit(hit) => {
                 let reply = hit.reply(&Request::of(session.req_header()), ctx);
                 reply.send(session).await?;
@@ -106,7 +102,14 @@ impl ProxyHttp for Service {
             }
             Way::Pass => Answered::No,
         };
-        Ok(answered == Answered::Yes)
+        match answered {
+            Answered::Yes => Ok(true),
+            Answered::No => Ok(false),
+            Answered::Refused(problem) => {
+                answer::problem(session, ctx, &problem).await?;
+                Ok(true)
+            }
+        }
     }
 
     async fn upstream_peer(
@@ -114,7 +117,7 @@ impl ProxyHttp for Service {
         session: &mut Session,
         ctx: &mut Context,
     ) -> pingora::Result<Box<HttpPeer>> {
-        pick(session, ctx).map(Box::new)
+        balance::pick(session, ctx).await.map(Box::new)
     }
 
     fn fail_to_connect(
@@ -124,14 +127,8 @@ impl ProxyHttp for Service {
         ctx: &mut Context,
         mut e: Box<Error>,
     ) -> Box<Error> {
-        if let Some(lease) = &ctx.lease {
-            lease.failed();
-            if *e.etype() == ErrorType::ConnectRefused {
-                lease.server().connect_failed();
-            }
-        }
-        // Nothing was sent, so any request may be tried elsewhere.
-        let again = may_try_again(ctx);
+        let outcome = no_connection(&e);
+        let again = balance::failed(ctx, outcome, true);
         e.set_retry(again);
         e
     }
@@ -176,6 +173,12 @@ impl ProxyHttp for Service {
             return Error::e_explain(ErrorType::InvalidHTTPHeader, "101 without being asked")
                 .map_err(|e| e.into_up());
         }
+        balance::answered(session, ctx, answer.status)?;
+        if switching {
+            let silence = ctx.pool().timeouts.websocket;
+            session.as_downstream_mut().set_read_timeout(Some(silence));
+            ctx.websocket = Some(WebSocket::begin(&ctx.pool().group));
+        }
         let method = &session.req_header().method;
         purge::told_by_origin(&self.0.foundation, method, answer, ctx);
         // The server's version is its own affair; we speak to this client. RFC 9110 §2.5.
@@ -190,7 +193,7 @@ impl ProxyHttp for Service {
             }
             let request = Request::of(session.req_header());
             stream = coded::begin(fields, status, &request, ctx);
-            stick(fields, ctx);
+            stick(session, fields, ctx);
             headers::to_client(fields, ctx);
         });
         ctx.stream = stream;
@@ -220,19 +223,7 @@ impl ProxyHttp for Service {
         ctx: &mut Context,
         client_reused: bool,
     ) -> Box<Error> {
-        let from_server = *e.esource() == ErrorSource::Upstream;
-        let repeatable = session.req_header().method.is_idempotent()
-            && !session.as_ref().retry_buffer_truncated()
-            && session.response_written().is_none();
-        if from_server && client_reused && *e.etype() != ErrorType::ReadTimedout {
-            ctx.stale_connection = true;
-            e.set_retry(repeatable);
-            return e;
-        }
-        if from_server && let Some(lease) = &ctx.lease {
-            lease.failed();
-        }
-        let again = from_server && repeatable && may_try_again(ctx);
+        let again = balance::broke(session, ctx, &e, client_reused);
         e.set_retry(again);
         e
     }
@@ -304,64 +295,15 @@ fn way(session: &mut Session, ctx: &mut Context) -> Way {
     way::find(&request, ctx)
 }
 
-fn pick(session: &Session, ctx: &mut Context) -> pingora::Result<HttpPeer> {
-    let route = ctx.routed().clone();
-    let pool = &route.pool;
-    if let Some(sticky) = &pool.sticky
-        && ctx.preferred.is_none()
-    {
-        let cookies = headers::cookies(&session.req_header().headers);
-        ctx.preferred = sticky.read(cookies, SystemTime::now());
-    }
-    let remaining = route
-        .timeout
-        .map(|t| t.saturating_sub(ctx.started.elapsed()));
-    if remaining.is_some_and(|r| r.is_zero()) {
-        return Err(
-            Error::explain(ErrorType::ReadTimedout, "the route's timeout has passed").into_up(),
-        );
-    }
-    // The one before, if any, failed: it no longer counts as busy.
-    ctx.lease = None;
-    let mut lease = pool.pick(&ctx.tried, ctx.preferred);
-    if lease.is_none() && ctx.stale_connection {
-        ctx.stale_connection = false;
-        ctx.tried = Default::default();
-        lease = pool.pick(&ctx.tried, ctx.preferred);
-    }
-    let Some(lease) = lease else {
-        let why = if ctx.failures > 0 {
-            ErrorType::ConnectError
-        } else {
-            NO_SERVER
-        };
-        return Err(Error::explain(why, "no server left to try").into_up());
-    };
-    ctx.tried.add(&lease);
-    let peer = peer(pool, &lease, remaining);
-    ctx.lease = Some(lease);
-    Ok(peer)
-}
-
-/// Counts a failed try; whether there is another.
-fn may_try_again(ctx: &mut Context) -> bool {
-    ctx.failures += 1;
-    let pool = &ctx.routed().pool;
-    let again = ctx.failures < pool.retry.attempts;
-    if again {
-        pool.metrics.retries.inc();
-    }
-    again
-}
-
 /// Names the server in the sticky cookie, when the client's names another or none.
-fn stick(fields: &mut HeaderMap, ctx: &Context) {
-    let (Some(sticky), Some(lease)) = (&ctx.routed().pool.sticky, &ctx.lease) else {
+fn stick(session: &Session, fields: &mut HeaderMap, ctx: &Context) {
+    let (Some(sticky), Some(lease)) = (&ctx.pool().sticky, &ctx.lease) else {
         return;
     };
     let id = lease.server().id;
     if sticky.needs_issue(ctx.preferred, id) {
-        let cookie = sticky.issue(id, SystemTime::now(), false);
+        let secure = headers::scheme(&session.req_header().headers, ctx) == Scheme::Https;
+        let cookie = sticky.issue(id, SystemTime::now(), secure);
         fields.append(SET_COOKIE, headers::value(&cookie));
     }
 }
@@ -393,10 +335,12 @@ fn forget_target(request: &RequestHeader, target: &[u8], ctx: &Context) {
         // in common.
         let has_more = reads.images.is_some() || cache.keys.has_fields();
         let name = Name::url(&cache.keys.address(&url));
-        for scheme in Scheme::ALL {
-            let pool = &reads.pool.name;
-            let key = cache.keys.key(pool, scheme, &url, &request.headers);
-            let root = cache.keys.root(pool, scheme, &url);
+        for (pool, scheme) in reads
+            .pools()
+            .flat_map(|pool| Scheme::ALL.map(|s| (pool, s)))
+        {
+            let key = cache.keys.key(&pool.name, scheme, &url, &request.headers);
+            let root = cache.keys.root(&pool.name, scheme, &url);
             cache.zone.forget(&key, root.as_ref(), name, has_more);
         }
     }
@@ -408,7 +352,8 @@ fn problem_of(e: &Error, ctx: &Context) -> Option<Problem> {
         (ErrorType::HTTPStatus(413), _) => Problem::BodyTooLarge {
             limit: ctx.routed().body_size,
         },
-        (kind, _) if *kind == NO_SERVER => Problem::Upstream(Kind::NoServer),
+        (kind, _) if *kind == balance::NO_SERVER => Problem::Upstream(Kind::NoServer),
+        (kind, _) if *kind == balance::BUSY => Problem::Upstream(Kind::Busy),
         (ErrorType::ReadTimedout, ErrorSource::Downstream) => Problem::BodyTimeout,
         (ErrorType::ReadError, ErrorSource::Downstream) if is_malformed(e) => {
             Problem::Malformed("its body is not framed properly")

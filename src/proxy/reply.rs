@@ -1,9 +1,10 @@
 //! What a stored object answers a request with: the whole, parts of it, or that nothing changed.
 
+use super::client::Client;
 use super::coded;
 use super::context::{CacheStatus, Context};
+use super::headers;
 use super::request::Request;
-use super::{front, headers};
 use crate::cache::{Object, Parts, Zone, content_range, multipart, no_range, not_modified, parts};
 use crate::upstream::Response;
 use bytes::Bytes;
@@ -13,7 +14,6 @@ use http::header::{
 };
 use http::{HeaderMap, Method, StatusCode};
 use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
 use std::sync::Arc;
 
 /// A stored object that answers a request as it is.
@@ -123,17 +123,18 @@ impl Reply {
         }
     }
 
-    pub async fn send(self, session: &mut Session) -> pingora::Result<()> {
+    pub async fn send(self, client: &mut impl Client) -> pingora::Result<()> {
         let bodiless = self.body.is_empty();
-        send_head(session, head(self.status, self.fields), bodiless).await?;
+        let head = head(self.status, self.fields);
+        client.send_head(head, bodiless).await?;
         if !bodiless {
-            session.write_response_body(Some(self.body), true).await?;
+            client.send_body(self.body, true).await?;
         }
         Ok(())
     }
 }
 
-fn write_status(out: &mut Vec<u8>, status: StatusCode) {
+pub fn write_status(out: &mut Vec<u8>, status: StatusCode) {
     if status == StatusCode::OK {
         return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
     }
@@ -144,7 +145,7 @@ fn write_status(out: &mut Vec<u8>, status: StatusCode) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_fields(out: &mut Vec<u8>, fields: HeaderMap) {
+pub fn write_fields(out: &mut Vec<u8>, fields: HeaderMap) {
     head(StatusCode::OK, fields).header_to_h1_wire(out);
     out.extend_from_slice(b"\r\n");
 }
@@ -153,15 +154,6 @@ fn write_number(out: &mut Vec<u8>, field: &[u8], number: u64) {
     out.extend_from_slice(field);
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
     out.extend_from_slice(b"\r\n");
-}
-
-pub async fn send_head(
-    session: &mut Session,
-    head: Box<ResponseHeader>,
-    end: bool,
-) -> pingora::Result<()> {
-    front::keep_date(session, &head.headers);
-    session.write_response_header(head, end).await
 }
 
 pub fn head(status: StatusCode, fields: HeaderMap) -> Box<ResponseHeader> {

@@ -42,6 +42,15 @@ impl<'a> Request<'a> {
     }
 }
 
+/// A head that `express` has read, as one of Pingora's.
+pub fn owned(head: Head) -> pingora::Result<RequestHeader> {
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    (parts.method, parts.headers) = (head.method, head.fields);
+    let mut request = RequestHeader::from(parts);
+    request.set_raw_path(&head.target)?;
+    Ok(request)
+}
+
 pub fn path_and_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
     match memchr::memchr(b'?', target) {
         Some(mark) => (&target[..mark], Some(&target[mark + 1..])),

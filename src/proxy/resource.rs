@@ -42,7 +42,7 @@ impl Resource {
             ctx.cache = Some(CacheStatus::Forwarded { why, detail: None });
             return None;
         }
-        let key = key(&route, &cache, request, request.target, ctx);
+        let key = key(&cache, request, request.target, ctx);
         Some(Resource {
             route,
             cache,
@@ -54,7 +54,7 @@ impl Resource {
     /// What is at another target, for the same request.
     pub fn beside(&self, request: &Request<'_>, target: Vec<u8>, ctx: &Context) -> Resource {
         Resource {
-            key: key(&self.route, &self.cache, request, &target, ctx),
+            key: key(&self.cache, request, &target, ctx),
             route: self.route.clone(),
             cache: self.cache.clone(),
             target: Some(target),
@@ -82,7 +82,7 @@ impl Resource {
     pub fn root(&self, request: &Request<'_>, ctx: &Context) -> Key {
         let url = Url::new(request.host, self.target(request));
         let scheme = headers::scheme(request.headers, ctx);
-        let root = self.cache.keys.root(&self.route.pool.name, scheme, &url);
+        let root = self.cache.keys.root(&ctx.pool().name, scheme, &url);
         root.unwrap_or_else(|| self.key.clone())
     }
 
@@ -95,14 +95,8 @@ impl Resource {
     }
 }
 
-fn key(
-    route: &Route,
-    cache: &RouteCache,
-    request: &Request<'_>,
-    target: &[u8],
-    ctx: &Context,
-) -> Key {
-    let (pool, scheme) = (&route.pool.name, headers::scheme(request.headers, ctx));
+fn key(cache: &RouteCache, request: &Request<'_>, target: &[u8], ctx: &Context) -> Key {
+    let (pool, scheme) = (&ctx.pool().name, headers::scheme(request.headers, ctx));
     let url = Url::new(request.host, target);
     cache.keys.key(pool, scheme, &url, request.headers)
 }

@@ -6,7 +6,7 @@ use super::context::{CacheStatus, Context};
 use super::reply::Hit;
 use super::request::{Request, path_and_query};
 use super::resource::{Resource, unix_now};
-use super::{headers, images, purge};
+use super::{balance, headers, images, purge};
 use crate::cache::{Found, Key, Object, Use, Zone, usable};
 use crate::guard::{Asker, Verdict, client_address};
 use crate::route::Asked;
@@ -55,6 +55,7 @@ pub fn find(request: &Request<'_>, ctx: &mut Context) -> Way {
     if let Err(refusal) = admit(request, ctx) {
         return Way::Refuse(refusal);
     }
+    balance::take_side(request, ctx);
     let Some(resource) = Resource::of(request, ctx) else {
         return Way::Pass;
     };

@@ -5,7 +5,7 @@
 //! gives the answer's head; the body is read chunk by chunk. A body that ends before its framing
 //! says so is an error, never a short whole.
 
-use super::{Lease, Pool, ServerId, Tried};
+use super::{Asked, Busy, Lease, Outcome, Pool, Protocol, Time, Tries, Turn};
 use crate::error::{Error, Kind};
 use bytes::Bytes;
 use pingora::ErrorType;
@@ -14,8 +14,14 @@ use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Requests at once on an HTTP/2 connection to a server.
+const STREAMS: usize = 100;
+
+const H2C: u64 = 1 << 1;
 
 #[derive(Clone)]
 pub struct Client {
@@ -30,19 +36,33 @@ pub struct Response {
     connector: Arc<Connector>,
     peer: Box<HttpPeer>,
     lease: Lease,
+    _turn: Option<Turn>,
 }
 
 /// How Pingora is to reach a server of the pool. `remaining` caps every wait: what is left of the
 /// request's own time.
 pub fn peer(pool: &Pool, lease: &Lease, remaining: Option<Duration>) -> HttpPeer {
-    let mut peer = HttpPeer::new(lease.server().address, false, String::new());
-    let cap = |wait: Duration| Some(remaining.map_or(wait, |left| wait.min(left)));
+    let mut peer = plain_peer(lease.server().address, pool.protocol);
     let timeouts = &pool.timeouts;
+    let left = [remaining, pool.retry.per_try].into_iter().flatten().min();
+    let cap = |wait: Duration| Some(left.map_or(wait, |left| wait.min(left)));
     peer.options.connection_timeout = cap(timeouts.connect);
     peer.options.total_connection_timeout = cap(timeouts.connect);
     peer.options.read_timeout = cap(timeouts.read);
     peer.options.write_timeout = cap(timeouts.write);
     peer.options.idle_timeout = Some(timeouts.idle);
+    peer
+}
+
+/// How Pingora is to reach an address.
+pub(super) fn plain_peer(address: SocketAddr, protocol: Protocol) -> HttpPeer {
+    let mut peer = HttpPeer::new(address, false, String::new());
+    if protocol == Protocol::H2c {
+        peer.options.set_http_version(2, 2);
+        peer.options.max_h2_streams = STREAMS;
+        // Kept connections are found by this, and not by what is spoken on them.
+        peer.group_key = H2C;
+    }
     peer
 }
 
@@ -55,80 +75,162 @@ impl Client {
         }
     }
 
-    /// Sends a GET and reads the answer's head. `timeout` is for all tries together; `interim` is
-    /// told of answers before the answer (RFC 9110 §15.2).
+    /// Sends a GET and reads the answer's head. `key` is what a pool that balances by hash goes by;
+    /// `timeout` is for all tries together; `interim` is told of answers before the answer
+    /// (RFC 9110 §15.2).
     pub async fn fetch(
         &self,
         pool: &Pool,
         request: &RequestHeader,
-        preferred: Option<ServerId>,
+        key: Option<u64>,
         timeout: Option<Duration>,
         interim: &(dyn Fn(&ResponseHeader) + Sync),
     ) -> Result<Response, Error> {
         let started = Instant::now();
-        let mut tried = Tried::default();
-        let mut attempt = 1;
-        let mut failure = None;
+        let turn = enter(pool, timeout).await?;
+        let mut tries = Tries::default();
+        let nothing = Error::new(Kind::NoServer, format!("upstream {}", pool.name));
+        let mut last = Err((Outcome::NoConnection, nothing));
         loop {
+            if !tries.ready(pool).await {
+                return last_of(last, turn);
+            }
             let remaining = timeout.map(|t| t.saturating_sub(started.elapsed()));
             if remaining.is_some_and(|r| r.is_zero()) {
                 return Err(Error::new(Kind::Timeout, "the route's timeout has passed"));
             }
-            let Some(lease) = pool.pick(&tried, preferred) else {
-                let nothing = || Error::new(Kind::NoServer, format!("upstream {}", pool.name));
-                return Err(failure.unwrap_or_else(nothing));
+            let asked = Asked {
+                tried: &tries.tried,
+                preferred: None,
+                key,
+                now: Time::now(),
             };
-            tried.add(&lease);
-            match self.attempt(pool, lease, request, remaining, interim).await {
-                Err(e) if e.retryable && attempt < pool.retry.attempts => {
-                    tracing::debug!(upstream = %pool.name, error = %e, "retrying");
-                    pool.metrics.retries.inc();
-                    attempt += 1;
-                    failure = Some(e);
-                }
-                outcome => return outcome,
+            let Some(mut lease) = pool.pick(&asked) else {
+                return last_of(last, turn);
+            };
+            tries.add(&lease);
+            let answer = self
+                .attempt(pool, &mut lease, request, remaining, interim)
+                .await;
+            let outcome = outcome(&answer);
+            lease.tell(outcome, Time::now());
+            let response = answer.map(|answer| (answer, lease));
+            if !outcome.is_failure() || !tries.again(pool, outcome, true, Time::now()) {
+                return last_of(response, turn);
             }
+            tracing::debug!(upstream = %pool.name, ?outcome, "trying again");
+            last = response;
         }
     }
 
     async fn attempt(
         &self,
         pool: &Pool,
-        lease: Lease,
+        lease: &mut Lease,
         request: &RequestHeader,
         remaining: Option<Duration>,
         interim: &(dyn Fn(&ResponseHeader) + Sync),
-    ) -> Result<Response, Error> {
-        let peer = Box::new(peer(pool, &lease, remaining));
+    ) -> Result<Answer, (Outcome, Error)> {
+        let peer = Box::new(peer(pool, lease, remaining));
         loop {
-            let (session, reused) = self.connector.get_http_session(&*peer).await.map_err(|e| {
-                lease.failed();
-                // Nobody listens there. Other errors may be ours: no port, no file, no time.
-                if *e.etype() == ErrorType::ConnectRefused {
-                    lease.server().connect_failed();
-                }
-                Error::new(Kind::Connect, e.to_string()).retryable()
+            let connected = self.connector.get_http_session(&*peer).await;
+            let (session, reused) = connected.map_err(|e| {
+                let outcome = no_connection(&e);
+                (outcome, Error::new(Kind::Connect, e.to_string()))
             })?;
             match exchange(session, request, &peer, interim).await {
-                Ok((head, session)) => {
-                    let connector = self.connector.clone();
-                    return Ok(Response {
+                Ok((head, mut session)) => {
+                    // What was waited for is there; from here on it is the body.
+                    session.set_read_timeout(Some(pool.timeouts.read));
+                    return Ok(Answer {
                         head,
-                        session: Some(Box::new(session)),
-                        connector,
+                        session: Box::new(session),
+                        connector: self.connector.clone(),
                         peer,
-                        lease,
                     });
                 }
                 // A kept connection that the server had closed says nothing about the server.
                 Err(e) if reused && !matches!(e.etype(), ErrorType::ReadTimedout) => continue,
-                Err(e) => {
-                    lease.failed();
-                    return Err(Error::new(kind(&e), e.to_string()).retryable());
-                }
+                Err(e) => return Err((broken(&e), Error::new(kind(&e), e.to_string()))),
             }
         }
     }
+}
+
+/// An answer whose head has come, not yet told to its server.
+struct Answer {
+    head: Box<ResponseHeader>,
+    session: Box<HttpSession>,
+    connector: Arc<Connector>,
+    peer: Box<HttpPeer>,
+}
+
+/// Waits for a turn where the upstream's concurrency is limited.
+async fn enter(pool: &Pool, limit: Option<Duration>) -> Result<Option<Turn>, Error> {
+    let entered = pool.group.gate.enter();
+    let entered = match limit {
+        None => entered.await,
+        Some(limit) => tokio::time::timeout(limit, entered)
+            .await
+            .unwrap_or(Err(Busy::WaitedTooLong)),
+    };
+    entered.map_err(|why| {
+        pool.group.metrics.busy.inc();
+        Error::new(Kind::Busy, format!("upstream {}: {why:?}", pool.name))
+    })
+}
+
+/// What the last try has come to.
+fn last_of(
+    last: Result<(Answer, Lease), (Outcome, Error)>,
+    turn: Option<Turn>,
+) -> Result<Response, Error> {
+    let (answer, lease) = last.map_err(|(_, e)| e)?;
+    Ok(Response {
+        head: answer.head,
+        session: Some(answer.session),
+        connector: answer.connector,
+        peer: answer.peer,
+        lease,
+        _turn: turn,
+    })
+}
+
+fn outcome(answer: &Result<Answer, (Outcome, Error)>) -> Outcome {
+    match answer {
+        Ok(answer) => Outcome::Answered(answer.head.status.as_u16()),
+        Err((outcome, _)) => *outcome,
+    }
+}
+
+/// What a connection that could not be made says of the server. Other errors than a refusal may be
+/// ours: no port, no file, no time.
+pub fn no_connection(e: &pingora::Error) -> Outcome {
+    match e.etype() {
+        ErrorType::ConnectRefused => Outcome::Refused,
+        _ => Outcome::NoConnection,
+    }
+}
+
+/// What a connection that broke says of the server.
+pub fn broken(e: &pingora::Error) -> Outcome {
+    match e.etype() {
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Outcome::TimedOut,
+        _ => Outcome::Broken,
+    }
+}
+
+/// A request that ends with its head. Over HTTP/2 the head says so: an end that comes after it reads
+/// as an empty body, which a proxy behind may pass on as one.
+pub async fn send_without_body(
+    session: &mut HttpSession,
+    request: Box<RequestHeader>,
+) -> pingora::Result<()> {
+    if let HttpSession::H2(stream) = session {
+        return stream.write_request_header(request, true);
+    }
+    session.write_request_header(request).await?;
+    session.finish_request_body().await
 }
 
 /// One request and the head of its final answer.
@@ -140,10 +242,7 @@ async fn exchange(
 ) -> pingora::Result<(Box<ResponseHeader>, HttpSession)> {
     session.set_read_timeout(peer.options.read_timeout);
     session.set_write_timeout(peer.options.write_timeout);
-    session
-        .write_request_header(Box::new(request.clone()))
-        .await?;
-    session.finish_request_body().await?;
+    send_without_body(&mut session, Box::new(request.clone())).await?;
     loop {
         session.read_response_header().await?;
         let head = session.response_header().ok_or_else(|| {
@@ -191,7 +290,7 @@ impl Response {
                 Ok(None)
             }
             Err(e) => {
-                self.lease.failed();
+                self.lease.tell(broken(&e), Time::now());
                 self.session = None;
                 let kind = match kind(&e) {
                     Kind::Timeout => Kind::Timeout,

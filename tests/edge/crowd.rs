@@ -44,7 +44,7 @@ fn a_crowd_on_one_slow_fill_is_one_fetch() {
     assert_eq!(collapsed, CLIENTS as f64 - 1.0);
     assert!(get("/").send(&edge).expect(200).is_hit());
     let peak = peak_memory(&edge);
-    assert!(peak < 450 << 20, "{} MiB", peak >> 20);
+    assert!(peak < 300 << 20, "{} MiB", peak >> 20);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn when_the_origin_dies_half_way_a_crowd_sees_it_and_nothing_is_stored() {
     }
     assert_eq!(edge.metric("lakh_cache_objects"), 0.0);
     let peak = peak_memory(&edge);
-    assert!(peak < 450 << 20, "{} MiB", peak >> 20);
+    assert!(peak < 300 << 20, "{} MiB", peak >> 20);
 }
 
 /// Sends half of the body, and the rest, or what is in its place, once the gate is open.

@@ -11,7 +11,10 @@ mod purge_method;
 mod routes;
 mod warm;
 
+mod faults;
+mod resilience;
 mod spawn;
+mod split;
 mod upstream;
 
 mod guard;

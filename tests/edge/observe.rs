@@ -140,7 +140,7 @@ fn in_flight_goes_up_and_down() {
         client.send(get("/").wire());
     }
     edge.await_metric("lakh_in_flight", 2.0);
-    assert_eq!(edge.metric("lakh_upstream_active"), 2.0);
+    edge.await_metric("lakh_upstream_active", 2.0);
     gate.open();
     for client in &mut clients {
         client.reply("GET").expect(200);

@@ -174,6 +174,46 @@ fn until_its_processes_are_up_the_edge_says_that_it_is_not_ready() {
     );
 }
 
+#[test]
+fn processes_come_with_load_and_leave_without_it() {
+    let edge = Edge::start(
+        "
+process: {drain: 5s}
+access_log: {to: none}
+upstreams:
+  app:
+    spawn:
+      command: [$lakh_origin, --no-demo]
+      first_port: $ports
+      scale:
+        min: 1
+        max: 2
+        up: {requests_per_second: 20, delay: 1s}
+        down: {requests_per_second: 5, delay: 1s}
+routes: [{name: all, match: {path: /*}, upstream: app}]
+",
+        &[],
+    );
+    assert_eq!(edge.children().len(), 1);
+    let mut client = edge.connect();
+    let before = edge.children();
+    eventually("load brings a second one, which gets requests", || {
+        (0..50).for_each(|_| drop(get("/health").on(&mut client).expect(200)));
+        let mut ports = edge.children().into_iter().map(|(_, port)| port);
+        let series = |port| format!("lakh_upstream_requests_total{{server=\"127.0.0.1:{port}\"}}");
+        ports.len() == 2 && ports.all(|port| edge.metric(&series(port)) > 0.0)
+    });
+
+    eventually("without load it leaves", || edge.children().len() == 1);
+
+    assert_eq!(
+        edge.children(),
+        before,
+        "the last to come is the first to go"
+    );
+    get("/health").on(&mut client).expect(200);
+}
+
 fn kill(id: u32) {
     let id = i32::try_from(id).expect("a process id");
     // SAFETY: a process that the edge, our child, has started and not yet waited for.

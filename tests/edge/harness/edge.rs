@@ -184,6 +184,34 @@ impl Edge {
         self.await_metric("lakh_config_load_failures_total", before + 1.0);
     }
 
+    /// Runs `lakh ARGUMENTS` with this edge's configuration to its end; gives what it says.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(binary());
+        command.args(arguments).arg("--config");
+        command.arg(self.dir.join("lakh.yaml"));
+        command.output().expect("the binary is there")
+    }
+
+    /// What `/api/v1/upstreams` says of a server.
+    #[track_caller]
+    pub fn server(&self, address: SocketAddr) -> serde_json::Value {
+        let page = self
+            .admin("/api/v1/upstreams")
+            .expect("the admin listener is open");
+        let upstreams = page.json()["upstreams"].clone();
+        let lists = upstreams.as_array().into_iter().flatten();
+        let mut servers = lists.flat_map(|u| u["servers"].as_array().cloned().unwrap_or_default());
+        let found = servers.find(|server| server["address"] == address.to_string());
+        found.unwrap_or_else(|| panic!("{address} is in {upstreams:#}"))
+    }
+
+    #[track_caller]
+    pub fn await_state(&self, address: SocketAddr, state: &str) {
+        eventually(&format!("{address} is {state}"), || {
+            self.server(address)["state"] == state
+        });
+    }
+
     pub fn sigterm(&self) {
         self.signal(libc::SIGTERM);
     }

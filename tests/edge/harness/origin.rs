@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Serves until it is dropped or stopped.
 pub struct Origin {
@@ -42,6 +43,8 @@ pub struct Answer(Vec<Step>);
 pub enum Step {
     Send(Vec<u8>),
     Wait(Gate),
+    /// As a slow server does.
+    Dawdle(Duration),
     /// Sends back whatever comes, until the client ends.
     Echo,
     Close,
@@ -192,6 +195,7 @@ impl Inner {
                 match step {
                     Step::Send(bytes) => stream.write_all(&bytes)?,
                     Step::Wait(gate) => gate.wait(),
+                    Step::Dawdle(time) => dawdle(time),
                     Step::Echo => echo(&mut stream, &mut input)?,
                     Step::Close => return stream.shutdown(Shutdown::Both),
                     Step::Reset => return reset(stream),
@@ -347,6 +351,16 @@ impl Answer {
         self.then(Step::Send(bytes.as_ref().to_vec()))
     }
 
+    /// Nothing is sent for so long.
+    pub fn slowly(mut self, time: Duration) -> Answer {
+        self.0.insert(0, Step::Dawdle(time));
+        self
+    }
+
+    pub fn reset() -> Answer {
+        Answer(vec![Step::Reset])
+    }
+
     /// Nothing is sent until then.
     pub fn after(mut self, gate: &Gate) -> Answer {
         self.0.insert(0, Step::Wait(gate.clone()));
@@ -370,6 +384,13 @@ impl Gate {
         let open = open.lock().expect("no thread panics with it");
         let waited = changed.wait_timeout_while(open, PATIENCE * 2, |open| !*open);
         drop(waited.expect("no thread panics with it"));
+    }
+}
+
+fn dawdle(time: Duration) {
+    let until = Instant::now() + time;
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        std::thread::park_timeout(left);
     }
 }
 

@@ -1,7 +1,8 @@
-//! `lakh purge`: tells the running edge to take back what it has stored.
+//! Verbs that talk to the running edge, over the admin listener of its own configuration.
 
-use crate::admin::{AdminSettings, PurgeOrder};
+use crate::admin::AdminSettings;
 use crate::config;
+use serde::Serialize;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,10 +12,22 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub fn purge(path: &Path, order: &PurgeOrder) -> ExitCode {
-    match send(path, order) {
-        Ok(()) => {
-            println!("ok");
+/// `POST`s an order.
+pub fn order(path: &Path, target: &str, order: &impl Serialize) -> ExitCode {
+    let body = serde_json::to_string(order).map_err(|e| e.to_string());
+    let sent = body.and_then(|body| send(path, "POST", target, &body));
+    conclude(sent.map(|_| "ok".to_owned()))
+}
+
+/// `GET`s a page and prints it.
+pub fn page(path: &Path, target: &str) -> ExitCode {
+    conclude(send(path, "GET", target, "").map(|page| page.trim_end().to_owned()))
+}
+
+fn conclude(said: Result<String, String>) -> ExitCode {
+    match said {
+        Ok(said) => {
+            println!("{said}");
             ExitCode::SUCCESS
         }
         Err(why) => {
@@ -24,22 +37,26 @@ pub fn purge(path: &Path, order: &PurgeOrder) -> ExitCode {
     }
 }
 
-fn send(path: &Path, order: &PurgeOrder) -> Result<(), String> {
+fn send(path: &Path, method: &str, target: &str, body: &str) -> Result<String, String> {
     let loaded = config::load(path, &config::environment).map_err(|errors| errors.to_string())?;
     let admin = loaded.config.admin;
-    let request = request(&admin, order)?;
+    let request = request(&admin, method, target, body)?;
     let address = reachable(admin.address);
     let answer = exchange(address, &request)
         .map_err(|e| format!("the edge's admin listener, {address}, does not answer: {e}"))?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     match head.split(' ').nth(1) {
-        Some("200") => Ok(()),
+        Some("200") => Ok(body.to_owned()),
         _ => Err(format!("the edge refused: {}", body.trim())),
     }
 }
 
-fn request(admin: &AdminSettings, order: &PurgeOrder) -> Result<String, String> {
-    let body = serde_json::to_string(order).map_err(|e| e.to_string())?;
+fn request(
+    admin: &AdminSettings,
+    method: &str,
+    target: &str,
+    body: &str,
+) -> Result<String, String> {
     let authorization = match &admin.token_file {
         None => String::new(),
         Some(file) => {
@@ -48,7 +65,7 @@ fn request(admin: &AdminSettings, order: &PurgeOrder) -> Result<String, String> 
         }
     };
     Ok(format!(
-        "POST /purge HTTP/1.1\r\nhost: lakh\r\nconnection: close\r\n{authorization}\
+        "{method} {target} HTTP/1.1\r\nhost: lakh\r\nconnection: close\r\n{authorization}\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     ))

@@ -1,0 +1,209 @@
+//! The pass way's part in balancing: a server is picked, told how it did, and another tried.
+//!
+//! Pingora asks for a server, says what became of it, and asks again when told to. What may be
+//! tried again is `upstream`'s to decide; here it only learns what has happened.
+
+use super::context::{CacheStatus, Context};
+use super::headers;
+use super::request::{Request, path_and_query};
+use crate::upstream::{
+    Asked, Busy, HashKey, Lease, Outcome, Pool, Time, Turn, broken, hash_of, peer,
+};
+use http::StatusCode;
+use pingora::proxy::Session;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType};
+use std::net::IpAddr;
+use std::pin::pin;
+use std::time::{Duration, SystemTime};
+
+/// An upstream had no server to pick.
+pub const NO_SERVER: ErrorType = ErrorType::Custom("no server");
+
+/// An upstream has as many requests as it may have, and as many wait.
+pub const BUSY: ErrorType = ErrorType::Custom("busy");
+
+/// An answer that another server may better, so it was not passed on.
+const TRY_ANOTHER: ErrorType = ErrorType::Custom("another server is tried");
+
+/// After a kept connection turned out to be closed, the server gets a new one: all that are kept
+/// may be of the same age.
+const FRESH: u64 = 1;
+
+/// Picks the server that gets the request next.
+pub async fn pick(session: &mut Session, ctx: &mut Context) -> pingora::Result<HttpPeer> {
+    // The one before, if any, failed: it no longer counts as busy.
+    ctx.lease = None;
+    let pool = &ctx.pool().clone();
+    if !ctx.tries.ready(pool).await {
+        return Err(nothing_left(ctx));
+    }
+    if ctx.turn.is_none() {
+        ctx.turn = enter(session, ctx, pool).await?;
+    }
+    prefer(session, ctx, pool);
+    let remaining = remaining(ctx)?;
+    let lease = lease(session, ctx, pool).ok_or_else(|| nothing_left(ctx))?;
+    let mut peer = peer(pool, &lease, remaining);
+    if ctx.stale_connection {
+        peer.group_key |= FRESH;
+        peer.options.idle_timeout = Some(Duration::from_secs(1));
+    }
+    if ctx.upgrade {
+        // HTTP/1.1 alone switches protocols here.
+        peer.options.set_http_version(1, 1);
+        peer.group_key &= FRESH;
+        // Pingora knows one timeout for the handshake and for what follows it.
+        let silence = Some(pool.timeouts.websocket);
+        peer.options.read_timeout = silence;
+        peer.options.write_timeout = silence;
+    }
+    ctx.tries.add(&lease);
+    ctx.lease = Some(lease);
+    Ok(peer)
+}
+
+/// A connection was not made, or broke before its answer began. Whether to try again.
+pub fn failed(ctx: &mut Context, outcome: Outcome, repeatable: bool) -> bool {
+    let now = Time::now();
+    if let Some(lease) = &mut ctx.lease {
+        lease.tell(outcome, now);
+    }
+    let pool = ctx.pool().clone();
+    ctx.tries.again(&pool, outcome, repeatable, now)
+}
+
+/// The server's answer begins. An error means that it is not passed on.
+pub fn answered(session: &Session, ctx: &mut Context, status: StatusCode) -> pingora::Result<()> {
+    let (outcome, now) = (Outcome::Answered(status.as_u16()), Time::now());
+    if let Some(lease) = &mut ctx.lease {
+        lease.tell(outcome, now);
+    }
+    if !outcome.is_failure() {
+        return Ok(());
+    }
+    let (pool, repeatable) = (ctx.pool().clone(), is_repeatable(session));
+    match ctx.tries.again(&pool, outcome, repeatable, now) {
+        true => Err(Error::explain(TRY_ANOTHER, status.as_str().to_owned()).into_up()),
+        false => Ok(()),
+    }
+}
+
+/// The exchange with the server broke off. Whether to try again.
+pub fn broke(session: &Session, ctx: &mut Context, e: &Error, reused: bool) -> bool {
+    if *e.etype() == TRY_ANOTHER {
+        return true;
+    }
+    if *e.esource() != ErrorSource::Upstream {
+        return false;
+    }
+    if reused && *e.etype() != ErrorType::ReadTimedout && session.response_written().is_none() {
+        // That a kept connection was closed says nothing of its server.
+        ctx.stale_connection = true;
+        ctx.tries.forgive();
+        return is_repeatable(session);
+    }
+    failed(ctx, broken(e), is_repeatable(session))
+}
+
+/// RFC 9110 §9.2.2, and all of the request is still there, and nothing was answered.
+fn is_repeatable(session: &Session) -> bool {
+    session.req_header().method.is_idempotent()
+        && !session.as_ref().retry_buffer_truncated()
+        && session.response_written().is_none()
+}
+
+/// Chooses the request's side of a split.
+pub fn take_side(request: &Request<'_>, ctx: &mut Context) {
+    let Some(split) = &ctx.routed().split else {
+        return;
+    };
+    let key = |key: &HashKey| hash(key, request.headers, request.target, ctx.client);
+    ctx.side = Some(split.choose(split.key.as_ref().map(key)));
+}
+
+/// Tells the split how a request of its side went; what came from the cache says nothing.
+pub fn tell_side(ctx: &Context, status: u16) {
+    let hit = matches!(ctx.cache, Some(CacheStatus::Hit { .. }));
+    if let (Some(split), Some(side), false) = (&ctx.routed().split, ctx.side, hit) {
+        split.told(side, status >= 500, Time::now());
+    }
+}
+
+/// Waits for a turn where the upstream's concurrency is limited, as long as the client does.
+async fn enter(session: &mut Session, ctx: &Context, pool: &Pool) -> pingora::Result<Option<Turn>> {
+    let longest = remaining(ctx)?.unwrap_or(Duration::MAX);
+    let entered = tokio::time::timeout(longest, pool.group.gate.enter());
+    let mut entered = pin!(entered);
+    let entered = match session.is_body_done() {
+        // Else that would read the request's body.
+        false => entered.await,
+        true => tokio::select! {
+            biased;
+            entered = &mut entered => entered,
+            _ = session.read_body_or_idle(true) => {
+                return Err(Error::explain(ErrorType::ConnectionClosed, "left the queue").into_down());
+            }
+        },
+    };
+    entered.unwrap_or(Err(Busy::WaitedTooLong)).map_err(|why| {
+        pool.group.metrics.busy.inc();
+        Error::explain(BUSY, format!("{why:?}")).into_up()
+    })
+}
+
+/// Of the route's timeout.
+fn remaining(ctx: &Context) -> pingora::Result<Option<Duration>> {
+    let left = |limit: Duration| limit.saturating_sub(ctx.started.elapsed());
+    match ctx.routed().timeout.map(left) {
+        Some(Duration::ZERO) => Err(late()),
+        left => Ok(left),
+    }
+}
+
+fn prefer(session: &Session, ctx: &mut Context, pool: &Pool) {
+    if let Some(sticky) = &pool.sticky
+        && ctx.preferred.is_none()
+    {
+        let cookies = headers::cookies(&session.req_header().headers);
+        ctx.preferred = sticky.read(cookies, SystemTime::now());
+    }
+}
+
+fn lease(session: &Session, ctx: &Context, pool: &Pool) -> Option<Lease> {
+    let request = session.req_header();
+    let key = |key: &HashKey| hash(key, &request.headers, request.raw_path(), ctx.client);
+    pool.pick(&Asked {
+        tried: &ctx.tries.tried,
+        preferred: ctx.preferred,
+        key: pool.hash_key().map(key),
+        now: Time::now(),
+    })
+}
+
+/// What the request is told apart by; by its client's address if it has no such thing.
+pub fn hash(key: &HashKey, fields: &http::HeaderMap, target: &[u8], client: IpAddr) -> u64 {
+    let found = match key {
+        HashKey::ClientAddress => None,
+        HashKey::Header(name) => fields.get(name).map(|value| value.as_bytes()),
+        HashKey::Cookie(name) => headers::cookie(fields, name),
+        HashKey::Path => Some(path_and_query(target).0),
+    };
+    match (found, client) {
+        (Some(text), _) => hash_of(text),
+        (None, IpAddr::V4(v4)) => hash_of(&v4.octets()),
+        (None, IpAddr::V6(v6)) => hash_of(&v6.octets()),
+    }
+}
+
+fn late() -> Box<Error> {
+    Error::explain(ErrorType::ReadTimedout, "the route's timeout has passed").into_up()
+}
+
+fn nothing_left(ctx: &Context) -> Box<Error> {
+    let why = match ctx.tries.failed() {
+        true => ErrorType::ConnectError,
+        false => NO_SERVER,
+    };
+    Error::explain(why, "no server left to try").into_up()
+}

@@ -1,0 +1,161 @@
+//! Whoever waits for an answer, and how it is sent.
+
+use super::finish::Sent;
+use super::front;
+use super::reply::write_status;
+use crate::listen::Conn;
+use bytes::Bytes;
+use http::header::{DATE, TRANSFER_ENCODING};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType};
+use std::future::Future;
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+
+/// A request that is being answered. An error means that the client is gone.
+pub trait Client: Send {
+    fn request(&self) -> &RequestHeader;
+
+    /// An answer before the answer.
+    fn send_interim(&mut self, head: Box<ResponseHeader>) -> impl Send + Future<Output = Result>;
+
+    /// `end`: no body follows.
+    fn send_head(
+        &mut self,
+        head: Box<ResponseHeader>,
+        end: bool,
+    ) -> impl Send + Future<Output = Result>;
+
+    fn send_body(&mut self, part: Bytes, end: bool) -> impl Send + Future<Output = Result>;
+
+    /// What is to be done while the next part is waited for: send what is held back.
+    fn rest(&mut self) -> impl Send + Future<Output = ()>;
+}
+
+type Result = pingora::Result<()>;
+
+impl Client for Session {
+    fn request(&self) -> &RequestHeader {
+        self.req_header()
+    }
+
+    async fn send_interim(&mut self, head: Box<ResponseHeader>) -> Result {
+        self.write_response_header(head, false).await
+    }
+
+    async fn send_head(&mut self, head: Box<ResponseHeader>, end: bool) -> Result {
+        front::keep_date(self, &head.headers);
+        self.write_response_header(head, end).await
+    }
+
+    async fn send_body(&mut self, part: Bytes, end: bool) -> Result {
+        self.write_response_body(Some(part), end).await
+    }
+
+    /// The connection is read, which sends what it still holds: see `Conn::poll_read`. That the
+    /// client has left, a write will tell; that it only sends no more is no matter.
+    async fn rest(&mut self) {
+        // Otherwise that would read the request's body.
+        if self.is_body_done() {
+            let _ = self.read_body_or_idle(true).await;
+        }
+    }
+}
+
+/// A plain request on its connection, without Pingora, whose sessions take 25 KB each: many may
+/// wait for the same answer.
+pub struct Plain<'a> {
+    conn: &'a mut Conn,
+    request: Box<RequestHeader>,
+    /// Between two writes.
+    limit: Duration,
+    /// What goes before the next part of the body.
+    out: Vec<u8>,
+    chunked: bool,
+    sent: Sent,
+}
+
+impl<'a> Plain<'a> {
+    pub fn new(conn: &'a mut Conn, request: Box<RequestHeader>, limit: Duration) -> Plain<'a> {
+        Plain {
+            conn,
+            request,
+            limit,
+            out: Vec::new(),
+            chunked: false,
+            sent: Sent {
+                status: 0,
+                bytes: 0,
+            },
+        }
+    }
+
+    pub fn sent(&self) -> &Sent {
+        &self.sent
+    }
+
+    fn write_head(&mut self, head: &ResponseHeader) {
+        write_status(&mut self.out, head.status);
+        head.header_to_h1_wire(&mut self.out);
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    async fn flush(&mut self, body: Bytes) -> Result {
+        let out = std::mem::take(&mut self.out);
+        let sent = match self.conn.send(&out, body) {
+            Ok(()) => self.conn.sent(self.limit).await,
+            Err(e) => Err(e),
+        };
+        sent.map_err(|e| Error::because(ErrorType::WriteError, "answering", e).into_down())
+    }
+}
+
+impl Client for Plain<'_> {
+    fn request(&self) -> &RequestHeader {
+        &self.request
+    }
+
+    async fn send_interim(&mut self, head: Box<ResponseHeader>) -> Result {
+        self.write_head(&head);
+        self.flush(Bytes::new()).await
+    }
+
+    async fn send_head(&mut self, mut head: Box<ResponseHeader>, end: bool) -> Result {
+        if !head.headers.contains_key(DATE) {
+            head.insert_header(DATE, httpdate::fmt_http_date(SystemTime::now()))?;
+        }
+        self.sent.status = head.status.as_u16();
+        self.chunked = head.headers.contains_key(TRANSFER_ENCODING);
+        self.write_head(&head);
+        match end {
+            true => self.flush(Bytes::new()).await,
+            // With the first part, if that is there already.
+            false => Ok(()),
+        }
+    }
+
+    async fn send_body(&mut self, part: Bytes, end: bool) -> Result {
+        self.sent.bytes += part.len();
+        if !self.chunked {
+            return self.flush(part).await;
+        }
+        if !part.is_empty() {
+            write!(self.out, "{:x}\r\n", part.len()).expect("memory takes it");
+            self.flush(part).await?;
+            self.out.extend_from_slice(b"\r\n");
+        }
+        if end {
+            self.out.extend_from_slice(b"0\r\n\r\n");
+            self.flush(Bytes::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// An error comes again with the next part.
+    async fn rest(&mut self) {
+        if !self.out.is_empty() {
+            let _ = self.flush(Bytes::new()).await;
+        }
+    }
+}

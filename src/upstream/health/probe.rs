@@ -1,0 +1,344 @@
+//! Active health: one task per server that asks it, again and again, how it is.
+//!
+//! The registry starts `watch` for a server when a configuration with a health check takes
+//! effect, and aborts it when one without takes its place. A probe must never wait longer than its
+//! deadline, nor use a connection that requests use.
+
+use crate::upstream::Time;
+use crate::upstream::client::{plain_peer, send_without_body};
+use crate::upstream::random::jittered;
+use crate::upstream::server::Server;
+use crate::upstream::settings::{HealthCheckSettings, Probe, Protocol};
+use bytes::Bytes;
+use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, TE, USER_AGENT};
+use http::{Method, StatusCode};
+use pingora::ErrorType;
+use pingora::connectors::http::Connector;
+use pingora::http::RequestHeader;
+use pingora::protocols::http::client::HttpSession;
+use pingora::upstreams::peer::HttpPeer;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+/// So much of a body is searched for the expected text.
+const SEARCHED: usize = 64 << 10;
+
+/// `grpc.health.v1.HealthCheckRequest` for the whole server: an empty message in its frame.
+const GRPC_REQUEST: &[u8] = &[0, 0, 0, 0, 0];
+
+/// `HealthCheckResponse { status: SERVING }` in its frame.
+const GRPC_SERVING: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
+
+/// Probes a server until the task is aborted.
+pub async fn watch(server: Arc<Server>, check: HealthCheckSettings, connector: Arc<Connector>) {
+    // The first probe comes at once, to find a dead server early; a random wait after it keeps
+    // the probes of many servers, and of many edges, from coming together.
+    let mut spread = (0.0, 1.0);
+    loop {
+        let result = probe(&connector, server.address, &check).await;
+        let wait = server.probed(result, Time::now());
+        pause(&server, jittered(wait, spread.0, spread.1)).await;
+        spread = (0.9, 1.1);
+    }
+}
+
+async fn pause(server: &Server, wait: Duration) {
+    tokio::select! {
+        _ = sleep(wait) => {}
+        _ = server.suspected.notified() => {}
+    }
+}
+
+async fn probe(
+    connector: &Connector,
+    address: SocketAddr,
+    check: &HealthCheckSettings,
+) -> Result<(), String> {
+    let asked = async {
+        match check.protocol {
+            Probe::Tcp => tcp(address).await,
+            Probe::Http => http(connector, address, check).await,
+            Probe::Grpc => grpc(connector, address).await,
+        }
+    };
+    timeout(check.timeout, asked)
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {:?}", check.timeout)))
+}
+
+/// It takes connections.
+async fn tcp(address: SocketAddr) -> Result<(), String> {
+    let connected = TcpStream::connect(address).await;
+    connected.map(drop).map_err(failed("connect"))
+}
+
+/// It answers with a status, and with a text if one is expected.
+async fn http(
+    connector: &Connector,
+    address: SocketAddr,
+    check: &HealthCheckSettings,
+) -> Result<(), String> {
+    let mut session = connect(connector, plain_peer(address, check.over)).await?;
+    let mut request = head(Method::GET, &check.path, address)?;
+    insert(&mut request, ACCEPT, "*/*")?;
+    if check.over == Protocol::Http1 {
+        insert(&mut request, CONNECTION, "close")?;
+    }
+    let status = exchange(&mut session, request, None).await?;
+    if !check.status.contains(&status.as_u16()) {
+        return Err(format!("status {}", status.as_u16()));
+    }
+    let Some(text) = &check.body else {
+        return Ok(());
+    };
+    let body = body(&mut session).await?;
+    match memchr::memmem::find(&body, text.as_bytes()) {
+        Some(_) => Ok(()),
+        None => Err(format!("the body has no `{text}` in it")),
+    }
+}
+
+/// The service of <https://grpc.io/docs/guides/health-checking/> says that it serves.
+async fn grpc(connector: &Connector, address: SocketAddr) -> Result<(), String> {
+    let mut session = connect(connector, plain_peer(address, Protocol::H2c)).await?;
+    let mut request = head(Method::POST, "/grpc.health.v1.Health/Check", address)?;
+    insert(&mut request, CONTENT_TYPE, "application/grpc")?;
+    insert(&mut request, TE, "trailers")?;
+    let status = exchange(
+        &mut session,
+        request,
+        Some(Bytes::from_static(GRPC_REQUEST)),
+    )
+    .await?;
+    let fields = session.response_header().map(|head| &head.headers);
+    if let Some(code) = fields.and_then(|fields| fields.get("grpc-status"))
+        && code != "0"
+    {
+        return Err(format!(
+            "gRPC status {}",
+            code.to_str().unwrap_or("unknown")
+        ));
+    }
+    if status != StatusCode::OK {
+        return Err(format!("status {}", status.as_u16()));
+    }
+    match body(&mut session).await? == GRPC_SERVING {
+        true => Ok(()),
+        false => Err("the health service does not say SERVING".into()),
+    }
+}
+
+async fn connect(connector: &Connector, peer: HttpPeer) -> Result<HttpSession, String> {
+    let connected = connector.get_http_session(&peer).await;
+    let (session, _) = connected.map_err(|e| format!("connect: {}", e.root_cause()))?;
+    Ok(session)
+}
+
+fn head(method: Method, path: &str, address: SocketAddr) -> Result<RequestHeader, String> {
+    let head = RequestHeader::build(method, path.as_bytes(), None);
+    let mut head = head.map_err(failed("health_check.path"))?;
+    insert(&mut head, HOST, &address.to_string())?;
+    insert(&mut head, USER_AGENT, "lakh-health")?;
+    Ok(head)
+}
+
+fn insert(head: &mut RequestHeader, name: http::HeaderName, value: &str) -> Result<(), String> {
+    head.insert_header(name, value).map_err(failed("request"))
+}
+
+async fn exchange(
+    session: &mut HttpSession,
+    request: RequestHeader,
+    body: Option<Bytes>,
+) -> Result<StatusCode, String> {
+    let request = Box::new(request);
+    let sent = match body {
+        None => send_without_body(session, request).await,
+        Some(body) => {
+            let sent = session.write_request_header(request).await;
+            sent.map_err(said("send"))?;
+            session.write_request_body(body, true).await
+        }
+    };
+    sent.map_err(said("send"))?;
+    session
+        .read_response_header()
+        .await
+        .map_err(said("no answer"))?;
+    let head = session.response_header();
+    head.map(|head| head.status)
+        .ok_or_else(|| "no answer".into())
+}
+
+/// To its end, or as much of it as is searched.
+async fn body(session: &mut HttpSession) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = session.read_response_body().await.map_err(said("body"))? {
+        body.extend_from_slice(&chunk);
+        if body.len() > SEARCHED {
+            break;
+        }
+    }
+    Ok(body)
+}
+
+fn failed<E: Display>(what: &'static str) -> impl Fn(E) -> String {
+    move |why| format!("{what}: {why}")
+}
+
+/// As `failed`, without what Pingora adds for programmers.
+fn said(what: &'static str) -> impl Fn(Box<pingora::Error>) -> String {
+    move |e| match e.etype() {
+        ErrorType::ConnectionClosed => format!("{what}: the connection was closed"),
+        ErrorType::InvalidHTTPHeader => "the answer is not HTTP".into(),
+        _ => format!("{what}: {}", e.root_cause()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    async fn probe_of(address: SocketAddr, check: &HealthCheckSettings) -> Result<(), String> {
+        probe(&Connector::new(None), address, check).await
+    }
+
+    fn check() -> HealthCheckSettings {
+        let timeout = Duration::from_millis(300);
+        HealthCheckSettings {
+            timeout,
+            status: vec![200, 204],
+            ..Default::default()
+        }
+    }
+
+    /// Answers one connection with `answer` after its request; gives the request.
+    async fn origin(answer: &'static str) -> (SocketAddr, tokio::task::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let task = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("the probe connects");
+            let mut request = vec![0; 1024];
+            let length = stream.read(&mut request).await.expect("the probe asks");
+            stream
+                .write_all(answer.as_bytes())
+                .await
+                .expect("the probe listens");
+            String::from_utf8(request[..length].to_vec()).expect("text")
+        });
+        (address, task)
+    }
+
+    #[tokio::test]
+    async fn a_probe_asks_politely() {
+        let (address, request) = origin("HTTP/1.1 204 No Content\r\n\r\n").await;
+        assert_eq!(probe_of(address, &check()).await, Ok(()));
+        let request = request.await.expect("the origin ran");
+        assert!(request.starts_with("GET /health HTTP/1.1\r\n"), "{request}");
+        assert!(
+            request.contains(&format!("\r\nHost: {address}\r\n")),
+            "{request}"
+        );
+        assert!(
+            request.ends_with("\r\nConnection: close\r\n\r\n"),
+            "{request}"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_said() {
+        for (answer, why) in [
+            ("HTTP/1.1 503 Service Unavailable\r\n\r\n", "status 503"),
+            ("SSH-2.0-OpenSSH_9.6\r\n", "the answer is not HTTP"),
+            ("HTTP/1.1 ", "no answer: the connection was closed"),
+        ] {
+            let (address, _origin) = origin(answer).await;
+            assert_eq!(
+                probe_of(address, &check()).await,
+                Err(why.into()),
+                "{answer}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_said() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        drop(listener);
+        let why = probe_of(address, &check())
+            .await
+            .expect_err("nobody listens");
+        assert!(why.starts_with("connect: Connection refused"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_silent_server_meets_the_deadline() {
+        // The kernel accepts; nobody ever answers.
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let why = probe_of(address, &check())
+            .await
+            .expect_err("nobody answers");
+        assert_eq!(why, "no answer within 300ms");
+    }
+
+    /// An HTTP/2 server that answers everything with this body; gives the paths it was asked for.
+    async fn h2_origin(body: &'static [u8]) -> (SocketAddr, tokio::task::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let task = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.expect("the probe connects");
+            let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+            let (request, mut respond) = connection
+                .accept()
+                .await
+                .expect("the probe asks")
+                .expect("a request");
+            let mut send = respond
+                .send_response(http::Response::new(()), false)
+                .expect("the probe listens");
+            send.send_data(Bytes::from_static(body), true)
+                .expect("the probe listens");
+            // Until the probe has left.
+            while connection.accept().await.is_some() {}
+            request.uri().path().to_owned()
+        });
+        (address, task)
+    }
+
+    #[tokio::test]
+    async fn a_grpc_server_says_whether_it_serves() {
+        let grpc = HealthCheckSettings {
+            protocol: Probe::Grpc,
+            ..check()
+        };
+        let (address, asked) = h2_origin(GRPC_SERVING).await;
+        assert_eq!(probe_of(address, &grpc).await, Ok(()));
+        assert_eq!(asked.await.expect("it ran"), "/grpc.health.v1.Health/Check");
+        let (address, _asked) = h2_origin(&[0, 0, 0, 0, 2, 8, 2]).await;
+        let why = probe_of(address, &grpc).await;
+        assert_eq!(why, Err("the health service does not say SERVING".into()));
+    }
+
+    #[tokio::test]
+    async fn an_h2c_upstream_is_probed_in_h2c_and_a_body_is_searched() {
+        let over_h2c = HealthCheckSettings {
+            over: Protocol::H2c,
+            body: Some("all well".into()),
+            ..check()
+        };
+        let (address, asked) = h2_origin(b"{status: all well}").await;
+        assert_eq!(probe_of(address, &over_h2c).await, Ok(()));
+        assert_eq!(asked.await.expect("it ran"), "/health");
+        let (address, _asked) = h2_origin(b"degraded").await;
+        let why = probe_of(address, &over_h2c).await;
+        assert_eq!(why, Err("the body has no `all well` in it".into()));
+    }
+}

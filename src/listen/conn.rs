@@ -182,6 +182,18 @@ impl Conn {
             && self.plain.is_some()
     }
 
+    /// Ends when the client of a plain request sends no more: it has left, most likely. What it has
+    /// sent after the request hides that.
+    pub async fn left(&self) {
+        if self.plain.is_some_and(|length| self.input.len() > length) {
+            return std::future::pending().await;
+        }
+        let mut next = [0; 1];
+        if let Ok(1..) = self.io.peek(&mut next).await {
+            std::future::pending().await
+        }
+    }
+
     /// Sends what the socket takes at once, which is nearly always all; the rest is kept for
     /// `sent`. `head` is copied where it must wait, `body` never is.
     pub fn send(&mut self, head: &[u8], body: Bytes) -> io::Result<()> {

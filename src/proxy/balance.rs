@@ -6,10 +6,11 @@
 use super::context::{CacheStatus, Context};
 use super::headers;
 use super::request::{Request, path_and_query};
+use crate::cache::Scheme;
 use crate::upstream::{
-    Asked, Busy, HashKey, Lease, Outcome, Pool, Time, Turn, broken, hash_of, peer,
+    Asked, Busy, HashKey, Lease, Outcome, Pool, ServerId, Time, Turn, broken, hash_of, peer,
 };
-use http::StatusCode;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
@@ -41,7 +42,9 @@ pub async fn pick(session: &mut Session, ctx: &mut Context) -> pingora::Result<H
     if ctx.turn.is_none() {
         ctx.turn = enter(session, ctx, pool).await?;
     }
-    prefer(session, ctx, pool);
+    if ctx.preferred.is_none() {
+        ctx.preferred = preferred(&session.req_header().headers, pool);
+    }
     let remaining = remaining(ctx)?;
     let lease = lease(session, ctx, pool).ok_or_else(|| nothing_left(ctx))?;
     let mut peer = peer(pool, &lease, remaining);
@@ -59,6 +62,7 @@ pub async fn pick(session: &mut Session, ctx: &mut Context) -> pingora::Result<H
         peer.options.write_timeout = silence;
     }
     ctx.tries.add(&lease);
+    ctx.server = Some(lease.server().address);
     ctx.lease = Some(lease);
     Ok(peer)
 }
@@ -161,28 +165,39 @@ fn remaining(ctx: &Context) -> pingora::Result<Option<Duration>> {
     }
 }
 
-fn prefer(session: &Session, ctx: &mut Context, pool: &Pool) {
-    if let Some(sticky) = &pool.sticky
-        && ctx.preferred.is_none()
-    {
-        let cookies = headers::cookies(&session.req_header().headers);
-        ctx.preferred = sticky.read(cookies, SystemTime::now());
-    }
+/// The server that the client is to stay with, by its sticky cookie.
+pub fn preferred(fields: &HeaderMap, pool: &Pool) -> Option<ServerId> {
+    let sticky = pool.sticky.as_ref()?;
+    sticky.read(headers::cookies(fields), SystemTime::now())
+}
+
+/// What names the server in the sticky cookie, when the client's names another or none.
+pub fn stick(fields: &HeaderMap, server: ServerId, ctx: &Context) -> Option<HeaderValue> {
+    let sticky = ctx.pool().sticky.as_ref()?;
+    sticky.needs_issue(ctx.preferred, server).then(|| {
+        let secure = headers::scheme(fields, ctx) == Scheme::Https;
+        headers::value(&sticky.issue(server, SystemTime::now(), secure))
+    })
 }
 
 fn lease(session: &Session, ctx: &Context, pool: &Pool) -> Option<Lease> {
     let request = session.req_header();
-    let key = |key: &HashKey| hash(key, &request.headers, request.raw_path(), ctx.client);
     pool.pick(&Asked {
         tried: &ctx.tries.tried,
         preferred: ctx.preferred,
-        key: pool.hash_key().map(key),
+        key: key(&request.headers, request.raw_path(), ctx),
         now: Time::now(),
     })
 }
 
+/// What the request goes by where its upstream balances by hash.
+pub fn key(fields: &HeaderMap, target: &[u8], ctx: &Context) -> Option<u64> {
+    let key = ctx.pool().hash_key()?;
+    Some(hash(key, fields, target, ctx.client))
+}
+
 /// What the request is told apart by; by its client's address if it has no such thing.
-pub fn hash(key: &HashKey, fields: &http::HeaderMap, target: &[u8], client: IpAddr) -> u64 {
+fn hash(key: &HashKey, fields: &HeaderMap, target: &[u8], client: IpAddr) -> u64 {
     let found = match key {
         HashKey::ClientAddress => None,
         HashKey::Header(name) => fields.get(name).map(|value| value.as_bytes()),

@@ -1,28 +1,25 @@
 //! Answers from the cache: a hit at once, a miss by a fill that all who ask at the time share.
 
+use super::Edge;
 use super::answer::Problem;
 use super::client::Client;
 use super::coded::{self, Form, ToCode};
 use super::context::{CacheStatus, Context};
 use super::fill::{self, Job};
+use super::relay::{broken, end, frame, next, relay, send_interim, write};
 use super::reply::{self, Hit, Reply};
 use super::request::Request;
 use super::resource::{Resource, unix_now};
-use super::{Edge, headers};
 use crate::cache::{
-    Asked, CacheControl, Follower, Found, Head, Interim, Joined, Key, Object, Opened, Progress,
-    Refused, Use, Zone, not_modified, refuses_stored, storable, usable, vary_names,
+    Asked, CacheControl, Follower, Found, Head, Joined, Key, Object, Opened, Progress, Refused,
+    Use, Zone, not_modified, refuses_stored, storable, usable, vary_names,
 };
-use crate::compress::Stream;
 use crate::error::Kind;
 use crate::runtime::Route;
 use crate::upstream::Response;
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, RANGE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use http::header::RANGE;
+use http::{Method, StatusCode};
 use pingora::http::RequestHeader;
-use pingora::{Error, ErrorType};
-use std::future::Future;
 use std::sync::Arc;
 
 /// How often a request looks again when what it waited for turned out to be another's variant.
@@ -207,7 +204,7 @@ async fn miss(
                 why,
                 detail: Some(why_not_stored(client.request(), resource, &response, now)),
             });
-            relay(client, ctx, response).await?;
+            own(client, ctx, response).await?;
         }
         Opened::NotShared => return Ok(Some(pass(ctx, zone, "not-stored"))),
         Opened::Failed(kind) => return failed(client, ctx, zone, stale, kind, now).await.map(Some),
@@ -322,17 +319,6 @@ async fn wait(
     }
 }
 
-/// HTTP/1.0 knows none: RFC 9110 §15.2.
-async fn send_interim(client: &mut impl Client, interim: &Interim) -> pingora::Result<()> {
-    if client.request().version == Version::HTTP_10 {
-        return Ok(());
-    }
-    let (mut parts, ()) = http::Response::new(()).into_parts();
-    parts.status = interim.status;
-    parts.headers = interim.headers.clone();
-    client.send_interim(Box::new(parts.into())).await
-}
-
 /// Whether what is being filled is the variant that this request asks for.
 fn ours(request: &RequestHeader, resource: &Resource, head: &Head) -> bool {
     let request = &request.headers;
@@ -425,90 +411,17 @@ async fn stream(
     }
 }
 
-/// Sends an answer that only this client may see.
-pub async fn relay(
+/// Sends an answer to a fill that only this client may see. A fill asks for the whole: that the
+/// client has it already is found out here.
+pub async fn own(
     client: &mut impl Client,
     ctx: &mut Context,
-    mut response: Response,
+    response: Response,
 ) -> pingora::Result<()> {
-    let request = client.request();
-    let (method, version) = (request.method.clone(), request.version);
-    let mut head = Box::new(response.head().clone());
-    head.set_version(Version::HTTP_11);
-    let not_modified = method == Method::GET
+    let (request, head) = (client.request(), response.head());
+    let is_known = request.method == Method::GET
         && head.status == StatusCode::OK
         && not_modified(&request.headers, &head.headers);
-    if not_modified {
-        head.set_status(StatusCode::NOT_MODIFIED)?;
-    }
-    let (status, mut coding) = (head.status, None);
-    headers::edit_answer(&mut head, |fields| {
-        headers::strip_from_server(fields, false, &ctx.runtime.invalidate_headers);
-        coding = coded::begin(fields, status, &Request::of(request), ctx);
-        frame(fields, status, version);
-        if not_modified {
-            fields.remove(CONTENT_LENGTH);
-            fields.remove(TRANSFER_ENCODING);
-        }
-        headers::to_client(fields, ctx);
-    });
-    let bodiless = method == Method::HEAD
-        || matches!(
-            head.status,
-            StatusCode::NOT_MODIFIED | StatusCode::NO_CONTENT
-        );
-    client.send_head(head, bodiless).await?;
-    if bodiless {
-        return Ok(());
-    }
-    loop {
-        match next(client, response.chunk()).await {
-            Ok(Some(chunk)) => write(client, &mut coding, chunk).await?,
-            Ok(None) => return end(client, coding).await,
-            Err(e) => return Err(broken(ctx, e.kind)),
-        }
-    }
-}
-
-async fn write(
-    client: &mut impl Client,
-    coding: &mut Option<Stream>,
-    chunk: Bytes,
-) -> pingora::Result<()> {
-    match coded::next(coding, Some(chunk), false)? {
-        // Nothing to send yet.
-        None => Ok(()),
-        Some(part) => client.send_body(part, false).await,
-    }
-}
-
-async fn end(client: &mut impl Client, mut coding: Option<Stream>) -> pingora::Result<()> {
-    let last = coded::next(&mut coding, None, true)?;
-    client.send_body(last.unwrap_or_default(), true).await
-}
-
-/// Waits for the next part of a body.
-async fn next<T>(client: &mut impl Client, part: impl Future<Output = T>) -> T {
-    let mut part = std::pin::pin!(part);
-    tokio::select! {
-        biased;
-        part = &mut part => return part,
-        () = client.rest() => {}
-    }
-    part.await
-}
-
-/// The client must see a broken transfer, so the connection ends without the body's end.
-fn broken(ctx: &mut Context, kind: Kind) -> Box<Error> {
-    ctx.error = Some(format!("the answer broke off: {kind:?}"));
-    Error::explain(ErrorType::ConnectionClosed, "the server's answer broke off").into_up()
-}
-
-/// Without a length, HTTP/1.1 needs chunks; HTTP/1.0 reads to the connection's end; HTTP/2 frames.
-fn frame(fields: &mut HeaderMap, status: StatusCode, version: Version) {
-    fields.remove(TRANSFER_ENCODING);
-    let has_body = !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if has_body && version == Version::HTTP_11 && !fields.contains_key(CONTENT_LENGTH) {
-        fields.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
+    let status = is_known.then_some(StatusCode::NOT_MODIFIED);
+    relay(client, ctx, response, status).await
 }

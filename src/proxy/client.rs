@@ -29,7 +29,8 @@ pub trait Client: Send {
 
     fn send_body(&mut self, part: Bytes, end: bool) -> impl Send + Future<Output = Result>;
 
-    /// What is to be done while the next part is waited for: send what is held back.
+    /// What is to be done while the server is waited for: send what is held back, and look whether
+    /// the client still is there. Ends when it sends no more, as far as that can be seen.
     fn rest(&mut self) -> impl Send + Future<Output = ()>;
 }
 
@@ -53,12 +54,12 @@ impl Client for Session {
         self.write_response_body(Some(part), end).await
     }
 
-    /// The connection is read, which sends what it still holds: see `Conn::poll_read`. That the
-    /// client has left, a write will tell; that it only sends no more is no matter.
+    /// The connection is read, which sends what it still holds: see `Conn::poll_read`.
     async fn rest(&mut self) {
-        // Otherwise that would read the request's body.
-        if self.is_body_done() {
-            let _ = self.read_body_or_idle(true).await;
+        match self.is_body_done() {
+            true => drop(self.read_body_or_idle(true).await),
+            // Reading would take the request's body.
+            false => std::future::pending().await,
         }
     }
 }
@@ -152,10 +153,9 @@ impl Client for Plain<'_> {
         Ok(())
     }
 
-    /// An error comes again with the next part.
     async fn rest(&mut self) {
-        if !self.out.is_empty() {
-            let _ = self.flush(Bytes::new()).await;
+        if self.out.is_empty() || self.flush(Bytes::new()).await.is_ok() {
+            self.conn.left().await;
         }
     }
 }

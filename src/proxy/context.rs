@@ -4,7 +4,7 @@ use crate::compress::Stream;
 use crate::observe::Metrics;
 use crate::runtime::{Route, Runtime};
 use crate::upstream::{Lease, Pool, ServerId, Tries, Turn, WebSocket};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,8 +25,10 @@ pub struct Context {
     pub upgrade: bool,
     /// Bytes of the request's body so far.
     pub body_bytes: u64,
-    /// The server that has the request now.
+    /// The server that has the request now, in Pingora's proxy.
     pub lease: Option<Lease>,
+    /// The last one that was asked, for the log.
+    pub server: Option<SocketAddr>,
     pub tries: Tries,
     /// Within the upstream's concurrency, once it was let in.
     pub turn: Option<Turn>,
@@ -93,6 +95,7 @@ impl Context {
             upgrade: false,
             body_bytes: 0,
             lease: None,
+            server: None,
             tries: Tries::default(),
             turn: None,
             websocket: None,

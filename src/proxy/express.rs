@@ -1,11 +1,11 @@
-//! The express lane: what is stored is answered on the connection itself.
+//! The express lane: plain requests are answered on the connection itself.
 //!
 //! Handing a request to Pingora costs more than answering it from memory does: it reads the head
 //! again, copies a future of 14 KB to the heap and sets timers. So a plain request over HTTP/1.1 is
 //! decided here, and if it is a hit, answered here, together with those that were sent after it
-//! without waiting. What has yet to come into the cache is waited for here too. What is neither
-//! goes on to Pingora with all that was found out about it: nothing is counted, limited or looked up
-//! twice.
+//! without waiting. What has yet to come, into the cache or from a server to this client alone, is
+//! waited for here too. The rest goes on to Pingora with all that was found out about it: nothing is
+//! counted, limited or looked up twice.
 
 use super::cached::{self, Answered};
 use super::client::{Client, Plain};
@@ -14,7 +14,7 @@ use super::finish::{Sent, finish};
 use super::reply::Hit;
 use super::request::{self, Request};
 use super::way::{self, Way};
-use super::{Edge, coded, images};
+use super::{Edge, coded, images, pass};
 use crate::listen::{Conn, Head};
 use bytes::Bytes;
 use pingora::http::RequestHeader;
@@ -108,7 +108,7 @@ impl Desk {
     }
 
     fn hand_on(&mut self, conn: &Conn, found: Found) -> Left {
-        if matches!(found.way, Way::Fill(_) | Way::Render(_))
+        if matches!(found.way, Way::Fill(_) | Way::Render(_) | Way::Pass)
             && let Ok(request) = request::owned(std::mem::take(&mut self.head))
         {
             let request = Box::new(request);
@@ -139,11 +139,14 @@ pub async fn wait(edge: &Arc<Edge>, conn: &mut Conn, waits: Waits, limit: Durati
         return Left::Broken;
     }
     let mut client = Plain::new(conn, request, limit);
-    let answered = match way {
+    let mut answered = match way {
         Way::Fill(resource) => cached::answer(edge, &mut client, &mut ctx, &resource).await,
         Way::Render(work) => images::answer(edge, &mut client, &mut ctx, work).await,
         _ => Ok(Answered::No),
     };
+    if let Ok(Answered::No) = answered {
+        answered = pass::answer(edge, &mut client, &mut ctx).await;
+    }
     let way = match answered {
         Ok(Answered::Yes) => {
             finish(&Request::of(client.request()), &ctx, client.sent(), || None);

@@ -12,7 +12,7 @@ use crate::cache::{
 };
 use crate::error::{Error, Kind};
 use crate::runtime::{Route, RouteCache};
-use crate::upstream::{Pool, Response};
+use crate::upstream::{Fetch, Pool, Response};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, AGE, CONTENT_LENGTH, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
@@ -21,7 +21,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 /// How long what can't be stored is remembered as such, in seconds: so long its requests don't
 /// wait for each other.
@@ -61,9 +61,8 @@ impl Job {
             make_conditional(&mut request, &stale.headers)?;
         }
         let target = resource.target.as_deref().unwrap_or(client.raw_path());
-        let key = |key| balance::hash(key, &client.headers, target, ctx.client);
         Ok(Job {
-            balance_key: ctx.pool().hash_key().map(key),
+            balance_key: balance::key(&client.headers, target, ctx),
             pool: ctx.pool().clone(),
             edge: edge.clone(),
             route: resource.route.clone(),
@@ -165,15 +164,17 @@ pub async fn run(mut job: Job) {
         Err(e) => tracing::debug!(error = %e, "a recalled object's fields can't be sent"),
     }
     let asked_at = unix_now();
+    let fetch = Fetch {
+        request: &job.request,
+        key: job.balance_key,
+        preferred: None,
+        deadline: job.route.timeout.map(|limit| Instant::now() + limit),
+    };
     let client = &job.edge.foundation.client;
     match client
-        .fetch(
-            &job.pool,
-            &job.request,
-            job.balance_key,
-            job.route.timeout,
-            &|interim| job.filling.interim(to_all(interim)),
-        )
+        .fetch(&job.pool, &fetch, &|interim| {
+            job.filling.interim(to_all(interim));
+        })
         .await
     {
         Ok(response) => settle(job, response, asked_at).await,
@@ -181,7 +182,8 @@ pub async fn run(mut job: Job) {
     }
 }
 
-fn to_all(interim: &ResponseHeader) -> Interim {
+/// An answer before the answer, as all who wait for the answer get it.
+pub fn to_all(interim: &ResponseHeader) -> Interim {
     Interim {
         status: interim.status,
         headers: end_to_end(interim.headers.clone(), false, &[]),

@@ -37,10 +37,7 @@ pub fn finish(
 
 fn log(request: &Request<'_>, ctx: &Context, sent: &Sent, took: Duration, error: Option<&str>) {
     let (path, _) = request.path_and_query();
-    let server = ctx
-        .lease
-        .as_ref()
-        .map(|lease| lease.server().address.to_string());
+    let server = ctx.server.map(|address| address.to_string());
     ctx.runtime.access_log.write(&Line {
         time: SystemTime::now() - took,
         request_id: ctx.id.as_str(),

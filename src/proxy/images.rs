@@ -152,7 +152,7 @@ pub async fn answer(
                 why: "miss",
                 detail: Some("not-stored"),
             });
-            cached::relay(client, ctx, original).await?;
+            cached::own(client, ctx, original).await?;
             Ok(Answered::Yes)
         }
         // The source is not for sharing: the origin answers this client itself.

@@ -1,9 +1,9 @@
 //! A request's whole way, phase by phase, in the order in which they are called.
 //!
-//! `front` takes a connection and hands Pingora one request at a time. `request_filter` routes,
-//! guards, and answers what the cache or the image room can answer; all else goes through
-//! Pingora's proxy: a server is picked, the request is sent, the answer passed on. `logging` is
-//! always last.
+//! `front` takes a connection, has `express` answer the plain requests on it, and hands Pingora the
+//! others one at a time. Then `request_filter` routes, guards, and answers what the cache or the image
+//! room can answer; all else goes through Pingora's proxy: a server is picked, the request is sent,
+//! the answer passed on. `logging` is always last.
 
 mod answer;
 mod balance;
@@ -17,7 +17,9 @@ mod finish;
 mod front;
 mod headers;
 mod images;
+mod pass;
 mod purge;
+mod relay;
 mod reply;
 mod request;
 mod resource;
@@ -37,7 +39,7 @@ use cached::Answered;
 use context::Context;
 use finish::{Sent, finish};
 use http::header::{CONTENT_LOCATION, LOCATION, SET_COOKIE, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -46,7 +48,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 use reply::Hit;
 use request::Request;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use way::Way;
 
 /// What serves: the configuration in force, on the foundation that outlives it.
@@ -193,7 +195,9 @@ impl ProxyHttp for Service {
             }
             let request = Request::of(session.req_header());
             stream = coded::begin(fields, status, &request, ctx);
-            stick(session, fields, ctx);
+            if let Some(cookie) = sticky(session, ctx) {
+                fields.append(SET_COOKIE, cookie);
+            }
             headers::to_client(fields, ctx);
         });
         ctx.stream = stream;
@@ -295,17 +299,9 @@ fn way(session: &mut Session, ctx: &mut Context) -> Way {
     way::find(&request, ctx)
 }
 
-/// Names the server in the sticky cookie, when the client's names another or none.
-fn stick(session: &Session, fields: &mut HeaderMap, ctx: &Context) {
-    let (Some(sticky), Some(lease)) = (&ctx.pool().sticky, &ctx.lease) else {
-        return;
-    };
-    let id = lease.server().id;
-    if sticky.needs_issue(ctx.preferred, id) {
-        let secure = headers::scheme(&session.req_header().headers, ctx) == Scheme::Https;
-        let cookie = sticky.issue(id, SystemTime::now(), secure);
-        fields.append(SET_COOKIE, headers::value(&cookie));
-    }
+fn sticky(session: &Session, ctx: &Context) -> Option<HeaderValue> {
+    let server = ctx.lease.as_ref()?.server().id;
+    balance::stick(&session.req_header().headers, server, ctx)
 }
 
 /// RFC 9111 §4.4: a write makes what is stored for its URI invalid, and for those that its answer

@@ -5,9 +5,11 @@
 //! gives the answer's head; the body is read chunk by chunk. A body that ends before its framing
 //! says so is an error, never a short whole.
 
-use super::{Asked, Busy, Lease, Outcome, Pool, Protocol, Time, Tries, Turn};
+use super::{Asked, Busy, Lease, Outcome, Pool, Protocol, ServerId, Time, Tries, Turn};
 use crate::error::{Error, Kind};
 use bytes::Bytes;
+use http::HeaderValue;
+use http::header::SET_COOKIE;
 use pingora::ErrorType;
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
@@ -28,10 +30,27 @@ pub struct Client {
     connector: Arc<Connector>,
 }
 
+/// What is to be fetched.
+pub struct Fetch<'a> {
+    /// A GET or HEAD without a body.
+    pub request: &'a RequestHeader,
+    /// What a pool that balances by hash goes by.
+    pub key: Option<u64>,
+    /// The server that the client is to stay with.
+    pub preferred: Option<ServerId>,
+    /// For all tries together.
+    pub deadline: Option<Instant>,
+}
+
 /// An answer whose head has come.
 pub struct Response {
     head: Box<ResponseHeader>,
-    /// None once the body has been read to its end.
+    body: Body,
+}
+
+/// An answer's body, yet to be read.
+pub struct Body {
+    /// None once it has been read to its end.
     session: Option<Box<HttpSession>>,
     connector: Arc<Connector>,
     peer: Box<HttpPeer>,
@@ -75,19 +94,15 @@ impl Client {
         }
     }
 
-    /// Sends a GET and reads the answer's head. `key` is what a pool that balances by hash goes by;
-    /// `timeout` is for all tries together; `interim` is told of answers before the answer
+    /// Sends the request and reads the answer's head. `interim` is told of answers before the answer
     /// (RFC 9110 §15.2).
     pub async fn fetch(
         &self,
         pool: &Pool,
-        request: &RequestHeader,
-        key: Option<u64>,
-        timeout: Option<Duration>,
+        fetch: &Fetch<'_>,
         interim: &(dyn Fn(&ResponseHeader) + Sync),
     ) -> Result<Response, Error> {
-        let started = Instant::now();
-        let turn = enter(pool, timeout).await?;
+        let turn = enter(pool, fetch.remaining()).await?;
         let mut tries = Tries::default();
         let nothing = Error::new(Kind::NoServer, format!("upstream {}", pool.name));
         let mut last = Err((Outcome::NoConnection, nothing));
@@ -95,14 +110,14 @@ impl Client {
             if !tries.ready(pool).await {
                 return last_of(last, turn);
             }
-            let remaining = timeout.map(|t| t.saturating_sub(started.elapsed()));
+            let remaining = fetch.remaining();
             if remaining.is_some_and(|r| r.is_zero()) {
                 return Err(Error::new(Kind::Timeout, "the route's timeout has passed"));
             }
             let asked = Asked {
                 tried: &tries.tried,
-                preferred: None,
-                key,
+                preferred: fetch.preferred,
+                key: fetch.key,
                 now: Time::now(),
             };
             let Some(mut lease) = pool.pick(&asked) else {
@@ -110,7 +125,7 @@ impl Client {
             };
             tries.add(&lease);
             let answer = self
-                .attempt(pool, &mut lease, request, remaining, interim)
+                .attempt(pool, &mut lease, fetch.request, remaining, interim)
                 .await;
             let outcome = outcome(&answer);
             lease.tell(outcome, Time::now());
@@ -157,6 +172,14 @@ impl Client {
     }
 }
 
+impl Fetch<'_> {
+    fn remaining(&self) -> Option<Duration> {
+        let now = Instant::now();
+        self.deadline
+            .map(|deadline| deadline.saturating_duration_since(now))
+    }
+}
+
 /// An answer whose head has come, not yet told to its server.
 struct Answer {
     head: Box<ResponseHeader>,
@@ -188,11 +211,13 @@ fn last_of(
     let (answer, lease) = last.map_err(|(_, e)| e)?;
     Ok(Response {
         head: answer.head,
-        session: Some(answer.session),
-        connector: answer.connector,
-        peer: answer.peer,
-        lease,
-        _turn: turn,
+        body: Body {
+            session: Some(answer.session),
+            connector: answer.connector,
+            peer: answer.peer,
+            lease,
+            _turn: turn,
+        },
     })
 }
 
@@ -275,9 +300,25 @@ impl Response {
     }
 
     pub fn lease(&self) -> &Lease {
-        &self.lease
+        &self.body.lease
     }
 
+    /// Has the client told beside what the server says.
+    pub fn set_cookie(&mut self, cookie: HeaderValue) -> pingora::Result<()> {
+        self.head.append_header(SET_COOKIE, cookie).map(drop)
+    }
+
+    pub fn into_parts(self) -> (Box<ResponseHeader>, Body) {
+        (self.head, self.body)
+    }
+
+    /// The next part of the body: see `Body`.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        self.body.chunk().await
+    }
+}
+
+impl Body {
     /// The next part of the body; None at its end, after which the connection is free for others.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         let Some(session) = &mut self.session else {

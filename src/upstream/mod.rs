@@ -31,7 +31,7 @@ mod settings;
 mod fixtures;
 
 pub use balance::hash_of;
-pub use client::{Client, Response, broken, no_connection, peer};
+pub use client::{Client, Fetch, Response, broken, no_connection, peer};
 pub use clock::Time;
 pub use gate::{Busy, Gate, Turn};
 pub use group::{Group, WebSocket};

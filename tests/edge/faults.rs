@@ -11,7 +11,7 @@ upstreams:
   app:
     balance: round_robin
     servers: [$0, $1, $2]
-    timeouts: {connect: 500ms}
+    timeouts: {connect: 500ms, read: 500ms}
     health_check: {interval: 100ms, timeout: 150ms, unhealthy_after: 3, healthy_after: 2}
     ejection: {consecutive_failures: 3, for: 60s}
     circuit_breaker: {failures: 6, open_for: 60s}

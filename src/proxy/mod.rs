@@ -5,6 +5,7 @@
 //! room can answer; all else goes through Pingora's proxy: a server is picked, the request is sent,
 //! the answer passed on. `logging` is always last.
 
+mod admit;
 mod answer;
 mod balance;
 mod cached;

@@ -6,13 +6,13 @@ use super::context::{CacheStatus, Context};
 use super::reply::Hit;
 use super::request::{Request, path_and_query};
 use super::resource::{Resource, unix_now};
-use super::{balance, headers, images, purge};
+use super::{admit, balance, headers, images, purge};
 use crate::cache::{Found, Key, Object, Use, Zone, usable};
-use crate::guard::{Asker, Verdict, client_address};
+use crate::guard::client_address;
 use crate::route::Asked;
 use crate::runtime::{Route, Runtime};
 use crate::upstream::Response;
-use http::header::{CONTENT_LENGTH, UPGRADE};
+use http::header::UPGRADE;
 use http::{Method, Version};
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ pub fn find(request: &Request<'_>, ctx: &mut Context) -> Way {
     if let Some(way) = purge::way(request, ctx) {
         return way;
     }
-    if let Err(refusal) = admit(request, ctx) {
+    if let Err(refusal) = admit::admit(request, ctx) {
         return Way::Refuse(refusal);
     }
     balance::take_side(request, ctx);
@@ -120,38 +120,6 @@ fn stored(
     }
 }
 
-/// A refusal costs no more than this.
-fn admit(request: &Request<'_>, ctx: &mut Context) -> Result<(), Problem> {
-    if request.version == Version::HTTP_2 && head_size(request) > ctx.runtime.limits.header_size {
-        return Err(Problem::HeadTooLarge);
-    }
-    let route = find_route(&ctx.runtime, request, request.target, request.method).cloned();
-    let route = ctx.route.insert(route.ok_or(Problem::NoRoute)?);
-    if !route.addresses.admit(ctx.client) {
-        return Err(Problem::AddressRefused);
-    }
-    let asker = Asker {
-        address: ctx.client,
-        headers: request.headers,
-        route: route.index,
-    };
-    for limiter in &route.limiters {
-        if let Verdict::Refuse { retry_after } = limiter.check(&asker) {
-            return Err(Problem::RateLimited { retry_after });
-        }
-    }
-    let length = request
-        .headers
-        .get(CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| length > route.body_size) {
-        return Err(Problem::BodyTooLarge {
-            limit: route.body_size,
-        });
-    }
-    Ok(())
-}
-
 /// The route that `request` would take with this target and method.
 pub fn find_route<'a>(
     runtime: &'a Runtime,
@@ -167,13 +135,4 @@ pub fn find_route<'a>(
         method,
         headers: request.headers,
     })
-}
-
-/// As HTTP/2 counts it: RFC 9113 §6.5.2.
-fn head_size(request: &Request<'_>) -> usize {
-    let fields = request
-        .headers
-        .iter()
-        .map(|(n, v)| n.as_str().len() + v.len() + 32);
-    request.target.len() + fields.sum::<usize>()
 }

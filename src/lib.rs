@@ -4,6 +4,7 @@
 //! ARCHITECTURE.md has the map; `tests/layers.rs` keeps imports pointing down.
 
 pub mod admin;
+pub mod breaker;
 pub mod cache;
 pub mod cli;
 pub mod coding;
@@ -17,6 +18,7 @@ pub mod listen;
 pub mod observe;
 pub mod pool;
 pub mod proxy;
+pub mod redis;
 pub mod route;
 pub mod runtime;
 pub mod server;

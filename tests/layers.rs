@@ -15,7 +15,8 @@ const LAYERS: &[&[&str]] = &[
     &[
         "listen", "route", "guard", "cache", "compress", "image", "upstream",
     ],
-    &["allocator", "coding", "error", "observe", "pool"],
+    &["redis"],
+    &["allocator", "breaker", "coding", "error", "observe", "pool"],
 ];
 
 /// Settings live with their concern, whatever its layer: configuration reads the admin's too.

@@ -35,6 +35,4 @@ pub use range::{Parts, content_range, multipart, no_range, parts};
 pub use recall::Recalled;
 pub use settings::{CacheSettings, KeySettings, QueryNames, QuerySettings, RouteCacheSettings};
 pub use store::{Found, Object, Tiers, Zone, Zones};
-pub use tier::{
-    Change, Disk, DiskSettings, Redis, RedisSettings, RedisTierSettings, RedisUrl, Told,
-};
+pub use tier::{Change, Disk, DiskSettings, Redis, RedisTierSettings, Told};

@@ -41,11 +41,12 @@ pub use diagnostic::{Diagnostic, Errors, Severity, Span};
 pub use variables::{Environment, environment};
 
 use crate::admin::AdminSettings;
-use crate::cache::{CacheSettings, RedisSettings, RouteCacheSettings};
+use crate::cache::{CacheSettings, RouteCacheSettings};
 use crate::guard::RateLimitSettings;
 use crate::image::ImageSettings;
 use crate::listen::{Limits, ListenerSettings};
 use crate::observe::AccessLogSettings;
+use crate::redis::RedisSettings;
 use crate::route::Match;
 use crate::upstream::{SplitSettings, UpstreamSettings};
 use diagnostic::Report;

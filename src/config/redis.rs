@@ -4,7 +4,8 @@ use super::diagnostic::Report;
 use super::section::Section;
 use super::units::wait;
 use super::values::secret_file;
-use crate::cache::{CacheSettings, RedisSettings, RedisUrl};
+use crate::cache::CacheSettings;
+use crate::redis::{RedisSettings, RedisUrl};
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_millis(50);

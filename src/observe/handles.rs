@@ -109,14 +109,20 @@ pub struct DiskMetrics {
     pub waiting_bytes: IntGauge,
 }
 
-/// Of the connection to Redis.
+/// Per connection to Redis.
 #[derive(Clone)]
-pub struct RedisMetrics {
+pub struct LinkMetrics {
     /// Seconds from a command to its answer.
     pub duration: Histogram,
     pub failures: IntCounter,
     /// 1 while Redis is not asked because it failed too often, else 0.
     pub breaker_open: IntGauge,
+}
+
+/// Of what caches share over Redis.
+#[derive(Clone)]
+pub struct RedisMetrics {
+    pub link: LinkMetrics,
     /// 1 while all purges of the fleet are known, else 0.
     pub in_touch: IntGauge,
     /// Purges and changes that Redis has not been told yet.

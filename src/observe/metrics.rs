@@ -6,7 +6,8 @@
 
 use super::handles::{
     CacheMetrics, CodingsMetrics, ConfigMetrics, DiskMetrics, ImageMetrics, LimitMetrics,
-    PoolMetrics, RedisMetrics, Refusal, RouteMetrics, STATES, ServerMetrics, TierMetrics,
+    LinkMetrics, PoolMetrics, RedisMetrics, Refusal, RouteMetrics, STATES, ServerMetrics,
+    TierMetrics,
 };
 use super::register::Make;
 use prometheus::{
@@ -29,6 +30,8 @@ pub struct Metrics {
     tiers: Tiers,
     disks: Disks,
     pub redis: RedisMetrics,
+    /// Of the connection that limits of a fleet are asked over.
+    pub limits_link: LinkMetrics,
     limits: Limits,
     pub images: ImageMetrics,
     pub codings: CodingsMetrics,
@@ -54,6 +57,7 @@ impl Metrics {
     pub fn new() -> Metrics {
         let registry = Registry::new();
         let make = Make::new(&registry);
+        let links = Links::new(&make);
         Metrics {
             routes: Routes::new(&make),
             servers: Servers::new(&make),
@@ -66,7 +70,8 @@ impl Metrics {
             caches: Caches::new(&make),
             tiers: Tiers::new(&make),
             disks: Disks::new(&make),
-            redis: RedisMetrics::new(&make),
+            redis: RedisMetrics::new(&make, &links),
+            limits_link: links.of("limits"),
             limits: Limits::new(&make),
             images: ImageMetrics::new(&make),
             codings: CodingsMetrics::new(&make),
@@ -442,21 +447,47 @@ impl Disks {
     }
 }
 
-impl RedisMetrics {
-    fn new(make: &Make<'_>) -> RedisMetrics {
-        RedisMetrics {
-            duration: make.histogram(
+/// Families by connection to Redis, of which each use has its own.
+struct Links {
+    duration: HistogramVec,
+    failures: IntCounterVec,
+    breaker_open: IntGaugeVec,
+}
+
+impl Links {
+    fn new(make: &Make<'_>) -> Links {
+        Links {
+            duration: make.histograms(
                 "lakh_redis_command_seconds",
                 "Time from a command to its answer.",
+                &["use"],
             ),
-            failures: make.counter(
+            failures: make.counters(
                 "lakh_redis_failures_total",
                 "Commands that failed or timed out.",
+                &["use"],
             ),
-            breaker_open: make.gauge(
+            breaker_open: make.gauges(
                 "lakh_redis_breaker_open",
                 "1 while Redis is not asked because it failed too often.",
+                &["use"],
             ),
+        }
+    }
+
+    fn of(&self, what: &str) -> LinkMetrics {
+        LinkMetrics {
+            duration: self.duration.with_label_values(&[what]),
+            failures: self.failures.with_label_values(&[what]),
+            breaker_open: self.breaker_open.with_label_values(&[what]),
+        }
+    }
+}
+
+impl RedisMetrics {
+    fn new(make: &Make<'_>, links: &Links) -> RedisMetrics {
+        RedisMetrics {
+            link: links.of("caches"),
             in_touch: make.gauge(
                 "lakh_redis_in_touch",
                 "1 while all purges of the fleet are known; else nothing is read from Redis.",

@@ -9,7 +9,8 @@ mod settings;
 pub use access_log::{AccessLog, Line};
 pub use handles::{
     CacheMetrics, CodingMetrics, CodingsMetrics, ConfigMetrics, DiskMetrics, ImageMetrics,
-    LimitMetrics, PoolMetrics, RedisMetrics, Refusal, RouteMetrics, ServerMetrics, TierMetrics,
+    LimitMetrics, LinkMetrics, PoolMetrics, RedisMetrics, Refusal, RouteMetrics, ServerMetrics,
+    TierMetrics,
 };
 pub use metrics::Metrics;
 pub use settings::{AccessLogSettings, LogTarget};

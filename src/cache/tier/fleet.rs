@@ -4,13 +4,13 @@
 //! was away misses nothing. An object in Redis carries the mark of the last entry that its edge
 //! knew when it asked for the object, and is believed only by an edge that knows all entries since.
 
-use super::link::{Down, Ear, Heard, Link};
 use super::marks::Marks;
 use super::note::{Change, Note, What};
 use super::outbox::Outbox;
-use super::record::Mark;
+use crate::breaker::Down;
 use crate::cache::purge::{Force, Name, Purges};
 use crate::observe::RedisMetrics;
+use crate::redis::{Ear, Heard, Link, Mark};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;

@@ -6,8 +6,8 @@
 //! journal reaches back: without one, or with a damaged one, nothing from before is.
 
 use super::marks::{MAX_MARKS, Marks};
-use super::record::Mark;
 use crate::cache::purge::{Force, Name, Purged, Purges};
+use crate::redis::Mark;
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

@@ -6,7 +6,7 @@
 //! object look older than it is, so that it may be fetched again without need, and never the other
 //! way round.
 
-use super::record::Mark;
+use crate::redis::Mark;
 use std::collections::VecDeque;
 
 /// Marks that are remembered; records older than the first of them are not believed.

@@ -3,15 +3,12 @@
 //! background. A tier that fails answers "nothing is stored": never with an error, never late.
 //!
 //! `record` is an object as bytes, and `shelf` says under which keys it lies. `redis` and `disk` are
-//! the tiers: `link` is the way to Redis, with a `breaker`; `fleet` and `outbox` are what edges tell
-//! each other over it; `journal` are the purges on disk; and `marks` knows which of all these a
+//! the tiers; `fleet` and `outbox` are what edges tell each other over Redis; `journal` are the purges on disk; and `marks` knows which of all these a
 //! record's edge had heard of.
 
-mod breaker;
 mod disk;
 mod fleet;
 mod journal;
-mod link;
 mod marks;
 mod note;
 mod outbox;
@@ -24,5 +21,5 @@ pub use disk::Disk;
 pub(in crate::cache) use journal::Journal;
 pub use note::Change;
 pub use redis::{Redis, RedisTier, Told};
-pub use settings::{DiskSettings, RedisSettings, RedisTierSettings, RedisUrl};
+pub use settings::{DiskSettings, RedisTierSettings};
 pub use shelf::{Found, Place, made_root};

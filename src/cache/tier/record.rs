@@ -12,6 +12,7 @@ use crate::cache::key::Key;
 use crate::cache::policy::Freshness;
 use crate::cache::purge::{Name, Names};
 use crate::cache::store::Object;
+use crate::redis::Mark;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -35,11 +36,6 @@ const COMPRESS_FROM: usize = 1 << 10;
 
 /// The longest that any time in a record may be, in seconds: sums of them can't overflow.
 const MAX_SECONDS: u64 = 1 << 40;
-
-/// A place in a log of purges that outlives the process: all up to it were known when an object was
-/// asked for. Of a Redis stream: milliseconds and a count within one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mark(pub u64, pub u64);
 
 /// What a tier keeps under a key.
 pub enum Record {

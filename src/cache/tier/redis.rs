@@ -6,16 +6,17 @@
 //! unreachable.
 
 use super::fleet::{self, CHANGES, Changed, Fleet, MAX_CHANGES, MAX_PURGES, PURGES};
-use super::link::{Down, Link};
 use super::note::Change;
 use super::outbox::{Forget, Item, Outbox, Store};
 use super::record::{self, Record};
-use super::settings::{RedisSettings, RedisTierSettings};
+use super::settings::RedisTierSettings;
 use super::shelf::{Found, LARGE, Place, Shelf, hanging, kept_for, unix_now, varies};
+use crate::breaker::Down;
 use crate::cache::key::Key;
 use crate::cache::purge::{Force, Name, Purges, Verdict};
 use crate::cache::store::Object;
 use crate::observe::{RedisMetrics, TierMetrics};
+use crate::redis::{Link, RedisSettings};
 use http::HeaderName;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -48,7 +49,7 @@ impl Redis {
     /// Does nothing until `start`.
     pub fn new(settings: RedisSettings, purges: Arc<Purges>, metrics: RedisMetrics) -> Redis {
         Redis {
-            link: Arc::new(Link::new(settings.clone(), metrics.clone())),
+            link: Arc::new(Link::new(settings.clone(), metrics.link.clone())),
             fleet: Arc::new(Fleet::new(purges.clone(), metrics.clone())),
             outbox: Arc::new(Outbox::new(metrics)),
             tasks: Mutex::default(),

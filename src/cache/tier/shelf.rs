@@ -4,8 +4,8 @@
 //! record there says what tells requests for them apart, and a number that is part of their own
 //! keys: without it none of them can be found.
 
-use super::link::Down;
 use super::record::{Record, Varies};
+use crate::breaker::Down;
 use crate::cache::key::Key;
 use crate::cache::policy::Freshness;
 use crate::cache::store::Object;

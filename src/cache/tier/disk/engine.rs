@@ -2,7 +2,7 @@
 //! finds what it wrote after whatever stopped the machine, and gives up what is oldest.
 
 use super::oldest::Oldest;
-use crate::cache::tier::link::Down;
+use crate::breaker::Down;
 use bytes::Bytes;
 use foyer::{
     BlockEngineConfig, DeviceBuilder, FsDeviceBuilder, HybridCache, HybridCacheBuilder,

@@ -9,13 +9,12 @@ mod engine;
 mod oldest;
 mod writer;
 
-use super::breaker::Breaker;
 use super::journal::{self, Journal};
-use super::link::Down;
 use super::record::{self, Record};
 use super::redis::Redis;
 use super::settings::DiskSettings;
 use super::shelf::{Found, Place, Shelf};
+use crate::breaker::{Breaker, Down};
 use crate::cache::key::Key;
 use crate::cache::purge::Purges;
 use crate::cache::store::Object;

@@ -3,10 +3,9 @@
 //! Connections are made in the background and made anew when they break. Nothing here waits for
 //! one: without a connection a command fails at once.
 
-use super::breaker::Breaker;
-use super::record::Mark;
 use super::settings::RedisSettings;
-use crate::observe::RedisMetrics;
+use crate::breaker::{Breaker, Down};
+use crate::observe::LinkMetrics;
 use bytes::Bytes;
 use fred::prelude::*;
 use fred::types::config::{Config, ConnectionConfig, Options, PerformanceConfig, ReconnectPolicy};
@@ -24,21 +23,22 @@ const UNRESPONSIVE: Duration = Duration::from_secs(1);
 /// How long a connection may take to be made and greeted.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// No answer, or not a right one. Always treated as if nothing were stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Down;
+/// A place in a log that outlives the process. Of a Redis stream: milliseconds and a count within
+/// one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark(pub u64, pub u64);
 
 pub struct Link {
     settings: RedisSettings,
     client: Client,
     breaker: Mutex<Breaker>,
-    metrics: RedisMetrics,
+    metrics: LinkMetrics,
     connecting: Mutex<Option<AbortOnDrop>>,
 }
 
 impl Link {
     /// Does nothing until `connect`.
-    pub fn new(settings: RedisSettings, metrics: RedisMetrics) -> Link {
+    pub fn new(settings: RedisSettings, metrics: LinkMetrics) -> Link {
         Link {
             client: client(&settings, settings.timeout, true),
             breaker: Mutex::default(),

@@ -2,6 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+/// A store gave no answer, or not a right one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Down;
+
 /// Failures in a row that open it.
 const FAILURES: u32 = 5;
 /// How long it stays open, and how far apart probes are.

@@ -1,0 +1,10 @@
+//! The way to Redis, for all that keep something there: the caches, and the limits of a fleet.
+//!
+//! Every use has a connection of its own, so that a large record of one never holds up the others,
+//! and a breaker of its own. What is said to Redis is the business of those who use it.
+
+mod link;
+mod settings;
+
+pub use link::{Ear, Heard, Link, Mark};
+pub use settings::{RedisSettings, RedisUrl};

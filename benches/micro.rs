@@ -2,11 +2,14 @@
 //! two sizes, because the promise is that the cost is flat.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use lakh::cache::{
     CacheSettings, Freshness, Key, KeyRules, Names, Object, Scheme, Tiers, Url, Zone,
 };
-use lakh::guard::{Asker, LimitKey, Limiters, Rate, RateLimitSettings};
+use lakh::guard::{
+    Asker, Checked, Condition, Costs, KeyPart, Limiters, Limits, Quota, Rate, RateLimitSettings,
+    Standings, StoreSettings, TierSettings,
+};
 use lakh::observe::Metrics;
 use lakh::route::{self, Match, Router};
 use lakh::upstream::{
@@ -101,45 +104,103 @@ fn object() -> Object {
     )
 }
 
+fn limit(name: &str, key: &[KeyPart], max_keys: usize) -> RateLimitSettings {
+    let (count, burst) = (1_000_000_000, 1_000_000_000);
+    let per = Duration::from_secs(1);
+    let rate = Rate { count, per };
+    RateLimitSettings {
+        name: name.into(),
+        key: key.to_vec(),
+        quota: Quota { rate, burst },
+        tiers: Vec::new(),
+        cost: Costs::default(),
+        fields: true,
+        dry_run: false,
+        max_keys,
+        store: StoreSettings::Local,
+    }
+}
+
+fn limits(settings: &[RateLimitSettings]) -> Limits {
+    let metrics = Metrics::new();
+    let limiters = Limiters::default().build(settings, |name| metrics.limit(name));
+    Limits::new(limiters, None)
+}
+
+fn ask(limits: &Limits, address: u32, headers: &HeaderMap, out: &mut Vec<u8>) {
+    let asker = Asker {
+        address: Ipv4Addr::from(address).into(),
+        method: &Method::GET,
+        headers,
+        claims: None,
+        route: "all",
+    };
+    let mut standings = Standings::default();
+    let checked = limits.check(&asker, &mut standings);
+    assert!(matches!(checked, Checked::Pass));
+    out.clear();
+    limits.write_policies(&standings, out);
+    limits.write_standings(&standings, out);
+}
+
 fn limiter(c: &mut Criterion) {
     let mut group = c.benchmark_group("limiter");
+    let headers = HeaderMap::new();
     for keys in [10u32, 1_000_000] {
-        let settings = RateLimitSettings {
-            name: "l".into(),
-            key: LimitKey::ClientAddress,
-            rate: Rate {
-                count: 1_000_000_000,
-                per: Duration::from_secs(1),
-            },
-            burst: 1_000_000_000,
-            dry_run: false,
-            max_keys: 2_000_000,
-        };
-        let metrics = Metrics::new();
-        let limiter = Limiters::default()
-            .build(&[settings], |name| metrics.limit(name))
-            .remove(0);
-        let headers = HeaderMap::new();
-        let ask = |n: u32| {
-            let address = Ipv4Addr::from(n).into();
-            limiter.check(&Asker {
-                address,
-                headers: &headers,
-                route: 0,
-            })
-        };
-        for n in 0..keys {
-            ask(n);
-        }
-        let mut n = 0;
+        let limits = limits(&[limit("l", &[KeyPart::ClientAddress], 2_000_000)]);
+        let (mut n, mut out) = (0, Vec::new());
         group.bench_function(BenchmarkId::from_parameter(keys), |b| {
             b.iter(|| {
                 n = (n + 7919) % keys;
-                ask(n)
+                ask(&limits, n, &headers, &mut out);
             });
         });
     }
     group.finish();
+}
+
+/// A route with five limits and their fields, one of which has a tier that fits last.
+fn five_limits(c: &mut Criterion) {
+    let device = KeyPart::Header(HeaderName::from_static("x-device-id"));
+    let tier = |class: &str| TierSettings {
+        when: vec![Condition {
+            of: KeyPart::Header(HeaderName::from_static("x-class")),
+            is: class.into(),
+        }],
+        quota: limit("", &[], 0).quota,
+    };
+    let tiered = RateLimitSettings {
+        tiers: ["warehouse", "office"].map(tier).to_vec(),
+        ..limit("tiered", std::slice::from_ref(&device), 1_000_000)
+    };
+    let limits = limits(&[
+        limit("per_address", &[KeyPart::ClientAddress], 1_000_000),
+        limit("route", &[KeyPart::Route], 1_000_000),
+        limit("both", &[KeyPart::ClientAddress, device], 1_000_000),
+        limit("session", &[KeyPart::Cookie("session".into())], 1_000_000),
+        tiered,
+    ]);
+    let fields = [
+        ("x-device-id", "d-12345678"),
+        ("x-class", "office"),
+        ("cookie", "theme=dark; session=0123456789abcdef"),
+    ];
+    let headers: HeaderMap = fields
+        .map(|(name, value)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        })
+        .into_iter()
+        .collect();
+    let (mut n, mut out) = (0, Vec::new());
+    c.bench_function("guard with five limits", |b| {
+        b.iter(|| {
+            n = (n + 7919) % 100_000;
+            ask(&limits, n, &headers, &mut out);
+        });
+    });
 }
 
 fn pick(c: &mut Criterion) {
@@ -175,5 +236,5 @@ fn pick(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, route, cache, limiter, pick);
+criterion_group!(benches, route, cache, limiter, five_limits, pick);
 criterion_main!(benches);

@@ -7,7 +7,7 @@
 use crate::cache::{Force, KeyRules, Name, Redis, RouteTtl, Told, Zone, Zones};
 use crate::compress::Encoders;
 use crate::config::{Config, HeaderEdits, RouteSettings};
-use crate::guard::{AddressRules, Limiter, Limiters, Networks};
+use crate::guard::{AddressRules, Fleet, Limiter, Limiters, Limits as RateLimits, Networks};
 use crate::image;
 use crate::listen::{Caps, Limits};
 use crate::observe::{AccessLog, ImageMetrics, Metrics, RouteMetrics};
@@ -37,6 +37,7 @@ pub struct Foundation {
     limiters: Limiters,
     zones: Arc<Zones<Response>>,
     redis: Mutex<Option<Arc<Redis>>>,
+    fleet: Mutex<Option<Arc<Fleet>>>,
     images: Mutex<Option<Arc<Images>>>,
     ready: AtomicBool,
     /// Why the last reload was refused.
@@ -53,6 +54,7 @@ pub struct Runtime {
     pub pools: Vec<Arc<Pool>>,
     pub zones: Vec<Arc<Zone<Response>>>,
     redis: Option<Arc<Redis>>,
+    fleet: Option<Arc<Fleet>>,
     limiters: Vec<Arc<Limiter>>,
     images: Arc<Images>,
     pub encoders: Arc<Encoders>,
@@ -66,13 +68,11 @@ pub struct Runtime {
 /// A route with all that it names.
 pub struct Route {
     pub name: Arc<str>,
-    /// Its place in the configuration.
-    pub index: usize,
     /// The upstream, or the first side of its split.
     pool: Arc<Pool>,
     pub split: Option<Split>,
     pub addresses: AddressRules,
-    pub limiters: Vec<Arc<Limiter>>,
+    pub limits: RateLimits,
     pub strip_prefix: Option<Box<str>>,
     pub request_headers: HeaderEdits,
     pub response_headers: HeaderEdits,
@@ -123,6 +123,7 @@ impl Foundation {
             limiters: Limiters::default(),
             zones: Arc::default(),
             redis: Mutex::new(None),
+            fleet: Mutex::new(None),
             images: Mutex::new(None),
             ready: AtomicBool::new(false),
             config_error: Mutex::new(None),
@@ -207,6 +208,7 @@ impl Foundation {
             .limiters
             .build(&config.rate_limits, |name| self.metrics.limit(name));
         let redis = self.redis_for(&config);
+        let fleet = self.fleet_for(&config);
         let zones = self
             .zones
             .build(&config.caches, redis.as_ref(), &self.metrics);
@@ -219,13 +221,13 @@ impl Foundation {
             .as_deref()
             .map(read_token)
             .transpose()?;
-        let route = |(index, settings)| {
+        let route = |settings| {
             Arc::new(Route {
-                index,
-                ..self.route(settings, &config, &pools, &limiters, &zones, &images)
+                limits: limits(settings, &limiters, fleet.as_ref()),
+                ..self.route(settings, &config, &pools, &zones, &images)
             })
         };
-        let routes: Vec<_> = config.routes.iter().enumerate().map(route).collect();
+        let routes: Vec<_> = config.routes.iter().map(route).collect();
         let numbered = config.routes.iter().enumerate();
         Ok(Runtime {
             router: Router::new(numbered.map(|(index, r)| (r.matches.clone(), index))),
@@ -235,6 +237,7 @@ impl Foundation {
             pools,
             zones,
             redis,
+            fleet,
             limiters,
             images,
             encoders: self.encoders.clone(),
@@ -255,6 +258,7 @@ impl Foundation {
         self.limiters.commit(&runtime.limiters);
         self.zones.commit(&runtime.zones);
         self.commit_redis(runtime.redis.clone());
+        self.commit_fleet(runtime.fleet.clone());
         let mut images = self
             .images
             .lock()
@@ -274,7 +278,6 @@ impl Foundation {
         settings: &RouteSettings,
         config: &Config,
         pools: &[Arc<Pool>],
-        limiters: &[Arc<Limiter>],
         zones: &[Arc<Zone<Response>>],
         images: &Arc<Images>,
     ) -> Route {
@@ -299,7 +302,6 @@ impl Foundation {
         });
         Route {
             name: settings.name.as_str().into(),
-            index: 0,
             pool: pools[settings.upstream].clone(),
             split: settings.split.as_ref().map(|split| {
                 let named = |name: &String| pools.iter().find(|pool| *pool.name == **name);
@@ -312,11 +314,7 @@ impl Foundation {
                 self.registry.split(&settings.name, split, pools)
             }),
             addresses: AddressRules::new(&settings.allow, &settings.deny),
-            limiters: settings
-                .rate_limits
-                .iter()
-                .map(|i| limiters[*i].clone())
-                .collect(),
+            limits: RateLimits::default(),
             strip_prefix: settings.rewrite.strip_prefix.as_deref().map(Into::into),
             request_headers: settings.request_headers.clone(),
             response_headers: settings.response_headers.clone(),
@@ -338,6 +336,27 @@ impl Foundation {
             let (purges, metrics) = (self.zones.purges.clone(), self.metrics.redis.clone());
             Arc::new(Redis::new(settings.clone(), purges, metrics))
         }))
+    }
+
+    /// As `redis_for`, of the limits that a fleet shares.
+    fn fleet_for(&self, config: &Config) -> Option<Arc<Fleet>> {
+        let settings = config.redis.as_ref()?;
+        config.rate_limits.iter().find(|limit| limit.is_shared())?;
+        let known = self.fleet.lock().expect("no code panics with it").clone();
+        let known = known.filter(|fleet| fleet.settings == *settings);
+        Some(known.unwrap_or_else(|| {
+            let metrics = self.metrics.limits_link.clone();
+            Arc::new(Fleet::new(settings.clone(), metrics))
+        }))
+    }
+
+    fn commit_fleet(&self, fleet: Option<Arc<Fleet>>) {
+        let mut known = self.fleet.lock().expect("no code panics with it");
+        let is_known = known.as_ref().map(Arc::as_ptr) == fleet.as_ref().map(Arc::as_ptr);
+        if let Some(fleet) = fleet.as_ref().filter(|_| !is_known) {
+            fleet.connect();
+        }
+        *known = fleet;
     }
 
     fn commit_redis(&self, redis: Option<Arc<Redis>>) {
@@ -367,6 +386,15 @@ impl Foundation {
             }),
         }
     }
+}
+
+fn limits(
+    settings: &RouteSettings,
+    limiters: &[Arc<Limiter>],
+    fleet: Option<&Arc<Fleet>>,
+) -> RateLimits {
+    let named = settings.rate_limits.iter().map(|i| limiters[*i].clone());
+    RateLimits::new(named.collect(), fleet.cloned())
 }
 
 /// Threads that code stored bodies: half the cores, because the workers need the others.

@@ -10,6 +10,8 @@ use lakh::cache::{
     CacheControl, KeyRules, Parts, Scheme, Url, content_range, multipart, not_modified, parts,
     vary_names,
 };
+use lakh::config::units;
+use lakh::guard::Rate;
 use lakh::listen::{Chunks, Head, check, to_origin_form};
 use std::ops::Range;
 
@@ -24,6 +26,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("head", head),
     ("chunks", chunks),
     ("purge", purge),
+    ("units", units),
 ];
 
 /// What is read can be written and read again; lines are one list.
@@ -374,6 +377,34 @@ fn purge(bytes: &[u8]) {
     let written = serde_json::to_string(&order).expect("an order can be written");
     let again: PurgeOrder = serde_json::from_str(&written).expect("what was written");
     assert_eq!(written, serde_json::to_string(&again).expect("as before"));
+}
+
+/// What is read can be written and read again, and what isn't is an error that shows the text.
+fn units(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let shows = |error: &str| assert!(error.contains('`') && error.contains("; "), "{error}");
+    match units::rate(text) {
+        Ok(Rate { count, per }) => {
+            assert!(count > 0 && !per.is_zero());
+            let written = format!("{count}/{}s", per.as_secs());
+            assert_eq!(units::rate(&written), Ok(Rate { count, per }));
+        }
+        Err(error) => shows(&error),
+    }
+    match units::size(text) {
+        Ok(size) => assert_eq!(units::size(&units::size_text(size)), Ok(size)),
+        Err(error) => shows(&error),
+    }
+    match units::duration(text) {
+        Ok(time) => assert_eq!(units::duration(&units::duration_text(time)), Ok(time)),
+        Err(error) => shows(&error),
+    }
+    match units::share(text) {
+        Ok(share) => assert!((0.0..=1.0).contains(&share)),
+        Err(error) => shows(&error),
+    }
 }
 
 /// One field value a line; None where one of them could not be in a head.

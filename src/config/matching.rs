@@ -103,7 +103,8 @@ pub fn path(text: &str) -> Result<(), String> {
     percent_encoded(text)
 }
 
-fn method(text: &str) -> Result<Method, String> {
+/// One that RFC 9110 §9 or RFC 5789 defines.
+pub fn method(text: &str) -> Result<Method, String> {
     let known = || METHODS.iter().map(Method::as_str);
     let found = METHODS.iter().find(|method| method.as_str() == text);
     found.cloned().ok_or_else(|| {

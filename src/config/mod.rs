@@ -107,7 +107,7 @@ fn read(s: &mut Section<'_>, report: &Report) -> Option<Config> {
         admin: s.settings("admin", |s| admin::read(s, &mut ports)),
         access_log: s.settings("access_log", access_log::read),
     };
-    redis::check(s, &config.caches, report);
+    redis::check(s, &config.caches, &config.rate_limits, report);
     s.unsupported(&["auth", "tracing", "include"]);
     s.at_least_one("listeners", "{web: {address: 127.0.0.1:8080}}");
     s.at_least_one("upstreams", "{app: {servers: [127.0.0.1:9001]}}");
@@ -132,7 +132,7 @@ pub struct Config {
     pub limits: Limits,
     pub upstreams: Vec<UpstreamSettings>,
     pub rate_limits: Vec<RateLimitSettings>,
-    /// Set where any cache has a tier there, and maybe elsewhere.
+    /// Set where a cache or a limit keeps something there, and maybe elsewhere.
     pub redis: Option<RedisSettings>,
     pub caches: Vec<CacheSettings>,
     pub images: ImageSettings,

@@ -5,6 +5,7 @@ use super::section::Section;
 use super::units::wait;
 use super::values::secret_file;
 use crate::cache::CacheSettings;
+use crate::guard::RateLimitSettings;
 use crate::redis::{RedisSettings, RedisUrl};
 use std::time::Duration;
 
@@ -29,12 +30,20 @@ pub fn read(s: &mut Section<'_>) -> Option<RedisSettings> {
     Some(RedisSettings { url: url?, timeout })
 }
 
-/// A tier in Redis needs one, and one that nothing uses is hardly meant.
-pub fn check(s: &mut Section<'_>, caches: &[CacheSettings], report: &Report) {
-    if caches.iter().any(|cache| cache.redis.is_some()) {
+/// Who keeps something in Redis needs one, and one that nothing uses is hardly meant.
+pub fn check(
+    s: &mut Section<'_>,
+    caches: &[CacheSettings],
+    limits: &[RateLimitSettings],
+    report: &Report,
+) {
+    let is_used = caches.iter().any(|cache| cache.redis.is_some())
+        || limits.iter().any(RateLimitSettings::is_shared);
+    if is_used {
         s.at_least_one("redis", "{url: \"redis://127.0.0.1:6379\"}");
     } else if s.has("redis") {
-        let message = "redis: nothing uses it; write redis: {} in a cache";
+        let message =
+            "redis: nothing uses it; write redis: {} in a cache, or store: redis in a rate limit";
         report.warn(s.key_span("redis"), message);
     }
 }

@@ -1,14 +1,17 @@
-//! What is valid and yet hardly meant: routes that never match, and names that nothing uses.
+//! What is valid and yet hardly meant: routes that never match, limits that never refuse, and names
+//! that nothing uses.
 
 use super::diagnostic::Report;
 use super::names::Names;
 use super::routes::{Places, Targets};
 use super::{Config, RouteSettings};
+use crate::guard::RateLimitSettings;
 use crate::route::Match;
 
 /// `places` are in the order of the routes.
 pub fn review(config: &Config, targets: &Targets<'_>, places: &Places, report: &Report) {
     warn_of_shadowed_routes(&config.routes, places, report);
+    warn_of_looser_limits(config, places, report);
     let routes = &config.routes;
     warn_of_unused(&targets.upstreams, report, |index, name| {
         let splits = |route: &RouteSettings| {
@@ -49,6 +52,40 @@ fn warn_of_shadowed_routes(routes: &[RouteSettings], places: &Places, report: &R
             );
         }
     }
+}
+
+fn warn_of_looser_limits(config: &Config, places: &Places, report: &Report) {
+    for (route, (name, span)) in config.routes.iter().zip(places) {
+        let limits: Vec<_> = route
+            .rate_limits
+            .iter()
+            .map(|n| &config.rate_limits[*n])
+            .collect();
+        for (n, wide) in limits.iter().enumerate() {
+            let others = limits.iter().enumerate().filter(|(other, _)| *other != n);
+            // Of two that are the same, the second.
+            let mut tighter = others
+                .filter(|(other, l)| holds_more(wide, l) && (*other < n || !holds_more(l, wide)));
+            if let Some((_, narrow)) = tighter.next() {
+                let (wide, narrow) = (&wide.name, &narrow.name);
+                report.warn(
+                    *span,
+                    format!("routes.{name}: rate_limits.{wide} never refuses here, because rate_limits.{narrow} has the same key and allows no more"),
+                );
+            }
+        }
+    }
+}
+
+/// True if whatever `narrow` admits, `wide` admits too.
+fn holds_more(wide: &RateLimitSettings, narrow: &RateLimitSettings) -> bool {
+    let same_askers = wide.key == narrow.key && wide.cost == narrow.cost;
+    let whole = wide.tiers.is_empty() && narrow.tiers.is_empty() && !narrow.dry_run;
+    // Of the fleet's requests one edge sees some only.
+    let sees_all = narrow.is_shared() || !wide.is_shared();
+    let interval = |limit: &RateLimitSettings| limit.quota.interval();
+    let no_more = interval(wide) <= interval(narrow) && wide.quota.burst >= narrow.quota.burst;
+    same_askers && whole && sees_all && no_more
 }
 
 /// True if `earlier` stands in the same places of the router with the same number of conditions,

@@ -10,6 +10,7 @@ use super::splits;
 use super::units::{size, wait};
 use super::values::{network, switch};
 use super::{Rewrite, RouteSettings};
+use crate::guard::MOST_LIMITS;
 use crate::route::Match;
 use http::Method;
 
@@ -80,14 +81,19 @@ fn upstream(s: &mut Section<'_>, targets: &Targets<'_>) -> Option<usize> {
 /// A limit named twice would take two tokens for each request.
 fn rate_limits(s: &mut Section<'_>, targets: &Targets<'_>) -> Vec<usize> {
     let seen = std::cell::RefCell::new(Vec::new());
-    s.list("rate_limits", |name| {
+    let limits = s.list("rate_limits", |name| {
         let index = targets.rate_limits.find(name)?;
         if seen.borrow().contains(&index) {
             return Err(format!("`{name}` is in the list already; remove one"));
         }
         seen.borrow_mut().push(index);
         Ok(index)
-    })
+    });
+    if limits.len() > MOST_LIMITS {
+        let message = format!("there are {}; write {MOST_LIMITS} at most", limits.len());
+        s.error("rate_limits", message);
+    }
+    limits
 }
 
 fn rewrite(s: &mut Section<'_>) -> Rewrite {

@@ -32,6 +32,11 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// In the largest unit that divides it.
+pub fn duration_text(duration: Duration) -> String {
+    DURATION.text(duration.as_millis() as u64)
+}
+
 /// `512B`, `64KiB`, `100MiB`, `10GiB`, in bytes.
 pub fn size(text: &str) -> Result<u64, String> {
     SIZE.parse(text).map_err(Mistake::into_text)

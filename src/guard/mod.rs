@@ -2,11 +2,23 @@
 //! a value here, and becomes an answer in `proxy/answer.rs`.
 
 mod address;
+mod asker;
+mod buckets;
 mod claims;
+mod fleet;
+mod limits;
 mod rate;
 mod settings;
+mod standing;
 
 pub use address::{AddressRules, Networks, client_address};
+pub use asker::{Asker, cookie};
 pub use claims::Claims;
-pub use rate::{Asker, Limiter, Limiters, Verdict};
-pub use settings::{LimitKey, Rate, RateLimitSettings};
+pub use fleet::Fleet;
+pub use limits::{Asked, Checked, Limits};
+pub use rate::{Limiter, Limiters};
+pub use settings::{
+    Condition, Costs, KeyPart, LONGEST_REFILL, MOST_LIMITS, OnStoreError, Quota, Rate,
+    RateLimitSettings, StoreSettings, TierSettings,
+};
+pub use standing::{Standings, Stop};

@@ -44,6 +44,9 @@ pub struct Line<'a> {
     pub route: &'a str,
     pub server: Option<&'a str>,
     pub cache: Option<&'a str>,
+    /// The rate limit that refused it, or would have but for `dry_run`.
+    pub limit: Option<&'a str>,
+    pub dry_limit: Option<&'a str>,
     /// For a failed request: why.
     pub error: Option<&'a str>,
 }
@@ -156,6 +159,8 @@ impl Line<'_> {
         for (name, value) in [
             ("server", self.server),
             ("cache", self.cache),
+            ("limit", self.limit),
+            ("dry_limit", self.dry_limit),
             ("error", self.error),
         ] {
             if let Some(value) = value {
@@ -203,6 +208,8 @@ mod tests {
             route: "home",
             server: None,
             cache: Some("hit"),
+            limit: None,
+            dry_limit: None,
             error: None,
         }
     }

@@ -20,6 +20,7 @@ pub enum Refusal {
     NoServer,
     ImageQueue,
     Busy,
+    LimitUnknown,
 }
 
 /// Per server of an upstream.
@@ -139,6 +140,8 @@ pub struct LimitMetrics {
     /// Would have been refused, but for `dry_run`.
     pub dry_run: IntCounter,
     pub keys: IntGauge,
+    /// Times that the fleet could not be asked.
+    pub store_errors: IntCounter,
 }
 
 /// Of the image transformer.
@@ -233,13 +236,14 @@ impl CodingsMetrics {
 
 impl Refusal {
     /// In the order of the variants: the index of a counter is the variant's number.
-    pub const ALL: [Refusal; 6] = [
+    pub const ALL: [Refusal; 7] = [
         Refusal::RateLimit,
         Refusal::Address,
         Refusal::BodySize,
         Refusal::NoServer,
         Refusal::ImageQueue,
         Refusal::Busy,
+        Refusal::LimitUnknown,
     ];
 
     pub fn label(self) -> &'static str {
@@ -250,6 +254,7 @@ impl Refusal {
             Refusal::NoServer => "no_server",
             Refusal::ImageQueue => "image_queue",
             Refusal::Busy => "busy",
+            Refusal::LimitUnknown => "limit_unknown",
         }
     }
 }

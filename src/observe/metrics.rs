@@ -508,6 +508,7 @@ impl RedisMetrics {
 struct Limits {
     decisions: IntCounterVec,
     keys: IntGaugeVec,
+    store_errors: IntCounterVec,
 }
 
 impl Limits {
@@ -519,6 +520,11 @@ impl Limits {
                 &["limit", "decision"],
             ),
             keys: make.gauges("lakh_limit_keys", "Keys that a limit keeps.", &["limit"]),
+            store_errors: make.counters(
+                "lakh_limit_store_errors_total",
+                "Requests for which a limit of the fleet got no answer from Redis.",
+                &["limit"],
+            ),
         }
     }
 
@@ -529,6 +535,7 @@ impl Limits {
             refused: decision("refused"),
             dry_run: decision("dry_run"),
             keys: self.keys.with_label_values(&[limit]),
+            store_errors: self.store_errors.with_label_values(&[limit]),
         }
     }
 }

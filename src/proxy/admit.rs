@@ -1,43 +1,92 @@
 //! Whether a request may go on: its route's rules, from the cheapest to ask to the dearest.
+//!
+//! Most of it is decided from the head alone. Where something must be waited for first, admission
+//! stops with a question, which travels with the request to where waiting is possible; what has been
+//! decided until then is not decided again.
 
 use super::answer::Problem;
 use super::context::Context;
 use super::request::Request;
 use super::way::find_route;
-use crate::guard::{Asker, Verdict};
+use crate::guard::{Asked, Asker, Checked};
 use http::Version;
 use http::header::CONTENT_LENGTH;
 
+pub enum Admission {
+    In,
+    Refused(Problem),
+    /// `go_on` has the rest.
+    Asks(Question),
+}
+
+/// What admission has to wait for.
+pub enum Question {
+    /// The limits that the fleet shares.
+    Limits(Box<Asked>),
+}
+
 /// Finds the request's route, and out whether it may go on. A refusal costs no more than this.
-pub fn admit(request: &Request<'_>, ctx: &mut Context) -> Result<(), Problem> {
+pub fn admit(request: &Request<'_>, ctx: &mut Context) -> Admission {
     if request.version == Version::HTTP_2 && head_size(request) > ctx.runtime.limits.header_size {
-        return Err(Problem::HeadTooLarge);
+        return Admission::Refused(Problem::HeadTooLarge);
     }
     let route = find_route(&ctx.runtime, request, request.target, request.method).cloned();
-    let route = ctx.route.insert(route.ok_or(Problem::NoRoute)?);
-    if !route.addresses.admit(ctx.client) {
-        return Err(Problem::AddressRefused);
+    let Some(route) = route else {
+        return Admission::Refused(Problem::NoRoute);
+    };
+    let is_allowed = route.addresses.admit(ctx.client);
+    ctx.route = Some(route);
+    match is_allowed {
+        true => check_limits(request, ctx),
+        false => Admission::Refused(Problem::AddressRefused),
+    }
+}
+
+/// Waits for what admission asks, and goes on from there.
+pub async fn go_on(question: Question, request: &Request<'_>, ctx: &mut Context) -> Admission {
+    match question {
+        Question::Limits(asked) => {
+            let route = ctx.routed().clone();
+            let checked = route.limits.settle(*asked, &mut ctx.standings).await;
+            limited(checked, request, ctx)
+        }
+    }
+}
+
+fn check_limits(request: &Request<'_>, ctx: &mut Context) -> Admission {
+    let route = ctx.routed().clone();
+    if route.limits.is_empty() {
+        return check_length(request, ctx);
     }
     let asker = Asker {
         address: ctx.client,
+        method: request.method,
         headers: request.headers,
-        route: route.index,
+        claims: ctx.claims.as_deref(),
+        route: &route.name,
     };
-    for limiter in &route.limiters {
-        if let Verdict::Refuse { retry_after } = limiter.check(&asker) {
-            return Err(Problem::RateLimited { retry_after });
-        }
+    let checked = route.limits.check(&asker, &mut ctx.standings);
+    limited(checked, request, ctx)
+}
+
+fn limited(checked: Checked, request: &Request<'_>, ctx: &Context) -> Admission {
+    match checked {
+        Checked::Pass => check_length(request, ctx),
+        Checked::Refuse { retry_after } => Admission::Refused(Problem::RateLimited { retry_after }),
+        Checked::Unknown => Admission::Refused(Problem::LimitUnknown),
+        Checked::Ask(asked) => Admission::Asks(Question::Limits(asked)),
     }
-    let length = request
-        .headers
-        .get(CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| length > route.body_size) {
-        return Err(Problem::BodyTooLarge {
-            limit: route.body_size,
-        });
+}
+
+/// Of the body, as far as it is known.
+fn check_length(request: &Request<'_>, ctx: &Context) -> Admission {
+    let limit = ctx.routed().body_size;
+    let length = request.headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|v| v.to_str().ok()?.parse().ok());
+    match length.is_some_and(|length: u64| length > limit) {
+        true => Admission::Refused(Problem::BodyTooLarge { limit }),
+        false => Admission::In,
     }
-    Ok(())
 }
 
 /// As HTTP/2 counts it: RFC 9113 §6.5.2.

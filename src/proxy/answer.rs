@@ -1,7 +1,7 @@
 //! The only place that turns an error into an HTTP answer: problem+json, RFC 9457.
 
 use super::context::{Context, RequestId};
-use super::headers::X_CACHE;
+use super::headers::{self, X_CACHE};
 use crate::error::Kind;
 use crate::observe::Refusal;
 use bytes::Bytes;
@@ -22,6 +22,7 @@ pub enum Problem {
     BodyTimeout,
     AddressRefused,
     RateLimited { retry_after: Duration },
+    LimitUnknown,
     ImageQuery(String),
     OnlyIfCached,
     Upstream(Kind),
@@ -39,7 +40,9 @@ impl Problem {
             Problem::AddressRefused => StatusCode::FORBIDDEN,
             Problem::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Problem::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
-            Problem::Upstream(Kind::NoServer | Kind::Busy) => StatusCode::SERVICE_UNAVAILABLE,
+            Problem::LimitUnknown | Problem::Upstream(Kind::NoServer | Kind::Busy) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Problem::Upstream(Kind::Timeout) => StatusCode::GATEWAY_TIMEOUT,
             Problem::Upstream(_) => StatusCode::BAD_GATEWAY,
             Problem::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -57,6 +60,7 @@ impl Problem {
             Problem::BodyTimeout => "body-timeout",
             Problem::AddressRefused => "address-refused",
             Problem::RateLimited { .. } => "rate-limited",
+            Problem::LimitUnknown => "limit-unknown",
             Problem::ImageQuery(_) => "image-query",
             Problem::OnlyIfCached => "not-cached",
             Problem::Upstream(Kind::NoServer) => "no-server",
@@ -83,6 +87,9 @@ impl Problem {
             Problem::RateLimited { .. } => {
                 "Too many requests. Try again after the time given in Retry-After.".into()
             }
+            Problem::LimitUnknown => {
+                "Whether there were too many requests can't be told at the moment.".into()
+            }
             Problem::ImageQuery(what) => format!("The image can't be made as asked: {what}."),
             Problem::OnlyIfCached => {
                 "Not in the cache, and the request asked for nothing else.".into()
@@ -98,6 +105,7 @@ impl Problem {
     fn refusal(&self) -> Option<Refusal> {
         match self {
             Problem::RateLimited { .. } => Some(Refusal::RateLimit),
+            Problem::LimitUnknown => Some(Refusal::LimitUnknown),
             Problem::AddressRefused => Some(Refusal::Address),
             Problem::BodyTooLarge { .. } => Some(Refusal::BodySize),
             Problem::Upstream(Kind::NoServer) => Some(Refusal::NoServer),
@@ -140,7 +148,7 @@ impl Problem {
             Problem::RateLimited { retry_after } => {
                 Some((retry_after.as_secs_f64().ceil() as u64).max(1))
             }
-            Problem::Upstream(Kind::NoServer | Kind::Busy) => Some(1),
+            Problem::LimitUnknown | Problem::Upstream(Kind::NoServer | Kind::Busy) => Some(1),
             _ => None,
         }
     }
@@ -187,6 +195,7 @@ pub async fn problem(
     if let Some(seconds) = problem.retry_after() {
         head.insert_header(RETRY_AFTER, seconds)?;
     }
+    headers::edit_answer(&mut head, |fields| headers::add_limits(fields, ctx));
     if let Some(status) = ctx.cache {
         head.insert_header("cache-status", status.to_value())?;
     }

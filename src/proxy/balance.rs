@@ -7,6 +7,7 @@ use super::context::{CacheStatus, Context};
 use super::headers;
 use super::request::{Request, path_and_query};
 use crate::cache::Scheme;
+use crate::guard::cookie;
 use crate::upstream::{
     Asked, Busy, HashKey, Lease, Outcome, Pool, ServerId, Time, Turn, broken, hash_of, peer,
 };
@@ -201,7 +202,7 @@ fn hash(key: &HashKey, fields: &HeaderMap, target: &[u8], client: IpAddr) -> u64
     let found = match key {
         HashKey::ClientAddress => None,
         HashKey::Header(name) => fields.get(name).map(|value| value.as_bytes()),
-        HashKey::Cookie(name) => headers::cookie(fields, name),
+        HashKey::Cookie(name) => cookie(fields, name),
         HashKey::Path => Some(path_and_query(target).0),
     };
     match (found, client) {

@@ -1,6 +1,7 @@
 //! One request's state, from its head to its log line.
 
 use crate::compress::Stream;
+use crate::guard::{Claims, Standings};
 use crate::observe::Metrics;
 use crate::runtime::{Route, Runtime};
 use crate::upstream::{Lease, Pool, ServerId, Tries, Turn, WebSocket};
@@ -21,6 +22,10 @@ pub struct Context {
     pub peer_is_trusted: bool,
     /// Set as soon as one is found.
     pub route: Option<Arc<Route>>,
+    /// Of the token that the request came with, once it was verified.
+    pub claims: Option<Arc<Claims>>,
+    /// How the route's limits stand, once they were asked.
+    pub standings: Standings,
     /// Asks to switch protocols.
     pub upgrade: bool,
     /// Bytes of the request's body so far.
@@ -92,6 +97,8 @@ impl Context {
             peer: Ipv4Addr::UNSPECIFIED.into(),
             peer_is_trusted: false,
             route: None,
+            claims: None,
+            standings: Standings::default(),
             upgrade: false,
             body_bytes: 0,
             lease: None,
@@ -121,6 +128,12 @@ impl Context {
         self.route
             .as_ref()
             .expect("a phase after request_filter: the request has a route")
+    }
+
+    /// The limit that refused the request, or that would have.
+    pub fn limit(&self, dry: bool) -> Option<&str> {
+        let stop = self.standings.stopped_by().filter(|by| by.dry == dry)?;
+        Some(self.route.as_ref()?.limits.name(stop.limit))
     }
 
     /// The upstream: the route's, or this request's side of its split.

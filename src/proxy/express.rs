@@ -108,7 +108,11 @@ impl Desk {
     }
 
     fn hand_on(&mut self, conn: &Conn, found: Found) -> Left {
-        if matches!(found.way, Way::Fill(_) | Way::Render(_) | Way::Pass)
+        let waits = matches!(
+            found.way,
+            Way::Ask(_) | Way::Fill(_) | Way::Render(_) | Way::Pass
+        );
+        if waits
             && let Ok(request) = request::owned(std::mem::take(&mut self.head))
         {
             let request = Box::new(request);
@@ -135,14 +139,24 @@ pub async fn wait(edge: &Arc<Edge>, conn: &mut Conn, waits: Waits, limit: Durati
         found: Found { mut ctx, way },
         mut request,
     } = waits;
-    if ctx.routed().compress && coded::translate_conditions(&mut request).is_err() {
+    let way = way::decided(way, &Request::of(&request), &mut ctx).await;
+    let is_stored = matches!(way, Way::Hit(_));
+    if !is_stored && ctx.routed().compress && coded::translate_conditions(&mut request).is_err() {
         return Left::Broken;
     }
     let mut client = Plain::new(conn, request, limit);
     let mut answered = match way {
+        Way::Hit(hit) => {
+            let reply = hit.reply(&Request::of(client.request()), &mut ctx);
+            reply.send(&mut client).await.map(|()| Answered::Yes)
+        }
         Way::Fill(resource) => cached::answer(edge, &mut client, &mut ctx, &resource).await,
         Way::Render(work) => images::answer(edge, &mut client, &mut ctx, work).await,
-        _ => Ok(Answered::No),
+        Way::Pass => Ok(Answered::No),
+        way => {
+            conn.pack(Box::new(Found { ctx, way }));
+            return Left::Pingora;
+        }
     };
     if let Ok(Answered::No) = answered {
         answered = pass::answer(edge, &mut client, &mut ctx).await;

@@ -56,6 +56,8 @@ fn log(request: &Request<'_>, ctx: &Context, sent: &Sent, took: Duration, error:
         route: ctx.route.as_ref().map_or("-", |route| &route.name),
         server: server.as_deref(),
         cache: ctx.cache.map(CacheStatus::label),
+        limit: ctx.limit(false),
+        dry_limit: ctx.limit(true),
         error: ctx.error.as_deref().or(error),
     });
 }

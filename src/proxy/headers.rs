@@ -16,6 +16,8 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 pub const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
@@ -143,7 +145,23 @@ pub fn to_client(fields: &mut HeaderMap, ctx: &Context) {
     if let Some(word) = ctx.x_cache() {
         fields.insert(X_CACHE, HeaderValue::from_static(word));
     }
+    add_limits(fields, ctx);
     apply(&ctx.routed().response_headers, fields);
+}
+
+/// How the route's limits stand. Beside what the server says of its own: a proxy that doesn't know
+/// what those count may not change them, draft-ietf-httpapi-ratelimit-headers §6.3, and the fields
+/// are lists.
+pub fn add_limits(fields: &mut HeaderMap, ctx: &Context) {
+    let Some(route) = ctx.route.as_ref().filter(|_| !ctx.standings.is_empty()) else {
+        return;
+    };
+    let mut text = Vec::with_capacity(64);
+    route.limits.write_policies(&ctx.standings, &mut text);
+    fields.append(RATELIMIT_POLICY, bytes(&text));
+    text.clear();
+    route.limits.write_standings(&ctx.standings, &mut text);
+    fields.append(RATELIMIT, bytes(&text));
 }
 
 /// What is stored of an answer's fields as HTTP/1 writes it, without what each answer says anew.
@@ -169,6 +187,13 @@ pub fn write_to_client(out: &mut Vec<u8>, ctx: &Context) {
     if let Some(word) = ctx.x_cache() {
         out.extend_from_slice(b"\r\nx-cache: ");
         out.extend_from_slice(word.as_bytes());
+    }
+    if !ctx.standings.is_empty() {
+        let limits = &ctx.routed().limits;
+        out.extend_from_slice(b"\r\nratelimit-policy: ");
+        limits.write_policies(&ctx.standings, out);
+        out.extend_from_slice(b"\r\nratelimit: ");
+        limits.write_standings(&ctx.standings, out);
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -238,16 +263,6 @@ pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     headers.get_all(COOKIE).iter().map(|v| v.as_bytes())
 }
 
-/// The value of the first cookie of this name. RFC 6265 §5.4.
-pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    let pairs = cookies(headers).flat_map(|field| field.split(|byte| *byte == b';'));
-    let mut values = pairs.filter_map(|pair| {
-        let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?;
-        rest.strip_prefix(b"=")
-    });
-    values.next()
-}
-
 /// Whether the target can be read back from the parsed URI; if not, Pingora keeps its bytes.
 fn is_uri(request: &RequestHeader) -> bool {
     let parsed = request.uri.path_and_query().map(|path| path.as_str());
@@ -257,6 +272,10 @@ fn is_uri(request: &RequestHeader) -> bool {
 /// Of text that has been a field's value or part of a URI, or is ours.
 pub fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+fn bytes(text: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static(""))
 }
 
 fn fields_to_server(fields: &mut HeaderMap, authority: Option<&Authority>, ctx: &Context) {

@@ -81,6 +81,7 @@ impl ProxyHttp for Service {
         ctx: &mut Context,
     ) -> pingora::Result<bool> {
         let way = way(session, ctx);
+        let way = way::decided(way, &Request::of(session.req_header()), ctx).await;
         if !matches!(way, Way::Refuse(_) | Way::Hit(_)) && ctx.routed().compress {
             coded::translate_conditions(session.req_header_mut())?;
         }
@@ -104,6 +105,7 @@ impl ProxyHttp for Service {
                 Answered::Yes
             }
             Way::Pass => Answered::No,
+            Way::Ask(_) => unreachable!("it was decided"),
         };
         match answered {
             Answered::Yes => Ok(true),

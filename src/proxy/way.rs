@@ -1,12 +1,14 @@
-//! Which way a request goes: decided before anything is waited for, from its head alone.
+//! Which way a request goes: decided from its head alone, before anything is waited for, unless
+//! admission has to.
 
+use super::admit::{self, Admission, Question};
 use super::answer::Problem;
 use super::coded::{self, Form, ToCode};
 use super::context::{CacheStatus, Context};
 use super::reply::Hit;
 use super::request::{Request, path_and_query};
 use super::resource::{Resource, unix_now};
-use super::{admit, balance, headers, images, purge};
+use super::{balance, headers, images, purge};
 use crate::cache::{Found, Key, Object, Use, Zone, usable};
 use crate::guard::client_address;
 use crate::route::Asked;
@@ -18,6 +20,8 @@ use std::sync::Arc;
 
 pub enum Way {
     Refuse(Problem),
+    /// Not to be said before something is known: see `decided`.
+    Ask(Question),
     /// Takes back what is stored.
     Purge(purge::Order),
     /// Stored, and good as it is.
@@ -52,9 +56,30 @@ pub fn find(request: &Request<'_>, ctx: &mut Context) -> Way {
     if let Some(way) = purge::way(request, ctx) {
         return way;
     }
-    if let Err(refusal) = admit::admit(request, ctx) {
-        return Way::Refuse(refusal);
+    let admission = admit::admit(request, ctx);
+    admitted(admission, request, ctx)
+}
+
+/// The way itself, once all that admission asks is known. What was decided already is not decided
+/// again.
+pub async fn decided(mut way: Way, request: &Request<'_>, ctx: &mut Context) -> Way {
+    while let Way::Ask(question) = way {
+        let admission = admit::go_on(question, request, ctx).await;
+        way = admitted(admission, request, ctx);
     }
+    way
+}
+
+fn admitted(admission: Admission, request: &Request<'_>, ctx: &mut Context) -> Way {
+    match admission {
+        Admission::In => beyond(request, ctx),
+        Admission::Refused(problem) => Way::Refuse(problem),
+        Admission::Asks(question) => Way::Ask(question),
+    }
+}
+
+/// Where a request goes that was let in.
+fn beyond(request: &Request<'_>, ctx: &mut Context) -> Way {
     balance::take_side(request, ctx);
     let Some(resource) = Resource::of(request, ctx) else {
         return Way::Pass;

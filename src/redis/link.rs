@@ -114,7 +114,14 @@ impl Link {
         })
     }
 
-    async fn ask<T>(&self, command: impl Future<Output = FredResult<T>>) -> Result<T, Down> {
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) async fn ask<T>(
+        &self,
+        command: impl Future<Output = FredResult<T>>,
+    ) -> Result<T, Down> {
         if !self.breaker().admits(Instant::now()) {
             return Err(Down);
         }

@@ -4,7 +4,9 @@
 //! and a breaker of its own. What is said to Redis is the business of those who use it.
 
 mod link;
+mod script;
 mod settings;
 
 pub use link::{Ear, Heard, Link, Mark};
+pub use script::Script;
 pub use settings::{RedisSettings, RedisUrl};

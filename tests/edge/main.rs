@@ -12,6 +12,7 @@ mod routes;
 mod warm;
 
 mod faults;
+mod fleet;
 mod resilience;
 mod spawn;
 mod split;

@@ -167,7 +167,7 @@ fn store(s: &mut Section<'_>) -> StoreSettings {
     ];
     let is_shared = s.or("store", false, choice(&[("local", false), ("redis", true)]));
     let on_error = s.optional("on_store_error", choice(&words));
-    if on_error.is_some() && !is_shared {
+    if on_error.is_some_and(|word| word != OnStoreError::Local) && !is_shared {
         let message =
             "it does nothing for a store that can't fail; write store: redis, or remove it";
         s.error("on_store_error", message);

@@ -136,8 +136,8 @@ impl<C: Clock + Clone> Limits<C> {
     pub fn write_policies(&self, standings: &Standings, out: &mut Vec<u8>) {
         for (n, standing) in standings.iter().enumerate() {
             out.extend_from_slice(if n > 0 { b", " } else { b"" });
-            let limiter = &self.limiters[standing.limit];
-            out.extend_from_slice(limiter.policy(standing.tier).as_bytes());
+            let limiter = &self.limiters[usize::from(standing.limit)];
+            out.extend_from_slice(limiter.policy(standing.tier as usize).as_bytes());
         }
     }
 
@@ -145,7 +145,7 @@ impl<C: Clock + Clone> Limits<C> {
     pub fn write_standings(&self, standings: &Standings, out: &mut Vec<u8>) {
         for (n, standing) in standings.iter().enumerate() {
             out.extend_from_slice(if n > 0 { b", " } else { b"" });
-            standing.write(&self.limiters[standing.limit].settings.name, out);
+            standing.write(self.name(standing.limit.into()), out);
         }
     }
 
@@ -223,6 +223,7 @@ impl<C: Clock + Clone> Limits<C> {
                 }
             };
             if limiter.settings.fields && !dry {
+                let limit = limit as u8;
                 standings.push(Standing { limit, ..standing });
             }
         }
@@ -241,11 +242,13 @@ fn standing<C: Clock + Clone>(
     back: Duration,
     wait: Option<Duration>,
 ) -> Standing {
-    let tier = held.slot.tier;
+    let slot = &held.slot;
     let full_in = match held.fleet {
         Some(full_in) => full_in.saturating_sub(back),
-        None => limiter.full_in(&held.slot),
+        None => limiter.full_in(slot),
     };
-    let standing = Standing::of(limiter.quota(tier), full_in, wait);
-    Standing { tier, ..standing }
+    Standing {
+        tier: slot.tier as u32,
+        ..Standing::of(limiter.quota(slot.tier), full_in, wait)
+    }
 }

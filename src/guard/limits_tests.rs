@@ -401,7 +401,8 @@ proptest! {
                 let quota = if told.bucket.1 { limits[n].tiers[0].quota } else { limits[n].quota };
                 let interval = quota.interval().as_nanos();
                 let left = (interval * u128::from(quota.burst) - told.spent) / interval;
-                prop_assert_eq!((standing.limit, u128::from(standing.remaining)), (n, left));
+                let is = (usize::from(standing.limit), u128::from(standing.remaining));
+                prop_assert_eq!(is, (n, left));
             }
         }
     }

@@ -16,8 +16,8 @@ pub struct Standings {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Standing {
     /// The limit's place among those of the route.
-    pub limit: usize,
-    pub tier: usize,
+    pub limit: u8,
+    pub tier: u32,
     /// Whole units.
     pub remaining: u32,
     /// Whole seconds until there is more; rounded up.

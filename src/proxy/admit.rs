@@ -8,7 +8,7 @@ use super::answer::Problem;
 use super::context::Context;
 use super::request::Request;
 use super::way::find_route;
-use crate::guard::{Asked, Asker, Checked};
+use crate::guard::{Asked, Asker, Checked, Standings};
 use http::Version;
 use http::header::CONTENT_LENGTH;
 
@@ -54,7 +54,7 @@ pub async fn go_on(question: Question, request: &Request<'_>, ctx: &mut Context)
 }
 
 fn check_limits(request: &Request<'_>, ctx: &mut Context) -> Admission {
-    let route = ctx.routed().clone();
+    let route = ctx.routed();
     if route.limits.is_empty() {
         return check_length(request, ctx);
     }
@@ -65,7 +65,9 @@ fn check_limits(request: &Request<'_>, ctx: &mut Context) -> Admission {
         claims: ctx.claims.as_deref(),
         route: &route.name,
     };
-    let checked = route.limits.check(&asker, &mut ctx.standings);
+    let mut standings = Standings::default();
+    let checked = route.limits.check(&asker, &mut standings);
+    ctx.standings = standings;
     limited(checked, request, ctx)
 }
 

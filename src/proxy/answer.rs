@@ -195,7 +195,9 @@ pub async fn problem(
     if let Some(seconds) = problem.retry_after() {
         head.insert_header(RETRY_AFTER, seconds)?;
     }
-    headers::edit_answer(&mut head, |fields| headers::add_limits(fields, ctx));
+    if !ctx.standings.is_empty() {
+        headers::edit_answer(&mut head, |fields| headers::add_limits(fields, ctx));
+    }
     if let Some(status) = ctx.cache {
         head.insert_header("cache-status", status.to_value())?;
     }

@@ -1,6 +1,6 @@
 //! Who is let in, and how often.
 
-use crate::harness::{Edge, Origin, Reply, at_once, eventually, get, h2c};
+use crate::harness::{Answer, Edge, Origin, Reply, ask, at_once, eventually, get, h2c, head, post};
 
 /// Three requests at once, then one in a minute.
 const THREE: &str = "
@@ -93,6 +93,14 @@ fn a_dry_run_refuses_nobody() {
         edge.metric(r#"lakh_limit_decisions_total{decision="dry_run"}"#),
         2.0
     );
+    let lines = edge.access_log(5);
+    let named = |line: &serde_json::Value| line["dry_limit"].as_str().map(str::to_owned);
+    let few = Some("few".to_owned());
+    let named: Vec<_> = lines.iter().map(named).collect();
+    assert_eq!(named, [None, None, None, few.clone(), few]);
+    assert!(lines.iter().all(|line| line["limit"].is_null()));
+    let reply = get("/").send(&edge);
+    assert_eq!(reply.field("ratelimit"), None, "it is not in force");
 }
 
 #[test]
@@ -131,6 +139,180 @@ routes:
     get("/one").from("127.0.0.2").send(&edge).expect(200);
     expect_refused(get("/one").from("127.0.0.3").send(&edge));
     get("/two").send(&edge).expect(200);
+}
+
+#[test]
+fn several_things_may_be_one_key() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::start(
+        "
+upstreams: {app: {servers: [$0]}}
+rate_limits:
+  both: {key: [client_address, header:x-device-id], rate: 1/min, burst: 1}
+  session: {key: cookie:session, rate: 1/min, burst: 1}
+routes:
+- {name: both, match: {path: /both}, upstream: app, rate_limits: [both]}
+- {name: session, match: {path: /session}, upstream: app, rate_limits: [session]}
+",
+        &[&origin],
+    );
+    let device = |device: &str, from: &str| {
+        let ask = get("/both").with("x-device-id", device).from(from);
+        ask.send(&edge).status
+    };
+    assert_eq!(device("a", "127.0.0.1"), 200);
+    assert_eq!(device("a", "127.0.0.1"), 429);
+    assert_eq!(device("b", "127.0.0.1"), 200);
+    assert_eq!(device("a", "127.0.0.2"), 200);
+    get("/both").send(&edge).expect(200);
+    // Leaving a part out is no way around it.
+    expect_refused(get("/both").send(&edge));
+
+    let session = |cookie: &str| get("/session").with("cookie", cookie).send(&edge).status;
+    assert_eq!(session("a=1; session=x"), 200);
+    assert_eq!(session("session=x; a=2"), 429);
+    assert_eq!(session("session=y"), 200);
+    assert_eq!(session("xsession=x"), 200, "who has none is not concerned");
+    assert_eq!(session("xsession=x"), 200);
+}
+
+#[test]
+fn the_first_tier_that_fits_holds() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::start(
+        "
+upstreams: {app: {servers: [$0]}}
+rate_limits:
+  device:
+    key: client_address
+    rate: 1/h
+    tiers:
+    - {when: {header:x-plan: gold, cookie:kind: office}, rate: 4/h}
+    - {when: {header:x-plan: gold}, rate: 2/h}
+routes: [{name: all, match: {path: /*}, upstream: app, rate_limits: [device]}]
+",
+        &[&origin],
+    );
+    let passed = |plan: &str, cookie: &str| {
+        let ask = get("/").with("x-plan", plan).with("cookie", cookie);
+        (0..6).filter(|_| ask.send(&edge).status == 200).count()
+    };
+    assert_eq!(passed("none", "kind=office"), 1);
+    assert_eq!(passed("gold", "kind=truck"), 2);
+    assert_eq!(passed("gold", "a=1; kind=office"), 4);
+    assert_eq!(
+        passed("golden", "kind=office"),
+        0,
+        "as those without a tier"
+    );
+    let reply = get("/").with("x-plan", "gold").send(&edge);
+    assert_eq!(reply.the("ratelimit-policy"), "\"device\";q=2;w=3600");
+}
+
+#[test]
+fn methods_cost_what_they_cost() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::start(
+        "
+upstreams: {app: {servers: [$0]}}
+rate_limits: {all: {key: route, rate: 1/h, burst: 10, cost: {POST: 5, HEAD: 0, default: 2}}}
+routes: [{name: all, match: {path: /*}, upstream: app, rate_limits: [all]}]
+",
+        &[&origin],
+    );
+    let left = |reply: &Reply| reply.the("ratelimit").to_owned();
+    let reply = post("/", "x").send(&edge).expect(200);
+    assert_eq!(left(&reply), "\"all\";r=5;t=3600");
+    let reply = ask("DELETE", "/").send(&edge).expect(200);
+    assert!(
+        left(&reply).starts_with("\"all\";r=3;t=3"),
+        "{}",
+        left(&reply)
+    );
+    let reply = head("/").send(&edge).expect(200);
+    assert_eq!(reply.field("ratelimit"), None, "not counted");
+    let reply = post("/", "x").send(&edge).expect_problem(429);
+    // Two units are missing: nearly two hours.
+    let wait: u64 = reply.the("retry-after").parse().expect("seconds");
+    assert!((7190..=7200).contains(&wait), "{wait}");
+    assert_eq!(left(&reply), format!("\"all\";r=3;t={wait}"));
+    get("/").send(&edge).expect(200);
+    assert_eq!(get("/").send(&edge).status, 429);
+}
+
+/// Stored or not, whole or not, over HTTP/1.1 or HTTP/2, passed or refused.
+#[test]
+fn every_answer_says_how_the_limits_stand() {
+    let origin = Origin::start(|seen| {
+        let stored = seen.target.starts_with("/stored");
+        let fields = [
+            (
+                "cache-control",
+                if stored { "max-age=60" } else { "no-store" },
+            ),
+            ("etag", "\"1\""),
+            ("ratelimit", "\"own\";r=5"),
+        ];
+        Answer::of(200, &fields, "hello")
+    });
+    let edge = Edge::start(
+        "
+upstreams: {app: {servers: [$0]}}
+rate_limits:
+  minute: {key: client_address, rate: 10/min}
+  hour: {key: client_address, rate: 100/h, burst: 50}
+  quiet: {key: client_address, rate: 100/h, fields: false}
+caches: {pages: {memory: 64MiB}}
+routes:
+- {name: stored, match: {path: /stored/*}, upstream: app, rate_limits: [minute, hour, quiet], cache: {in: pages}}
+- {name: free, match: {path: /free}, upstream: app}
+- {name: all, match: {path: /*}, upstream: app, rate_limits: [minute, hour, quiet]}
+",
+        &[&origin],
+    );
+    let says = |reply: Reply, left: u32, wait: &str| {
+        let policy = "\"minute\";q=10;w=60, \"hour\";q=100;w=3600;lakh-burst=50";
+        assert_eq!(reply.the("ratelimit-policy"), policy);
+        let hour = 40 + left;
+        let own = reply.all("ratelimit").pop().expect("ours").to_owned();
+        let expected = format!("\"minute\";r={left};t={wait}, \"hour\";r={hour};t=");
+        assert!(own.starts_with(&expected), "{own}");
+        reply
+    };
+    let stored = get("/stored/a");
+    let fill = says(stored.send(&edge).expect(200), 9, "6");
+    assert_eq!(
+        fill.all("ratelimit")[0],
+        "\"own\";r=5",
+        "the server's is kept"
+    );
+    assert!(says(stored.send(&edge).expect(200), 8, "6").is_hit());
+    says(get("/").send(&edge).expect(200), 7, "6");
+    says(h2c(edge.web, &stored).expect(200), 6, "6");
+    says(h2c(edge.web, &get("/")).expect(200), 5, "6");
+    let known = get("/stored/a").with("if-none-match", "\"1\"");
+    says(known.send(&edge).expect(304), 4, "6");
+    says(post("/", "x").send(&edge).expect(200), 3, "6");
+    let part = get("/stored/a").with("range", "bytes=0-1");
+    says(part.send(&edge).expect(206), 2, "6");
+    says(head("/stored/a").send(&edge).expect(200), 1, "6");
+    says(stored.send(&edge).expect(200), 0, "6");
+
+    let refused = stored.send(&edge).expect_problem(429);
+    let wait = refused.the("retry-after").to_owned();
+    says(refused, 0, &wait);
+    let refused = h2c(edge.web, &get("/")).expect_problem(429);
+    let wait = refused.the("retry-after").to_owned();
+    says(refused, 0, &wait);
+    let line = edge.access_log(12).pop().expect("a line");
+    assert_eq!(
+        (&line["limit"], line["status"].as_u64()),
+        (&"minute".into(), Some(429))
+    );
+
+    let free = get("/free").send(&edge).expect(200);
+    assert_eq!(free.all("ratelimit"), ["\"own\";r=5"]);
+    assert_eq!(free.field("ratelimit-policy"), None);
 }
 
 #[test]

@@ -62,9 +62,8 @@ impl Standing {
     pub fn of(quota: &Quota, full_in: Duration, wait: Option<Duration>) -> Standing {
         let (interval, burst) = (quota.interval().as_nanos(), u128::from(quota.burst));
         let missing = full_in.as_nanos().div_ceil(interval).min(burst);
-        // From `missing` units to one less.
-        let next =
-            full_in.as_nanos() - missing.saturating_sub(1) * interval.min(full_in.as_nanos());
+        // Until one unit less is missing.
+        let next = full_in.as_nanos() - missing.saturating_sub(1) * interval;
         let next = wait.map_or(next, |wait| wait.as_nanos());
         Standing {
             remaining: (burst - missing) as u32,

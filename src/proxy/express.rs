@@ -112,9 +112,7 @@ impl Desk {
             found.way,
             Way::Ask(_) | Way::Fill(_) | Way::Render(_) | Way::Pass
         );
-        if waits
-            && let Ok(request) = request::owned(std::mem::take(&mut self.head))
-        {
+        if waits && let Ok(request) = request::owned(std::mem::take(&mut self.head)) {
             let request = Box::new(request);
             return Left::Waits(Box::new(Waits { found, request }));
         }

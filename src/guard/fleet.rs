@@ -22,24 +22,26 @@ use std::time::Duration;
 /// one every ARGV[1] microseconds. Kept is the time at which the bucket will be full. One that would
 /// be later than of an empty bucket is of another clock or another rate.
 ///
-/// Answers, in microseconds: until the bucket is full; until there is enough, or -1.
+/// Answers, in microseconds: until the bucket is full, a little less so that what rounding adds is
+/// no unit more; until there is enough, or -1.
 const DRAW: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local interval, burst, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local function left(at) return math.max(0, math.floor(at - now - 1)) end
 local full_at = tonumber(redis.call('GET', KEYS[1]) or now)
 full_at = math.max(now, math.min(full_at, now + burst * interval))
 local next = full_at + cost * interval
 local wait = next - now - burst * interval
 if wait >= 1 then
-  return {math.ceil(full_at - now), math.ceil(wait)}
+  return {left(full_at), math.ceil(wait)}
 end
 if next > now then
   redis.call('SET', KEYS[1], string.format('%.3f', next), 'PX', math.ceil((next - now) / 1000))
 else
   redis.call('DEL', KEYS[1])
 end
-return {math.max(0, math.ceil(next - now)), -1}
+return {left(next), -1}
 ";
 
 /// The way to the buckets of a fleet.

@@ -59,6 +59,16 @@ struct Held {
     fleet: Option<Duration>,
 }
 
+impl Said {
+    fn by_fleet(slot: Slot, drawn: &Drawn) -> Said {
+        let fleet = Some(drawn.full_in);
+        let held = Held { slot, fleet };
+        drawn
+            .wait
+            .map_or(Said::Taken(held), |wait| Said::Refused(held, wait))
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits::new(Vec::new(), None)
@@ -108,19 +118,13 @@ impl<C: Clock + Clone> Limits<C> {
         };
         let mut known = true;
         for (n, (place, _)) in calls.iter().enumerate() {
-            let (said, limiter) = (&mut round[*place], &self.limiters[*place]);
-            let Said::Open(slot) = *said else { continue };
-            *said = match drawn.as_ref().and_then(|drawn| drawn.get(n)) {
-                Some(Drawn { full_in, wait }) => {
-                    let fleet = Some(*full_in);
-                    let held = Held { slot, fleet };
-                    wait.map_or(Said::Taken(held), |wait| Said::Refused(held, wait))
-                }
-                None => {
-                    limiter.metrics.store_errors.inc();
-                    self.without_fleet(limiter, slot, &mut known)
-                }
-            };
+            let limiter = &self.limiters[*place];
+            if let Said::Open(slot) = round[*place] {
+                round[*place] = match drawn.as_ref().and_then(|drawn| drawn.get(n)) {
+                    Some(drawn) => Said::by_fleet(slot, drawn),
+                    None => self.without_fleet(limiter, slot, &mut known),
+                };
+            }
         }
         let checked = self.conclude(&round, known, standings);
         if let (Some(fleet), false) = (&self.fleet, matches!(checked, Checked::Pass)) {
@@ -172,6 +176,7 @@ impl<C: Clock + Clone> Limits<C> {
     }
 
     fn without_fleet(&self, limiter: &Limiter<C>, slot: Slot, known: &mut bool) -> Said {
+        limiter.metrics.store_errors.inc();
         match limiter.settings.store {
             StoreSettings::Redis(OnStoreError::Refuse) => {
                 *known &= limiter.settings.dry_run;

@@ -105,17 +105,13 @@ impl Link {
         id.map(|id| mark(&id).ok_or(Down)).transpose()
     }
 
-    fn quick(&self) -> fred::clients::WithOptions<Client> {
+    pub(super) fn quick(&self) -> fred::clients::WithOptions<Client> {
         self.client.with_options(&Options {
             fail_fast: true,
             max_attempts: Some(1),
             timeout: Some(self.settings.timeout),
             ..Options::default()
         })
-    }
-
-    pub(super) fn client(&self) -> &Client {
-        &self.client
     }
 
     pub(super) async fn ask<T>(

@@ -2,6 +2,7 @@
 
 use super::link::Link;
 use crate::breaker::Down;
+use fred::clients::Pipeline;
 use fred::prelude::*;
 use fred::types::{ClusterHash, CustomCommand};
 use sha1::{Digest, Sha1};
@@ -49,7 +50,7 @@ impl Link {
         script: &str,
         calls: &[(String, Vec<String>)],
     ) -> FredResult<Vec<FredResult<Value>>> {
-        let pipeline = self.client().pipeline();
+        let pipeline = Pipeline::from(self.quick());
         for (key, words) in calls {
             let head = [script, "1", key].map(str::to_owned);
             let words: Vec<String> = head.into_iter().chain(words.iter().cloned()).collect();

@@ -697,3 +697,22 @@ fn peak_memory(pid: u32) -> u64 {
         .parse()
         .expect("a number")
 }
+
+#[test]
+fn a_picture_says_how_the_limits_stand() {
+    let file = jpeg(&red_and_blue(64, 64));
+    let fields = [
+        ("content-type", "image/jpeg"),
+        ("cache-control", "max-age=60"),
+    ];
+    let origin = Origin::start(move |_| Answer::of(200, &fields, &file));
+    let limited = IMAGES.replace("images: true", "images: true, rate_limits: [few]");
+    let limit = "rate_limits: {few: {key: client_address, rate: 3/min}}";
+    let edge = Edge::start(&format!("{limit}{limited}"), &[&origin]);
+
+    for left in [2, 1, 0] {
+        let reply = get("/a.jpg?w=32").send(&edge).expect(200);
+        assert_eq!(reply.the("ratelimit"), format!("\"few\";r={left};t=20"));
+    }
+    assert_eq!(get("/a.jpg?w=32").send(&edge).status, 429);
+}

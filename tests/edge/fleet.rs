@@ -85,21 +85,29 @@ fn two_edges_hold_a_shared_rate_within_a_hundredth() {
     let yaml = yaml(&redis, "").replace("rate: 1/10min, burst: 100", "rate: 400/s, burst: 50");
     let edges = [0; 2].map(|_| edge(&yaml, &origin));
     let errors = edges.each_ref().map(errors);
-    let (before, started) = (origin.count(), Instant::now());
-    let limit = Duration::from_secs(3);
+    // What passed in three seconds, and what was due, for a client with a bucket of its own.
+    let round = |client: u8| {
+        let source = [127, 0, 0, client].into();
+        let (before, started) = (origin.count(), Instant::now());
+        at_once(6, |n| {
+            let mut client = Client::connect_from(source, edges[n % 2].web);
+            while started.elapsed() < Duration::from_secs(3) {
+                get("/").on(&mut client);
+            }
+        });
+        let took = started.elapsed().as_secs_f64();
+        ((origin.count() - before) as f64, 50.0 + 400.0 * took)
+    };
 
-    at_once(6, |n| {
-        let mut client = edges[n % 2].connect();
-        while started.elapsed() < limit {
-            get("/").on(&mut client);
-        }
+    // On a machine with other things to do, the clients may ask too seldom.
+    let held = (10..15).map(round).any(|(passed, due)| {
+        assert!(passed <= due * 1.01, "{passed} of {due}");
+        passed >= due * 0.99
     });
 
-    let took = started.elapsed().as_secs_f64();
-    let (passed, due) = ((origin.count() - before) as f64, 50.0 + 400.0 * took);
+    assert!(held, "less than was due, five times");
     let refused: f64 = edges.iter().map(|e| decided(e, "refused")).sum();
     assert!(refused > 100.0, "it was the limit that held: {refused}");
-    assert!((passed - due).abs() / due < 0.01, "{passed} of {due}");
     assert_eq!(edges.each_ref().map(self::errors), errors);
 }
 

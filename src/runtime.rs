@@ -7,13 +7,17 @@
 use crate::cache::{Force, KeyRules, Name, Redis, RouteTtl, Told, Zone, Zones};
 use crate::compress::Encoders;
 use crate::config::{Config, HeaderEdits, RouteSettings};
-use crate::guard::{AddressRules, Fleet, Limiter, Limiters, Limits as RateLimits, Networks};
+use crate::guard::{
+    AddressRules, Auth, Auths, Cors, Fetch, Fleet, Limiter, Limiters, Limits as RateLimits,
+    Networks, SecurityHeaders,
+};
 use crate::image;
 use crate::listen::{Caps, Limits};
 use crate::observe::{AccessLog, ImageMetrics, Metrics, RouteMetrics};
 use crate::pool;
 use crate::route::Router;
 use crate::upstream::{Client, Pool, Registry, Response, Split};
+use bytes::Bytes;
 use http::HeaderName;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +26,10 @@ use std::time::Duration;
 
 /// Connections to servers that are kept for reuse, in all.
 const IDLE_CONNECTIONS: usize = 1024;
+
+/// Bytes of an issuer's key set, and how long it may take to come.
+const KEY_SET: usize = 1 << 20;
+const KEY_SET_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long purges and objects may take to be on disk.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
@@ -35,6 +43,7 @@ pub struct Foundation {
     pub encoders: Arc<Encoders>,
     pub registry: Arc<Registry>,
     limiters: Limiters,
+    auths: Auths,
     zones: Arc<Zones<Response>>,
     redis: Mutex<Option<Arc<Redis>>>,
     fleet: Mutex<Option<Arc<Fleet>>>,
@@ -56,6 +65,7 @@ pub struct Runtime {
     redis: Option<Arc<Redis>>,
     fleet: Option<Arc<Fleet>>,
     limiters: Vec<Arc<Limiter>>,
+    auths: Vec<Arc<Auth>>,
     images: Arc<Images>,
     pub encoders: Arc<Encoders>,
     pub access_log: AccessLog,
@@ -71,6 +81,12 @@ pub struct Route {
     /// The upstream, or the first side of its split.
     pool: Arc<Pool>,
     pub split: Option<Split>,
+    pub auth: Option<RouteAuth>,
+    pub cors: Option<Cors>,
+    pub security_headers: SecurityHeaders,
+    pub maintenance: Option<Maintenance>,
+    pub header_size: Option<usize>,
+    pub url_length: Option<usize>,
     pub addresses: AddressRules,
     pub limits: RateLimits,
     pub strip_prefix: Option<Box<str>>,
@@ -84,6 +100,21 @@ pub struct Route {
     /// Whether text is coded for clients that accept it.
     pub compress: bool,
     pub metrics: RouteMetrics,
+}
+
+/// What a route's requests must prove.
+pub struct RouteAuth {
+    pub auth: Arc<Auth>,
+    /// Claims by name and value, all of them.
+    pub require: Vec<(String, String)>,
+}
+
+/// What a route says while it is being worked on.
+pub struct Maintenance {
+    pub retry_after: Duration,
+    /// Who is let in all the same.
+    pub allow: Networks,
+    pub page: Option<Bytes>,
 }
 
 /// How a route uses its zone.
@@ -121,6 +152,7 @@ impl Foundation {
             encoders: Arc::new(Encoders::new(coding_workers(), metrics.codings.clone())),
             registry: Registry::new(metrics.clone()),
             limiters: Limiters::default(),
+            auths: Auths::default(),
             zones: Arc::default(),
             redis: Mutex::new(None),
             fleet: Mutex::new(None),
@@ -196,6 +228,7 @@ impl Foundation {
     pub fn report(&self, runtime: &Runtime) {
         self.registry.report(&runtime.pools);
         self.encoders.report();
+        self.auths.report();
         runtime.zones.iter().for_each(|zone| zone.report());
         let waiting = runtime.images.pool.waiting();
         self.metrics.images.queue.set(waiting as i64);
@@ -207,6 +240,9 @@ impl Foundation {
         let limiters = self
             .limiters
             .build(&config.rate_limits, |name| self.metrics.limit(name));
+        let auths = self
+            .auths
+            .build(&config.auths, |name| self.metrics.auth(name))?;
         let redis = self.redis_for(&config);
         let fleet = self.fleet_for(&config);
         let zones = self
@@ -221,13 +257,21 @@ impl Foundation {
             .as_deref()
             .map(read_token)
             .transpose()?;
-        let route = |settings| {
+        let maintenance = config.routes.iter().map(maintenance);
+        let maintenance: Vec<_> = maintenance.collect::<Result<_, _>>()?;
+        let route = |(settings, maintenance): (&RouteSettings, _)| {
             Arc::new(Route {
+                maintenance,
+                auth: settings.auth.map(|auth| RouteAuth {
+                    auth: auths[auth].clone(),
+                    require: settings.require.clone(),
+                }),
                 limits: limits(settings, &limiters, fleet.as_ref()),
                 ..self.route(settings, &config, &pools, &zones, &images)
             })
         };
-        let routes: Vec<_> = config.routes.iter().map(route).collect();
+        let routes = config.routes.iter().zip(maintenance);
+        let routes: Vec<_> = routes.map(route).collect();
         let numbered = config.routes.iter().enumerate();
         Ok(Runtime {
             router: Router::new(numbered.map(|(index, r)| (r.matches.clone(), index))),
@@ -239,6 +283,7 @@ impl Foundation {
             redis,
             fleet,
             limiters,
+            auths,
             images,
             encoders: self.encoders.clone(),
             access_log,
@@ -256,6 +301,7 @@ impl Foundation {
     pub fn commit(&self, runtime: &Runtime) {
         self.registry.commit(&runtime.pools);
         self.limiters.commit(&runtime.limiters);
+        self.auths.commit(&runtime.auths, &self.fetch());
         self.zones.commit(&runtime.zones);
         self.commit_redis(runtime.redis.clone());
         self.commit_fleet(runtime.fleet.clone());
@@ -268,9 +314,21 @@ impl Foundation {
         self.metrics.config.stale.set(0);
     }
 
-    /// Until the names of servers in force have been looked up once, or `limit` has passed.
+    /// Until the names of servers in force have been looked up once, and issuers asked for their
+    /// keys, or `limit` has passed.
     pub async fn looked_up(&self, limit: Duration) {
-        self.registry.looked_up(limit).await;
+        let asked = tokio::time::timeout(limit, self.auths.asked_once());
+        // Who came too late is asked for again by the first request that needs it.
+        let _ = tokio::join!(self.registry.looked_up(limit), asked);
+    }
+
+    /// How an issuer's keys are fetched.
+    fn fetch(&self) -> Fetch {
+        let client = self.client.clone();
+        Arc::new(move |url| {
+            let client = client.clone();
+            Box::pin(async move { client.download(&url, KEY_SET, KEY_SET_PATIENCE).await })
+        })
     }
 
     fn route(
@@ -302,6 +360,12 @@ impl Foundation {
         });
         Route {
             name: settings.name.as_str().into(),
+            auth: None,
+            maintenance: None,
+            cors: settings.cors.as_ref().map(Cors::new),
+            security_headers: settings.security_headers,
+            header_size: settings.header_size,
+            url_length: settings.url_length,
             pool: pools[settings.upstream].clone(),
             split: settings.split.as_ref().map(|split| {
                 let named = |name: &String| pools.iter().find(|pool| *pool.name == **name);
@@ -402,6 +466,23 @@ fn coding_workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
+fn maintenance(route: &RouteSettings) -> Result<Option<Maintenance>, String> {
+    let Some(settings) = &route.maintenance else {
+        return Ok(None);
+    };
+    let read = |page: &std::path::PathBuf| {
+        std::fs::read(page).map(Bytes::from).map_err(|e| {
+            let (name, page) = (&route.name, page.display());
+            format!("routes.{name}.maintenance.page {page} can't be read: {e}")
+        })
+    };
+    Ok(Some(Maintenance {
+        retry_after: settings.retry_after,
+        allow: Networks::new(&settings.allow),
+        page: settings.page.as_ref().map(read).transpose()?,
+    }))
+}
+
 /// A secret in a file of its own, without the newline that editors add.
 fn read_token(path: &Path) -> Result<String, String> {
     let token = std::fs::read_to_string(path)
@@ -413,6 +494,13 @@ fn read_token(path: &Path) -> Result<String, String> {
 }
 
 impl Route {
+    /// Whether answers go to clients with what is stored of them, and nothing is changed.
+    pub fn leaves_answers(&self) -> bool {
+        self.response_headers.is_empty()
+            && self.cors.is_none()
+            && self.security_headers == SecurityHeaders::None
+    }
+
     /// The upstream, or a side of its split.
     pub fn pool(&self, side: Option<usize>) -> &Arc<Pool> {
         match (&self.split, side) {

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check;
+mod hash_key;
 mod run;
 mod running;
 mod warm;
@@ -53,6 +54,20 @@ enum Verb {
     Restore(Restore),
     /// Have the running edge store a list of URLs before people ask for them
     Warm(Warm),
+    /// Make the line of an API key for the file that `api_keys` names: the key's hash, and claims
+    HashKey(HashKey),
+}
+
+#[derive(Args)]
+struct HashKey {
+    /// Whose key it is; the claim `sub`, unless that is given
+    name: String,
+    /// What else the origin is told of whoever has the key
+    #[arg(value_name = "CLAIM=VALUE")]
+    claims: Vec<String>,
+    /// Make a random key and print it on standard error, instead of reading one from standard input
+    #[arg(long)]
+    new: bool,
 }
 
 #[derive(Args)]
@@ -186,6 +201,9 @@ pub fn main() -> ExitCode {
             running::order(&file.config, "/restore", &SplitName { route })
         }
         Some(Verb::Warm(warm)) => warm::warm(&warm.order()),
+        Some(Verb::HashKey(HashKey { name, claims, new })) => {
+            hash_key::hash_key(&name, &claims, new)
+        }
     }
 }
 

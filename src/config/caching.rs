@@ -3,7 +3,7 @@
 use super::names::Names;
 use super::section::Section;
 use super::units::{duration, share};
-use super::values::{cookie_name, header_name, network, switch};
+use super::values::{cookie_name, network, request_field, switch};
 use crate::cache::{KeySettings, QueryNames, QuerySettings, RouteCacheSettings};
 
 pub fn read(s: &mut Section<'_>, zones: &Names<'_>) -> Option<RouteCacheSettings> {
@@ -37,7 +37,7 @@ fn key(s: &mut Section<'_>) -> KeySettings {
     KeySettings {
         scheme: s.or("scheme", true, switch),
         query: s.settings("query", query),
-        headers: s.list("headers", header_name),
+        headers: s.list("headers", request_field),
         cookies: s.list("cookies", cookie_name),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::closest::did_you_mean;
 use super::section::Section;
-use super::values::{header_name, header_text, no_slash, percent_encoded};
+use super::values::{header_text, no_slash, percent_encoded, request_field};
 use crate::route::Match;
 use http::Method;
 
@@ -25,7 +25,7 @@ pub fn read(s: &mut Section<'_>) -> Match {
         hosts: s.one_or_list("host", host),
         path: s.or("path", "/*".to_owned(), pattern),
         methods: s.list("methods", method),
-        headers: s.pairs("header", header_name, header_text),
+        headers: s.pairs("header", request_field, header_text),
     })
 }
 
@@ -56,7 +56,7 @@ fn host(text: &str) -> Result<String, String> {
 }
 
 /// A part of a name between two dots. RFC 1123 §2.1, and `_` because it is in use.
-fn is_label(label: &str) -> bool {
+pub fn is_label(label: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     (1..=63).contains(&label.len())
         && label.chars().all(is_part)

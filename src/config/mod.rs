@@ -7,6 +7,7 @@
 
 mod access_log;
 mod admin;
+mod auth;
 mod caches;
 mod images;
 mod listeners;
@@ -16,6 +17,7 @@ mod redis;
 mod routes;
 mod upstreams;
 
+mod answers;
 mod caching;
 mod edits;
 mod matching;
@@ -42,7 +44,7 @@ pub use variables::{Environment, environment};
 
 use crate::admin::AdminSettings;
 use crate::cache::{CacheSettings, RouteCacheSettings};
-use crate::guard::RateLimitSettings;
+use crate::guard::{AuthSettings, CorsSettings, RateLimitSettings, SecurityHeaders};
 use crate::image::ImageSettings;
 use crate::listen::{Limits, ListenerSettings};
 use crate::observe::AccessLogSettings;
@@ -89,7 +91,13 @@ fn read(s: &mut Section<'_>, report: &Report) -> Option<Config> {
         upstreams: Names::collect(s, "upstreams", "upstream"),
         rate_limits: Names::collect(s, "rate_limits", "rate limit"),
         caches: Names::collect(s, "caches", "cache"),
+        auths: Names::collect(s, "auth", "auth"),
     };
+    let security_headers = s.or(
+        "security_headers",
+        SecurityHeaders::default(),
+        answers::security_headers,
+    );
     let mut ports = Ports::default();
     let mut places = routes::Places::new();
     let mut folders = caches::Folders::default();
@@ -102,13 +110,16 @@ fn read(s: &mut Section<'_>, report: &Report) -> Option<Config> {
         rate_limits: s.named("rate_limits", rate_limits::read),
         redis: s.section("redis", redis::read),
         caches: s.named("caches", |name, s| caches::read(name, s, &mut folders)),
+        auths: s.named("auth", auth::read),
         images: s.settings("images", images::read),
-        routes: s.items("routes", |s| routes::read(s, &targets, &mut places)),
+        routes: s.items("routes", |s| {
+            routes::read(s, &targets, security_headers, &mut places)
+        }),
         admin: s.settings("admin", |s| admin::read(s, &mut ports)),
         access_log: s.settings("access_log", access_log::read),
     };
     redis::check(s, &config.caches, &config.rate_limits, report);
-    s.unsupported(&["auth", "tracing", "include"]);
+    s.unsupported(&["tracing", "include"]);
     s.at_least_one("listeners", "{web: {address: 127.0.0.1:8080}}");
     s.at_least_one("upstreams", "{app: {servers: [127.0.0.1:9001]}}");
     s.at_least_one(
@@ -135,6 +146,7 @@ pub struct Config {
     /// Set where a cache or a limit keeps something there, and maybe elsewhere.
     pub redis: Option<RedisSettings>,
     pub caches: Vec<CacheSettings>,
+    pub auths: Vec<AuthSettings>,
     pub images: ImageSettings,
     pub routes: Vec<RouteSettings>,
     pub admin: AdminSettings,
@@ -160,16 +172,37 @@ pub struct RouteSettings {
     pub response_headers: HeaderEdits,
     /// Indices into `Config::rate_limits`.
     pub rate_limits: Vec<usize>,
+    /// Index into `Config::auths`.
+    pub auth: Option<usize>,
+    /// Claims that must hold, by name and value.
+    pub require: Vec<(String, String)>,
     pub allow: Vec<ipnet::IpNet>,
     pub deny: Vec<ipnet::IpNet>,
     /// For the whole request, until the answer's head.
     pub timeout: Option<Duration>,
+    pub cors: Option<CorsSettings>,
+    pub security_headers: SecurityHeaders,
+    pub maintenance: Option<MaintenanceSettings>,
+    /// None: `limits.header_size` alone.
+    pub header_size: Option<usize>,
+    /// Bytes of path and query.
+    pub url_length: Option<usize>,
     /// None: `limits.body_size`.
     pub body_size: Option<u64>,
     pub cache: Option<RouteCacheSettings>,
     pub images: bool,
     /// Whether text is coded for clients that accept it.
     pub compress: bool,
+}
+
+/// A route that answers 503 for a while.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MaintenanceSettings {
+    pub retry_after: Duration,
+    /// Whoever is let in all the same.
+    pub allow: Vec<ipnet::IpNet>,
+    /// What is shown instead of the problem.
+    pub page: Option<std::path::PathBuf>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -12,6 +12,7 @@ use crate::route::Match;
 pub fn review(config: &Config, targets: &Targets<'_>, places: &Places, report: &Report) {
     warn_of_shadowed_routes(&config.routes, places, report);
     warn_of_looser_limits(config, places, report);
+    warn_of_useless_sizes(config, places, report);
     let routes = &config.routes;
     warn_of_unused(&targets.upstreams, report, |index, name| {
         let splits = |route: &RouteSettings| {
@@ -26,10 +27,30 @@ pub fn review(config: &Config, targets: &Targets<'_>, places: &Places, report: &
             .iter()
             .any(|route| route.rate_limits.contains(&index))
     });
+    warn_of_unused(&targets.auths, report, |index, _| {
+        routes.iter().any(|route| route.auth == Some(index))
+    });
     warn_of_unused(&targets.caches, report, |_, name| {
         let mut caches = routes.iter().filter_map(|route| route.cache.as_ref());
         caches.any(|cache| cache.zone == name)
     });
+}
+
+fn warn_of_useless_sizes(config: &Config, places: &Places, report: &Report) {
+    let most = config.limits.header_size;
+    for (route, (name, span)) in config.routes.iter().zip(places) {
+        for (key, size) in [
+            ("header_size", route.header_size),
+            ("url_length", route.url_length),
+        ] {
+            if size.is_some_and(|size| size >= most) {
+                let message = format!(
+                    "routes.{name}.{key}: it does nothing, because limits.header_size is no more"
+                );
+                report.warn(*span, message);
+            }
+        }
+    }
 }
 
 fn warn_of_unused(names: &Names<'_>, report: &Report, is_used: impl Fn(usize, &str) -> bool) {

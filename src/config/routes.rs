@@ -1,5 +1,6 @@
 //! `routes`: what is matched, and what is done with it.
 
+use super::answers;
 use super::caching;
 use super::diagnostic::Span;
 use super::edits;
@@ -7,10 +8,10 @@ use super::matching;
 use super::names::{Names, check_name};
 use super::section::Section;
 use super::splits;
-use super::units::{size, wait};
-use super::values::{network, switch};
+use super::units::{size, size_between, wait};
+use super::values::{network, some_text, switch};
 use super::{Rewrite, RouteSettings};
-use crate::guard::MOST_LIMITS;
+use crate::guard::{MOST_LIMITS, SecurityHeaders};
 use crate::route::Match;
 use http::Method;
 
@@ -19,6 +20,7 @@ pub struct Targets<'a> {
     pub upstreams: Names<'a>,
     pub rate_limits: Names<'a>,
     pub caches: Names<'a>,
+    pub auths: Names<'a>,
 }
 
 /// The routes read so far: name and place, in the order written.
@@ -27,9 +29,9 @@ pub type Places = Vec<(String, Span)>;
 pub fn read(
     s: &mut Section<'_>,
     targets: &Targets<'_>,
+    security_headers: SecurityHeaders,
     places: &mut Places,
 ) -> Option<RouteSettings> {
-    s.unsupported(&["auth", "cors"]);
     let name = s
         .required("name", "everything", check_name)
         .unwrap_or_default();
@@ -48,9 +50,20 @@ pub fn read(
         request_headers: s.settings("request_headers", edits::read),
         response_headers: s.settings("response_headers", edits::read),
         rate_limits: rate_limits(s, targets),
+        auth: s.optional("auth", |name| targets.auths.find(name)),
+        require: s.pairs("require", some_text, some_text),
         allow: s.list("allow", network),
         deny: s.list("deny", network),
         timeout: s.optional("timeout", wait),
+        cors: s.section("cors", answers::cors),
+        security_headers: s.or(
+            "security_headers",
+            security_headers,
+            answers::security_headers,
+        ),
+        maintenance: answers::maintenance(s),
+        header_size: s.optional("header_size", head_part),
+        url_length: s.optional("url_length", head_part),
         body_size: s.optional("body_size", size),
         cache: s.section("cache", |s| caching::read(s, &targets.caches)),
         images: s.or("images", false, switch),
@@ -96,6 +109,11 @@ fn rate_limits(s: &mut Section<'_>, targets: &Targets<'_>) -> Vec<usize> {
     limits
 }
 
+/// Within what `limits.header_size` may be at most.
+fn head_part(text: &str) -> Result<usize, String> {
+    size_between(64, 1023 << 10)(text).map(|bytes| bytes as usize)
+}
+
 fn rewrite(s: &mut Section<'_>) -> Rewrite {
     s.unsupported(&["path"]);
     Rewrite {
@@ -130,6 +148,13 @@ fn check_together(s: &Section<'_>, route: &RouteSettings) {
         s.warn(
             s.key_span("cache"),
             "cache does nothing: only GET and HEAD are cached, and match.methods has neither",
+        );
+    }
+    if !route.require.is_empty() && !s.has("auth") {
+        s.error_at(
+            s.key_span("require"),
+            "require",
+            "nothing proves a claim here; write auth: NAME beside it",
         );
     }
     if let Some(prefix) = &route.rewrite.strip_prefix

@@ -6,7 +6,7 @@ use super::resilience;
 use super::section::Section;
 use super::servers;
 use super::units::{duration, share, wait};
-use super::values::{choice, cookie_name, count, header_name, request_path, secret_file};
+use super::values::{choice, cookie_name, count, request_field, request_path, secret_file};
 use crate::upstream::{
     Balance, HashKey, HealthCheckSettings, Probe, Protocol, StickySettings, Timeouts,
     UpstreamSettings,
@@ -88,16 +88,19 @@ pub fn hash_key(text: &str) -> Result<HashKey, String> {
     match text.split_once(':') {
         None if text == "client_address" => Ok(HashKey::ClientAddress),
         None if text == "path" => Ok(HashKey::Path),
-        Some(("header", name)) => header_name(name).map(HashKey::Header),
+        Some(("header", name)) => request_field(name).map(HashKey::Header),
         Some(("cookie", name)) => cookie_name(name).map(HashKey::Cookie),
-        Some(("claim", _)) => Err(format!(
-            "`{text}`: claims are not supported by this version of Lakh; \
-             write client_address, header:NAME, cookie:NAME or path"
-        )),
+        Some(("claim", name)) if !name.is_empty() => Ok(HashKey::Claim(name.to_owned())),
         _ => {
-            let known = ["client_address", "header:NAME", "cookie:NAME", "path"];
+            let known = [
+                "client_address",
+                "header:NAME",
+                "cookie:NAME",
+                "claim:NAME",
+                "path",
+            ];
             let advice = did_you_mean(text, known, || {
-                "; write client_address, header:NAME, cookie:NAME or path".to_owned()
+                "; write client_address, header:NAME, cookie:NAME, claim:NAME or path".to_owned()
             });
             Err(format!("`{text}` is no hash key{advice}"))
         }
@@ -132,7 +135,7 @@ fn health_check(s: &mut Section<'_>, over: Protocol) -> Option<HealthCheckSettin
         unhealthy_after: s.or("unhealthy_after", default.unhealthy_after, &times),
         healthy_after: s.or("healthy_after", default.healthy_after, &times),
         status: s.list_or("status", default.status, count(200..=599)),
-        body: s.optional("body", some_text),
+        body: s.optional("body", body_text),
     };
     if settings.protocol != Probe::Http {
         for key in ["path", "status", "body"]
@@ -149,7 +152,7 @@ fn health_check(s: &mut Section<'_>, over: Protocol) -> Option<HealthCheckSettin
     Some(settings)
 }
 
-fn some_text(text: &str) -> Result<String, String> {
+fn body_text(text: &str) -> Result<String, String> {
     match text.is_empty() {
         true => Err("`` is in every body; remove the key".to_owned()),
         false => Ok(text.to_owned()),

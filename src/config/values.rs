@@ -2,6 +2,7 @@
 
 use super::closest::did_you_mean;
 use super::units::one_of;
+use crate::guard::is_claim_field;
 use http::HeaderName;
 use ipnet::IpNet;
 use std::fmt::Display;
@@ -158,6 +159,17 @@ pub fn header_name(text: &str) -> Result<HeaderName, String> {
     })
 }
 
+/// Of a request as it came, so none that the edge itself adds.
+pub fn request_field(text: &str) -> Result<HeaderName, String> {
+    let name = header_name(text)?;
+    match is_claim_field(&name) {
+        true => Err(format!(
+            "`{text}`: clients' own x-claim-* fields are taken away before this; a claim is not a field here"
+        )),
+        false => Ok(name),
+    }
+}
+
 /// A token of RFC 9110 §5.6.2, as RFC 6265 §4.1.1 asks of a cookie's name.
 pub fn cookie_name(text: &str) -> Result<String, String> {
     match header_name(text) {
@@ -215,6 +227,22 @@ pub fn percent_encoded(text: &str) -> Result<(), String> {
 
 pub fn no_slash(text: &str) -> String {
     format!("`{text}` does not begin with `/`; write /{text}")
+}
+
+pub fn readable_file(text: &str) -> Result<PathBuf, String> {
+    match std::fs::read(text) {
+        Ok(_) => Ok(PathBuf::from(text)),
+        Err(error) => Err(format!(
+            "`{text}` cannot be read: {error}; write a file's path"
+        )),
+    }
+}
+
+pub fn some_text(text: &str) -> Result<String, String> {
+    match text.is_empty() {
+        true => Err("`` says nothing; write a text, or remove it".to_owned()),
+        false => Ok(text.to_owned()),
+    }
 }
 
 /// A file with something in it: an empty secret would protect nothing.

@@ -3,9 +3,12 @@
 
 mod address;
 mod asker;
+mod auth;
 mod buckets;
 mod claims;
+mod cors;
 mod fleet;
+mod hardening;
 mod limits;
 mod rate;
 mod settings;
@@ -13,8 +16,11 @@ mod standing;
 
 pub use address::{AddressRules, Networks, client_address};
 pub use asker::{Asker, cookie};
-pub use claims::Claims;
+pub use auth::*;
+pub use claims::{Claims, is_claim_field};
+pub use cors::{Cors, CorsSettings, Origin, preflight};
 pub use fleet::Fleet;
+pub use hardening::SecurityHeaders;
 pub use limits::{Asked, Checked, Limits};
 pub use rate::{Limiter, Limiters};
 pub use settings::{

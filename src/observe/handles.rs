@@ -21,6 +21,17 @@ pub enum Refusal {
     ImageQueue,
     Busy,
     LimitUnknown,
+    /// No proof of who asks, or a bad one.
+    Token,
+    /// A good proof that claims too little.
+    Claims,
+    /// No keys to check a proof with.
+    NoKeys,
+    Maintenance,
+    HeadSize,
+    UrlLength,
+    /// A preflight of a page that may not ask.
+    Origin,
 }
 
 /// Per server of an upstream.
@@ -144,6 +155,30 @@ pub struct LimitMetrics {
     pub store_errors: IntCounter,
 }
 
+/// Per named way to prove who one is.
+#[derive(Clone)]
+pub struct AuthMetrics {
+    /// Requests whose token had been verified before.
+    pub cached: IntCounter,
+    pub verified: IntCounter,
+    /// Without a proof, where none is needed.
+    pub nobody: IntCounter,
+    pub refused: IntCounter,
+    /// Verified tokens that are remembered, or API keys that are known.
+    pub kept: IntGauge,
+}
+
+/// Per set of keys that an issuer publishes.
+#[derive(Clone)]
+pub struct KeysMetrics {
+    pub fetched: IntCounter,
+    pub failed: IntCounter,
+    /// Keys of the set in use.
+    pub keys: IntGauge,
+    /// 1 while the last fetch has failed, else 0.
+    pub stale: IntGauge,
+}
+
 /// Of the image transformer.
 #[derive(Clone)]
 pub struct ImageMetrics {
@@ -236,7 +271,7 @@ impl CodingsMetrics {
 
 impl Refusal {
     /// In the order of the variants: the index of a counter is the variant's number.
-    pub const ALL: [Refusal; 7] = [
+    pub const ALL: [Refusal; 14] = [
         Refusal::RateLimit,
         Refusal::Address,
         Refusal::BodySize,
@@ -244,6 +279,13 @@ impl Refusal {
         Refusal::ImageQueue,
         Refusal::Busy,
         Refusal::LimitUnknown,
+        Refusal::Token,
+        Refusal::Claims,
+        Refusal::NoKeys,
+        Refusal::Maintenance,
+        Refusal::HeadSize,
+        Refusal::UrlLength,
+        Refusal::Origin,
     ];
 
     pub fn label(self) -> &'static str {
@@ -255,6 +297,13 @@ impl Refusal {
             Refusal::ImageQueue => "image_queue",
             Refusal::Busy => "busy",
             Refusal::LimitUnknown => "limit_unknown",
+            Refusal::Token => "token",
+            Refusal::Claims => "claims",
+            Refusal::NoKeys => "no_keys",
+            Refusal::Maintenance => "maintenance",
+            Refusal::HeadSize => "head_size",
+            Refusal::UrlLength => "url_length",
+            Refusal::Origin => "origin",
         }
     }
 }

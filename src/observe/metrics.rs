@@ -5,9 +5,9 @@
 //! server, cache, limit) and small fixed sets; never text that a client chose.
 
 use super::handles::{
-    CacheMetrics, CodingsMetrics, ConfigMetrics, DiskMetrics, ImageMetrics, LimitMetrics,
-    LinkMetrics, PoolMetrics, RedisMetrics, Refusal, RouteMetrics, STATES, ServerMetrics,
-    TierMetrics,
+    AuthMetrics, CacheMetrics, CodingsMetrics, ConfigMetrics, DiskMetrics, ImageMetrics,
+    KeysMetrics, LimitMetrics, LinkMetrics, PoolMetrics, RedisMetrics, Refusal, RouteMetrics,
+    STATES, ServerMetrics, TierMetrics,
 };
 use super::register::Make;
 use prometheus::{
@@ -33,6 +33,7 @@ pub struct Metrics {
     /// Of the connection that limits of a fleet are asked over.
     pub limits_link: LinkMetrics,
     limits: Limits,
+    auths: Auths,
     pub images: ImageMetrics,
     pub codings: CodingsMetrics,
     pub config: ConfigMetrics,
@@ -73,6 +74,7 @@ impl Metrics {
             redis: RedisMetrics::new(&make, &links),
             limits_link: links.of("limits"),
             limits: Limits::new(&make),
+            auths: Auths::new(&make),
             images: ImageMetrics::new(&make),
             codings: CodingsMetrics::new(&make),
             config: ConfigMetrics::new(&make),
@@ -142,6 +144,10 @@ impl Metrics {
 
     pub fn limit(&self, limit: &str) -> LimitMetrics {
         self.limits.of(limit)
+    }
+
+    pub fn auth(&self, auth: &str) -> (AuthMetrics, KeysMetrics) {
+        self.auths.of(auth)
     }
 }
 
@@ -537,6 +543,62 @@ impl Limits {
             keys: self.keys.with_label_values(&[limit]),
             store_errors: self.store_errors.with_label_values(&[limit]),
         }
+    }
+}
+
+/// Families by way to prove who one is.
+struct Auths {
+    decisions: IntCounterVec,
+    kept: IntGaugeVec,
+    fetches: IntCounterVec,
+    keys: IntGaugeVec,
+    stale: IntGaugeVec,
+}
+
+impl Auths {
+    fn new(make: &Make<'_>) -> Auths {
+        Auths {
+            decisions: make.counters(
+                "lakh_auth_total",
+                "Requests by what they proved: verified, cached (verified before), nobody, refused.",
+                &["auth", "result"],
+            ),
+            kept: make.gauges(
+                "lakh_auth_kept",
+                "Verified tokens that are remembered, or API keys that are known.",
+                &["auth"],
+            ),
+            fetches: make.counters(
+                "lakh_auth_fetches_total",
+                "Fetches of an issuer's key set.",
+                &["auth", "result"],
+            ),
+            keys: make.gauges("lakh_auth_keys", "Keys of an issuer in use.", &["auth"]),
+            stale: make.gauges(
+                "lakh_auth_keys_stale",
+                "1 while the last fetch of the issuer's key set failed; the one before stays in use.",
+                &["auth"],
+            ),
+        }
+    }
+
+    fn of(&self, auth: &str) -> (AuthMetrics, KeysMetrics) {
+        let decision = |d: &str| self.decisions.with_label_values(&[auth, d]);
+        let fetch = |f: &str| self.fetches.with_label_values(&[auth, f]);
+        let metrics = AuthMetrics {
+            cached: decision("cached"),
+            verified: decision("verified"),
+            nobody: decision("nobody"),
+            refused: decision("refused"),
+            kept: self.kept.with_label_values(&[auth]),
+        };
+        let keys = KeysMetrics {
+            fetched: fetch("fetched"),
+            failed: fetch("failed"),
+            keys: self.keys.with_label_values(&[auth]),
+            stale: self.stale.with_label_values(&[auth]),
+        };
+        (metrics, keys)
     }
 }
 

@@ -8,9 +8,9 @@ mod settings;
 
 pub use access_log::{AccessLog, Line};
 pub use handles::{
-    CacheMetrics, CodingMetrics, CodingsMetrics, ConfigMetrics, DiskMetrics, ImageMetrics,
-    LimitMetrics, LinkMetrics, PoolMetrics, RedisMetrics, Refusal, RouteMetrics, ServerMetrics,
-    TierMetrics,
+    AuthMetrics, CacheMetrics, CodingMetrics, CodingsMetrics, ConfigMetrics, DiskMetrics,
+    ImageMetrics, KeysMetrics, LimitMetrics, LinkMetrics, PoolMetrics, RedisMetrics, Refusal,
+    RouteMetrics, ServerMetrics, TierMetrics,
 };
 pub use metrics::Metrics;
 pub use settings::{AccessLogSettings, LogTarget};

@@ -3,14 +3,22 @@
 //! Most of it is decided from the head alone. Where something must be waited for first, admission
 //! stops with a question, which travels with the request to where waiting is possible; what has been
 //! decided until then is not decided again.
+//!
+//! Who asks comes before how often, because limits count by claims too. A request that proves nothing
+//! is refused only after its limits have counted it: guessing costs as much as asking.
 
 use super::answer::Problem;
 use super::context::Context;
+use super::headers;
 use super::request::Request;
+use super::resource::unix_now;
 use super::way::find_route;
-use crate::guard::{Asked, Asker, Checked, Standings};
-use http::Version;
-use http::header::CONTENT_LENGTH;
+use crate::cache::Scheme;
+use crate::guard::{Asked, Asker, Checked, Flaw, Identity, Issuer, Standings, preflight};
+use crate::runtime::{Route, RouteAuth};
+use http::header::{CONTENT_LENGTH, ORIGIN};
+use http::{Method, Version};
+use std::sync::Arc;
 
 pub enum Admission {
     In,
@@ -21,6 +29,8 @@ pub enum Admission {
 
 /// What admission has to wait for.
 pub enum Question {
+    /// The keys that a token may be signed with since.
+    Keys(Arc<Issuer>),
     /// The limits that the fleet shares.
     Limits(Box<Asked>),
 }
@@ -30,21 +40,28 @@ pub fn admit(request: &Request<'_>, ctx: &mut Context) -> Admission {
     if request.version == Version::HTTP_2 && head_size(request) > ctx.runtime.limits.header_size {
         return Admission::Refused(Problem::HeadTooLarge);
     }
-    let route = find_route(&ctx.runtime, request, request.target, request.method).cloned();
-    let Some(route) = route else {
+    let Some((route, preflight)) = find(request, ctx) else {
         return Admission::Refused(Problem::NoRoute);
     };
-    let is_allowed = route.addresses.admit(ctx.client);
-    ctx.route = Some(route);
-    match is_allowed {
-        true => check_limits(request, ctx),
-        false => Admission::Refused(Problem::AddressRefused),
+    ctx.route = Some(route.clone());
+    ctx.preflight = preflight;
+    if route.cors.is_some() {
+        ctx.origin = request.headers.get(ORIGIN).cloned();
+    }
+    ctx.secure = headers::scheme(request.headers, ctx) == Scheme::Https;
+    match rules(request, ctx, &route) {
+        Ok(()) => prove(request, ctx, false),
+        Err(problem) => Admission::Refused(problem),
     }
 }
 
 /// Waits for what admission asks, and goes on from there.
 pub async fn go_on(question: Question, request: &Request<'_>, ctx: &mut Context) -> Admission {
     match question {
+        Question::Keys(issuer) => {
+            issuer.ask().await;
+            prove(request, ctx, true)
+        }
         Question::Limits(asked) => {
             let route = ctx.routed().clone();
             let checked = route.limits.settle(*asked, &mut ctx.standings).await;
@@ -53,10 +70,89 @@ pub async fn go_on(question: Question, request: &Request<'_>, ctx: &mut Context)
     }
 }
 
+/// A preflight's route is that of the request which it asks about, where that one has rules for it.
+fn find(request: &Request<'_>, ctx: &Context) -> Option<(Arc<Route>, bool)> {
+    let by = |method: &Method| find_route(&ctx.runtime, request, request.target, method).cloned();
+    if let Some(method) = preflight(request.method, request.headers)
+        && let Some(route) = by(&method).filter(|route| route.cors.is_some())
+    {
+        return Some((route, true));
+    }
+    Some((by(request.method)?, false))
+}
+
+/// What needs neither to be counted nor proven.
+fn rules(request: &Request<'_>, ctx: &Context, route: &Route) -> Result<(), Problem> {
+    if !route.addresses.admit(ctx.client) {
+        return Err(Problem::AddressRefused);
+    }
+    if let Some(maintenance) = &route.maintenance
+        && !maintenance.allow.contains(ctx.client)
+    {
+        return Err(Problem::Maintenance {
+            retry_after: maintenance.retry_after,
+            page: maintenance.page.clone(),
+        });
+    }
+    if let Some(limit) = route.url_length
+        && request.target.len() > limit
+    {
+        return Err(Problem::UrlTooLong { limit });
+    }
+    if let Some(limit) = route.header_size
+        && head_size(request) > limit
+    {
+        return Err(Problem::FieldsTooLarge { limit });
+    }
+    Ok(())
+}
+
+/// Who asks, on a route where that must be proven. `asked`: the issuer was.
+fn prove(request: &Request<'_>, ctx: &mut Context, asked: bool) -> Admission {
+    let route = ctx.routed().clone();
+    match (&route.auth, &route.cors) {
+        // Browsers send no proof with these.
+        (_, Some(cors)) if ctx.preflight => {
+            let allowed = ctx
+                .origin
+                .as_ref()
+                .is_some_and(|origin| cors.allows(origin));
+            ctx.unproven = (!allowed).then_some(Problem::OriginRefused);
+        }
+        (Some(RouteAuth { auth, require }), _) => {
+            let unauthorized = |flaw| Problem::Unauthorized {
+                flaw,
+                challenge: auth.challenge(flaw),
+            };
+            match auth.check(request.headers, unix_now(), asked) {
+                Identity::Known(claims) => ctx.claims = Some(claims),
+                Identity::Nobody => {}
+                Identity::Refused(flaw) => ctx.unproven = Some(unauthorized(flaw)),
+                Identity::Undecided(issuer) => return Admission::Asks(Question::Keys(issuer)),
+                Identity::NoKeys => ctx.unproven = Some(Problem::NoKeys),
+            }
+            let claims = ctx.claims.as_deref();
+            let holds = |name, wanted| claims.is_some_and(|claims| claims.holds(name, wanted));
+            let missing = require.iter().find(|(name, wanted)| !holds(name, wanted));
+            if let (Some((name, wanted)), None) = (missing, &ctx.unproven) {
+                let scope = (name == "scope").then_some(wanted.as_str());
+                ctx.unproven = Some(match claims {
+                    None => unauthorized(Flaw::Missing),
+                    Some(_) => Problem::ClaimsMissing {
+                        challenge: auth.challenge_scope(scope),
+                    },
+                });
+            }
+        }
+        _ => {}
+    }
+    check_limits(request, ctx)
+}
+
 fn check_limits(request: &Request<'_>, ctx: &mut Context) -> Admission {
     let route = ctx.routed();
     if route.limits.is_empty() {
-        return check_length(request, ctx);
+        return check_rest(request, ctx);
     }
     let asker = Asker {
         address: ctx.client,
@@ -70,18 +166,20 @@ fn check_limits(request: &Request<'_>, ctx: &mut Context) -> Admission {
     ctx.standings = standings;
     limited(checked, request, ctx)
 }
-
-fn limited(checked: Checked, request: &Request<'_>, ctx: &Context) -> Admission {
+fn limited(checked: Checked, request: &Request<'_>, ctx: &mut Context) -> Admission {
     match checked {
-        Checked::Pass => check_length(request, ctx),
+        Checked::Pass => check_rest(request, ctx),
         Checked::Refuse { retry_after } => Admission::Refused(Problem::RateLimited { retry_after }),
         Checked::Unknown => Admission::Refused(Problem::LimitUnknown),
         Checked::Ask(asked) => Admission::Asks(Question::Limits(asked)),
     }
 }
 
-/// Of the body, as far as it is known.
-fn check_length(request: &Request<'_>, ctx: &Context) -> Admission {
+/// What is not told to those who have asked too often.
+fn check_rest(request: &Request<'_>, ctx: &mut Context) -> Admission {
+    if let Some(problem) = ctx.unproven.take() {
+        return Admission::Refused(problem);
+    }
     let limit = ctx.routed().body_size;
     let length = request.headers.get(CONTENT_LENGTH);
     let length = length.and_then(|v| v.to_str().ok()?.parse().ok());
@@ -91,11 +189,15 @@ fn check_length(request: &Request<'_>, ctx: &Context) -> Admission {
     }
 }
 
-/// As HTTP/2 counts it: RFC 9113 §6.5.2.
+/// Over HTTP/2 as that counts it, RFC 9113 §6.5.2; else as it was on the wire.
 fn head_size(request: &Request<'_>) -> usize {
+    let around = match request.version {
+        Version::HTTP_2 => 32,
+        _ => ": \r\n".len(),
+    };
     let fields = request
         .headers
         .iter()
-        .map(|(n, v)| n.as_str().len() + v.len() + 32);
+        .map(|(n, v)| n.as_str().len() + v.len() + around);
     request.target.len() + fields.sum::<usize>()
 }

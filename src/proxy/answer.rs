@@ -3,10 +3,11 @@
 use super::context::{Context, RequestId};
 use super::headers::{self, X_CACHE};
 use crate::error::Kind;
+use crate::guard::Flaw;
 use crate::observe::Refusal;
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use std::time::Duration;
@@ -18,11 +19,36 @@ pub enum Problem {
     Malformed(&'static str),
     HeadTooLarge,
     HeadTimeout,
-    BodyTooLarge { limit: u64 },
+    BodyTooLarge {
+        limit: u64,
+    },
     BodyTimeout,
     AddressRefused,
-    RateLimited { retry_after: Duration },
+    RateLimited {
+        retry_after: Duration,
+    },
     LimitUnknown,
+    /// `challenge`: for WWW-Authenticate.
+    Unauthorized {
+        flaw: Flaw,
+        challenge: String,
+    },
+    ClaimsMissing {
+        challenge: String,
+    },
+    NoKeys,
+    OriginRefused,
+    Maintenance {
+        retry_after: Duration,
+        page: Option<Bytes>,
+    },
+    UrlTooLong {
+        limit: usize,
+    },
+    /// Larger than its route takes.
+    FieldsTooLarge {
+        limit: usize,
+    },
     ImageQuery(String),
     OnlyIfCached,
     Upstream(Kind),
@@ -34,10 +60,17 @@ impl Problem {
         match self {
             Problem::NoRoute => StatusCode::NOT_FOUND,
             Problem::Malformed(_) | Problem::ImageQuery(_) => StatusCode::BAD_REQUEST,
-            Problem::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Problem::HeadTooLarge | Problem::FieldsTooLarge { .. } => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            }
             Problem::HeadTimeout | Problem::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Problem::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Problem::AddressRefused => StatusCode::FORBIDDEN,
+            Problem::AddressRefused | Problem::ClaimsMissing { .. } | Problem::OriginRefused => {
+                StatusCode::FORBIDDEN
+            }
+            Problem::UrlTooLong { .. } => StatusCode::URI_TOO_LONG,
+            Problem::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
+            Problem::NoKeys | Problem::Maintenance { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Problem::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Problem::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
             Problem::LimitUnknown | Problem::Upstream(Kind::NoServer | Kind::Busy) => {
@@ -54,13 +87,23 @@ impl Problem {
         match self {
             Problem::NoRoute => "no-route",
             Problem::Malformed(_) => "malformed-request",
-            Problem::HeadTooLarge => "head-too-large",
+            Problem::HeadTooLarge | Problem::FieldsTooLarge { .. } => "head-too-large",
             Problem::HeadTimeout => "head-timeout",
             Problem::BodyTooLarge { .. } => "body-too-large",
             Problem::BodyTimeout => "body-timeout",
             Problem::AddressRefused => "address-refused",
             Problem::RateLimited { .. } => "rate-limited",
             Problem::LimitUnknown => "limit-unknown",
+            Problem::Unauthorized {
+                flaw: Flaw::Missing,
+                ..
+            } => "credentials-missing",
+            Problem::Unauthorized { .. } => "credentials-invalid",
+            Problem::ClaimsMissing { .. } => "claims-missing",
+            Problem::NoKeys => "keys-unavailable",
+            Problem::OriginRefused => "origin-refused",
+            Problem::Maintenance { .. } => "maintenance",
+            Problem::UrlTooLong { .. } => "url-too-long",
             Problem::ImageQuery(_) => "image-query",
             Problem::OnlyIfCached => "not-cached",
             Problem::Upstream(Kind::NoServer) => "no-server",
@@ -90,6 +133,28 @@ impl Problem {
             Problem::LimitUnknown => {
                 "Whether there were too many requests can't be told at the moment.".into()
             }
+            Problem::Unauthorized {
+                flaw: Flaw::Missing,
+                ..
+            } => "This is only for those who say who they are.".into(),
+            Problem::Unauthorized { flaw, .. } => {
+                format!(
+                    "What the request proves itself with is not taken: {}.",
+                    flaw.description()
+                )
+            }
+            Problem::ClaimsMissing { .. } => "This is not for you.".into(),
+            Problem::NoKeys => "Nobody's token can be checked at the moment.".into(),
+            Problem::OriginRefused => "Pages of this origin may not ask here.".into(),
+            Problem::Maintenance { .. } => {
+                "This is being worked on. Try again after the time given in Retry-After.".into()
+            }
+            Problem::UrlTooLong { limit } => {
+                format!("The request's URL is longer than the {limit} bytes allowed here.")
+            }
+            Problem::FieldsTooLarge { limit } => {
+                format!("The request's head is larger than the {limit} bytes allowed here.")
+            }
             Problem::ImageQuery(what) => format!("The image can't be made as asked: {what}."),
             Problem::OnlyIfCached => {
                 "Not in the cache, and the request asked for nothing else.".into()
@@ -107,6 +172,13 @@ impl Problem {
             Problem::RateLimited { .. } => Some(Refusal::RateLimit),
             Problem::LimitUnknown => Some(Refusal::LimitUnknown),
             Problem::AddressRefused => Some(Refusal::Address),
+            Problem::Unauthorized { .. } => Some(Refusal::Token),
+            Problem::ClaimsMissing { .. } => Some(Refusal::Claims),
+            Problem::NoKeys => Some(Refusal::NoKeys),
+            Problem::OriginRefused => Some(Refusal::Origin),
+            Problem::Maintenance { .. } => Some(Refusal::Maintenance),
+            Problem::UrlTooLong { .. } => Some(Refusal::UrlLength),
+            Problem::FieldsTooLarge { .. } => Some(Refusal::HeadSize),
             Problem::BodyTooLarge { .. } => Some(Refusal::BodySize),
             Problem::Upstream(Kind::NoServer) => Some(Refusal::NoServer),
             Problem::Upstream(Kind::Busy) => Some(Refusal::Busy),
@@ -131,6 +203,12 @@ impl Problem {
         if matches!(self, Problem::NoRoute) {
             return ("text/plain; charset=utf-8", (self.detail() + "\n").into());
         }
+        if let Problem::Maintenance {
+            page: Some(page), ..
+        } = self
+        {
+            return ("text/html; charset=utf-8", page.clone());
+        }
         let status = self.status();
         let problem = serde_json::json!({
             "type": format!("urn:lakh:problem:{}", self.slug()),
@@ -145,10 +223,20 @@ impl Problem {
     /// Whole seconds, rounded up so that a client which waits so long is let in.
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Problem::RateLimited { retry_after } => {
+            Problem::RateLimited { retry_after } | Problem::Maintenance { retry_after, .. } => {
                 Some((retry_after.as_secs_f64().ceil() as u64).max(1))
             }
             Problem::LimitUnknown | Problem::Upstream(Kind::NoServer | Kind::Busy) => Some(1),
+            Problem::NoKeys => Some(5),
+            _ => None,
+        }
+    }
+
+    fn challenge(&self) -> Option<&str> {
+        match self {
+            Problem::Unauthorized { challenge, .. } | Problem::ClaimsMissing { challenge } => {
+                Some(challenge)
+            }
             _ => None,
         }
     }
@@ -195,8 +283,8 @@ pub async fn problem(
     if let Some(seconds) = problem.retry_after() {
         head.insert_header(RETRY_AFTER, seconds)?;
     }
-    if !ctx.standings.is_empty() {
-        headers::edit_answer(&mut head, |fields| headers::add_limits(fields, ctx));
+    if let Some(challenge) = problem.challenge() {
+        head.insert_header(WWW_AUTHENTICATE, challenge)?;
     }
     if let Some(status) = ctx.cache {
         head.insert_header("cache-status", status.to_value())?;
@@ -204,6 +292,10 @@ pub async fn problem(
     if let Some(word) = ctx.x_cache() {
         head.insert_header(X_CACHE, word)?;
     }
+    headers::edit_answer(&mut head, |fields| {
+        headers::add_limits(fields, ctx);
+        headers::stamp(fields, ctx);
+    });
     if session.req_header().method == http::Method::HEAD {
         return session.write_response_header(Box::new(head), true).await;
     }

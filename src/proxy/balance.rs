@@ -123,7 +123,7 @@ pub fn take_side(request: &Request<'_>, ctx: &mut Context) {
     let Some(split) = &ctx.routed().split else {
         return;
     };
-    let key = |key: &HashKey| hash(key, request.headers, request.target, ctx.client);
+    let key = |key: &HashKey| hash(key, request.headers, request.target, ctx);
     ctx.side = Some(split.choose(split.key.as_ref().map(key)));
 }
 
@@ -194,18 +194,24 @@ fn lease(session: &Session, ctx: &Context, pool: &Pool) -> Option<Lease> {
 /// What the request goes by where its upstream balances by hash.
 pub fn key(fields: &HeaderMap, target: &[u8], ctx: &Context) -> Option<u64> {
     let key = ctx.pool().hash_key()?;
-    Some(hash(key, fields, target, ctx.client))
+    Some(hash(key, fields, target, ctx))
 }
 
 /// What the request is told apart by; by its client's address if it has no such thing.
-fn hash(key: &HashKey, fields: &HeaderMap, target: &[u8], client: IpAddr) -> u64 {
+fn hash(key: &HashKey, fields: &HeaderMap, target: &[u8], ctx: &Context) -> u64 {
     let found = match key {
         HashKey::ClientAddress => None,
         HashKey::Header(name) => fields.get(name).map(|value| value.as_bytes()),
         HashKey::Cookie(name) => cookie(fields, name),
+        HashKey::Claim(name) => {
+            let claims = ctx.claims.as_deref();
+            claims
+                .and_then(|claims| claims.get(name))
+                .map(str::as_bytes)
+        }
         HashKey::Path => Some(path_and_query(target).0),
     };
-    match (found, client) {
+    match (found, ctx.client) {
         (Some(text), _) => hash_of(text),
         (None, IpAddr::V4(v4)) => hash_of(&v4.octets()),
         (None, IpAddr::V6(v6)) => hash_of(&v6.octets()),

@@ -12,7 +12,7 @@ use super::request::Request;
 use super::resource::{Resource, unix_now};
 use crate::cache::{
     Asked, CacheControl, Follower, Found, Head, Joined, Key, Object, Opened, Progress, Refused,
-    Use, Zone, not_modified, refuses_stored, storable, usable, vary_names,
+    Use, Zone, not_modified, refuses_stored, usable, vary_names,
 };
 use crate::error::Kind;
 use crate::runtime::Route;
@@ -202,7 +202,13 @@ async fn miss(
             zone.metrics.misses.inc();
             ctx.cache = Some(CacheStatus::Forwarded {
                 why,
-                detail: Some(why_not_stored(client.request(), resource, &response, now)),
+                detail: Some(why_not_stored(
+                    client.request(),
+                    ctx,
+                    resource,
+                    &response,
+                    now,
+                )),
             });
             own(client, ctx, response).await?;
         }
@@ -241,6 +247,7 @@ fn why_asked(stored: &Object, now: u64) -> &'static str {
 /// For Cache-Status: what the fill has found too.
 fn why_not_stored(
     request: &RequestHeader,
+    ctx: &Context,
     resource: &Resource,
     answer: &Response,
     now: u64,
@@ -249,8 +256,9 @@ fn why_not_stored(
     let asked = Asked {
         method: &Method::GET,
         headers: &request.headers,
+        authorized: ctx.claims.is_some(),
     };
-    let kept = storable(
+    let kept = fill::judge(
         &asked,
         head.status,
         &head.headers,

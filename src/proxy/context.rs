@@ -1,10 +1,12 @@
 //! One request's state, from its head to its log line.
 
+use super::answer::Problem;
 use crate::compress::Stream;
 use crate::guard::{Claims, Standings};
 use crate::observe::Metrics;
 use crate::runtime::{Route, Runtime};
 use crate::upstream::{Lease, Pool, ServerId, Tries, Turn, WebSocket};
+use http::HeaderValue;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,10 +24,18 @@ pub struct Context {
     pub peer_is_trusted: bool,
     /// Set as soon as one is found.
     pub route: Option<Arc<Route>>,
-    /// Of the token that the request came with, once it was verified.
+    /// What is proven about who asks.
     pub claims: Option<Arc<Claims>>,
+    /// Why it is refused all the same, once its limits have counted it.
+    pub unproven: Option<Problem>,
     /// How the route's limits stand, once they were asked.
     pub standings: Standings,
+    /// Of the page that asks, where the route has rules for that.
+    pub origin: Option<HeaderValue>,
+    /// The client came over TLS, as far as that is known; for routes that tell it to stay there.
+    pub secure: bool,
+    /// It asks what a page may ask.
+    pub preflight: bool,
     /// Asks to switch protocols.
     pub upgrade: bool,
     /// Bytes of the request's body so far.
@@ -98,7 +108,11 @@ impl Context {
             peer_is_trusted: false,
             route: None,
             claims: None,
+            unproven: None,
             standings: Standings::default(),
+            origin: None,
+            secure: false,
+            preflight: false,
             upgrade: false,
             body_bytes: 0,
             lease: None,

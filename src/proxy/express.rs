@@ -14,7 +14,7 @@ use super::finish::{Sent, finish};
 use super::reply::Hit;
 use super::request::{self, Request};
 use super::way::{self, Way};
-use super::{Edge, coded, images, pass};
+use super::{Edge, coded, headers, images, pass};
 use crate::listen::{Conn, Head};
 use bytes::Bytes;
 use pingora::http::RequestHeader;
@@ -86,6 +86,7 @@ impl Desk {
                 // `check` has passed it, so this does not come; Pingora will say what it is.
                 return self.write(conn, Bytes::new(), Left::Pingora);
             }
+            headers::strip_claims(&mut self.head.fields);
             let mut ctx = Context::new(edge.runtime.load_full(), edge.foundation.metrics.clone());
             let request = Request::plain(&self.head);
             ctx.peer = conn.peer().ip().to_canonical();

@@ -8,9 +8,10 @@ use super::resource::{Resource, unix_now};
 use super::{Edge, balance, headers};
 use crate::cache::{
     Asked, Filling, Found, Freshness, Head, Interim, Key, Object, Opening, Outcome, Recalled,
-    Refused, Use, has_tags, storable, usable, vary_names,
+    Refused, RouteTtl, Use, has_tags, storable, usable, vary_names,
 };
 use crate::error::{Error, Kind};
+use crate::guard::is_claim_field;
 use crate::runtime::{Route, RouteCache};
 use crate::upstream::{Fetch, Pool, Response};
 use bytes::Bytes;
@@ -39,6 +40,8 @@ pub struct Job {
     root: Key,
     /// What the leading client sent, for the policy and for Vary.
     client: HeaderMap,
+    /// It has proven who asks.
+    authorized: bool,
     request: RequestHeader,
     stale: Option<Arc<Object>>,
     /// Set when `stale` is out of a slower tier, so that nobody else has it: its name.
@@ -71,6 +74,7 @@ impl Job {
             key: resource.key.clone(),
             root: resource.root(&Request::of(client), ctx),
             client: client.headers.clone(),
+            authorized: ctx.claims.is_some(),
             request,
             stale,
             recalled: None,
@@ -140,6 +144,7 @@ impl Job {
         Asked {
             method: &http::Method::GET,
             headers: &self.client,
+            authorized: self.authorized,
         }
     }
 }
@@ -212,7 +217,7 @@ async fn settle(job: Job, response: Response, asked_at: u64) {
             return fail(&job, &Error::new(Kind::BadAnswer, head.status.as_str()));
         }
     }
-    let kept = storable(
+    let kept = judge(
         &job.asked(),
         head.status,
         &head.headers,
@@ -227,6 +232,24 @@ async fn settle(job: Job, response: Response, asked_at: u64) {
         Ok(freshness) => store(job, response, freshness).await,
         // A failure is about this moment, not about what the URL names.
         Err(refused) => private(job, response, refused != Refused::Status),
+    }
+}
+
+/// As the cache judges, but for answers that vary by claims: what the edge itself adds is not among
+/// the fields by which variants are told apart.
+pub fn judge(
+    asked: &Asked<'_>,
+    status: StatusCode,
+    answer: &HeaderMap,
+    ttl: &RouteTtl,
+    asked_at: u64,
+    now: u64,
+) -> Result<Freshness, Refused> {
+    let kept = storable(asked, status, answer, ttl, asked_at, now)?;
+    let by_claim = vary_names(answer).is_some_and(|names| names.iter().any(is_claim_field));
+    match by_claim {
+        true => Err(Refused::VaryClaim),
+        false => Ok(kept),
     }
 }
 
@@ -271,7 +294,7 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
                 .map(|v| (name.clone(), v.clone())),
         );
     }
-    let kept = storable(
+    let kept = judge(
         &job.asked(),
         stale.status,
         &said,

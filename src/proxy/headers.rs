@@ -4,6 +4,7 @@ use super::context::Context;
 use crate::cache::{CACHE_TAG, SURROGATE_KEY, Scheme};
 use crate::coding::Accepted;
 use crate::config::HeaderEdits;
+use crate::guard::is_claim_field;
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, COOKIE, FORWARDED, HOST, TE, TRAILER, UPGRADE, VIA,
 };
@@ -62,6 +63,30 @@ const OF_A_BODY: [HeaderName; 3] = [
     http::header::TRANSFER_ENCODING,
     http::header::EXPECT,
 ];
+
+/// A client's own claims prove nothing, and the cache's keys and limits must not see them either: so
+/// they go before anything is decided.
+pub fn strip_claims(fields: &mut HeaderMap) {
+    for name in claim_fields(fields) {
+        fields.remove(&name);
+    }
+}
+
+/// `strip_claims` of a head that Pingora has read.
+pub fn strip_claims_of(request: &mut RequestHeader) {
+    for name in claim_fields(&request.headers) {
+        request.remove_header(&name);
+    }
+}
+
+/// Nearly always none, which costs a look at each name's first letters.
+fn claim_fields(fields: &HeaderMap) -> Vec<HeaderName> {
+    fields
+        .keys()
+        .filter(|name| is_claim_field(name))
+        .cloned()
+        .collect()
+}
 
 /// Makes a client's request the edge's own request to a server. Transfer-Encoding stays: Pingora
 /// frames the body anew by it.
@@ -146,7 +171,17 @@ pub fn to_client(fields: &mut HeaderMap, ctx: &Context) {
         fields.insert(X_CACHE, HeaderValue::from_static(word));
     }
     add_limits(fields, ctx);
+    stamp(fields, ctx);
     apply(&ctx.routed().response_headers, fields);
+}
+
+/// What the route has browsers told, on every answer of it, the edge's own included.
+pub fn stamp(fields: &mut HeaderMap, ctx: &Context) {
+    let Some(route) = &ctx.route else { return };
+    if let Some(cors) = &route.cors {
+        cors.stamp(fields, ctx.origin.as_ref());
+    }
+    route.security_headers.stamp(fields, ctx.secure);
 }
 
 /// How the route's limits stand. Beside what the server says of its own: a proxy that doesn't know
@@ -284,6 +319,9 @@ fn fields_to_server(fields: &mut HeaderMap, authority: Option<&Authority>, ctx: 
     forwarded(fields, authority, ctx);
     fields.insert(X_REQUEST_ID, value(ctx.id.as_str()));
     fields.append(VIA, VIA_LAKH);
+    for (name, value) in ctx.claims.iter().flat_map(|claims| claims.fields()) {
+        fields.insert(name.clone(), value.clone());
+    }
     apply(&ctx.routed().request_headers, fields);
 }
 

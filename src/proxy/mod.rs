@@ -40,7 +40,7 @@ use cached::Answered;
 use context::Context;
 use finish::{Sent, finish};
 use http::header::{CONTENT_LOCATION, LOCATION, SET_COOKIE, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -102,6 +102,10 @@ impl ProxyHttp for Service {
             Way::Render(work) => images::answer(&self.0, session, ctx, work).await?,
             Way::Purge(order) => {
                 purge::answer(&self.0, session, ctx, &order).await?;
+                Answered::Yes
+            }
+            Way::Preflight => {
+                preflight(session, ctx).await?;
                 Answered::Yes
             }
             Way::Pass => Answered::No,
@@ -294,12 +298,24 @@ fn way(session: &mut Session, ctx: &mut Context) -> Way {
         *ctx = found.ctx;
         return found.way;
     }
+    headers::strip_claims_of(session.req_header_mut());
     let request = Request::of(session.req_header());
     if let Some(peer) = session.client_addr().and_then(|a| a.as_inet()) {
         ctx.peer = peer.ip().to_canonical();
     }
     way::identify(&request, ctx);
     way::find(&request, ctx)
+}
+
+/// Tells a page's browser what it may ask.
+async fn preflight(session: &mut Session, ctx: &Context) -> pingora::Result<()> {
+    let mut fields = HeaderMap::new();
+    headers::to_client(&mut fields, ctx);
+    if let Some(cors) = &ctx.routed().cors {
+        cors.permit(&mut fields, &session.req_header().headers);
+    }
+    let head = reply::head(StatusCode::NO_CONTENT, fields);
+    session.write_response_header(head, true).await
 }
 
 fn sticky(session: &Session, ctx: &Context) -> Option<HeaderValue> {

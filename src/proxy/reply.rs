@@ -66,7 +66,7 @@ impl Hit {
     fn is_whole(&self, request: &Request<'_>, ctx: &Context) -> bool {
         let conditions = [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE];
         self.object.status == StatusCode::OK
-            && ctx.routed().response_headers.is_empty()
+            && ctx.routed().leaves_answers()
             && !conditions
                 .iter()
                 .any(|name| request.headers.contains_key(name))

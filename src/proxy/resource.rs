@@ -29,6 +29,7 @@ impl Resource {
         let asked = Asked {
             method: request.method,
             headers: request.headers,
+            authorized: ctx.claims.is_some(),
         };
         let bypass = if !may_look_up(&asked) {
             Some("method")

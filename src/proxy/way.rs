@@ -22,6 +22,8 @@ pub enum Way {
     Refuse(Problem),
     /// Not to be said before something is known: see `decided`.
     Ask(Question),
+    /// What a page may ask: answered at the edge.
+    Preflight,
     /// Takes back what is stored.
     Purge(purge::Order),
     /// Stored, and good as it is.
@@ -72,6 +74,7 @@ pub async fn decided(mut way: Way, request: &Request<'_>, ctx: &mut Context) -> 
 
 fn admitted(admission: Admission, request: &Request<'_>, ctx: &mut Context) -> Way {
     match admission {
+        Admission::In if ctx.preflight => Way::Preflight,
         Admission::In => beyond(request, ctx),
         Admission::Refused(problem) => Way::Refuse(problem),
         Admission::Asks(question) => Way::Ask(question),

@@ -94,6 +94,10 @@ impl Client {
         }
     }
 
+    pub(super) fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
     /// Sends the request and reads the answer's head. `interim` is told of answers before the answer
     /// (RFC 9110 §15.2).
     pub async fn fetch(

@@ -19,6 +19,7 @@ mod split;
 mod sticky;
 
 mod client;
+mod download;
 mod gate;
 mod retry;
 

@@ -46,12 +46,14 @@ pub enum Balance {
     Hash(HashKey),
 }
 
-/// What requests are told apart by. One that has no such field or cookie goes by its address.
+/// What requests are told apart by. One that has no such field, cookie or claim goes by its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HashKey {
     ClientAddress,
     Header(http::HeaderName),
     Cookie(String),
+    /// Of a verified token.
+    Claim(String),
     Path,
 }
 

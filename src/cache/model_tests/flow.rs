@@ -183,6 +183,7 @@ impl World {
         let asked = Asked {
             method: &ask.method,
             headers: &ask.fields,
+            authorized: false,
         };
         if !may_look_up(&asked) || CacheControl::parse(&ask.fields).no_store {
             return self.serve(&client, How::Passed);
@@ -326,6 +327,7 @@ impl World {
         let asked = Asked {
             method: &Method::GET,
             headers: &exchange.request,
+            authorized: false,
         };
         let asked_at = exchange.asked_at;
         match storable(&asked, status, &exchange.fields, &self.ttl, asked_at, now) {
@@ -399,6 +401,7 @@ impl World {
         let asked = Asked {
             method: &Method::GET,
             headers: &exchange.request,
+            authorized: false,
         };
         let (asked_at, now) = (exchange.asked_at, exchange.answered_at);
         let kept = storable(&asked, stale.status, &said, &self.ttl, asked_at, now);

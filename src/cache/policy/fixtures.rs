@@ -28,6 +28,7 @@ pub fn store_with(
     let asked = Asked {
         method: &Method::GET,
         headers: &request,
+        authorized: false,
     };
     let status = StatusCode::from_u16(status).expect("a status");
     storable(&asked, status, &answer, &route, 1000, 1000)

@@ -36,7 +36,7 @@ mod tests {
             for name in [CACHE_CONTROL, EXPIRES, DATE, AGE, VARY, ETAG, LAST_MODIFIED, IF_NONE_MATCH, PRAGMA] {
                 map.insert(name, value.clone());
             }
-            let asked = Asked { method: &Method::GET, headers: &map };
+            let asked = Asked { method: &Method::GET, headers: &map, authorized: false };
             if let Ok(kept) = storable(&asked, StatusCode::OK, &map, &RouteTtl::default(), 5, 9) {
                 usable(&kept, &map, 1 << 40);
             }

@@ -28,6 +28,8 @@ pub struct RouteTtl {
 pub struct Asked<'a> {
     pub method: &'a Method,
     pub headers: &'a HeaderMap,
+    /// Proves who asks, if only in a cookie or a field of its own: counts as Authorization.
+    pub authorized: bool,
 }
 
 /// Why an answer is not stored.
@@ -39,6 +41,8 @@ pub enum Refused {
     Authorization,
     Status,
     VaryStar,
+    /// By what the edge adds to requests.
+    VaryClaim,
     NoFreshness,
 }
 
@@ -52,6 +56,7 @@ impl Refused {
             Refused::Authorization => "authorization",
             Refused::Status => "status",
             Refused::VaryStar => "vary-star",
+            Refused::VaryClaim => "vary-claim",
             Refused::NoFreshness => "no-freshness",
         }
     }
@@ -79,7 +84,7 @@ pub fn storable(
     if control.private {
         return Err(Refused::Private);
     }
-    if asked.headers.contains_key(AUTHORIZATION)
+    if (asked.authorized || asked.headers.contains_key(AUTHORIZATION))
         && !(control.public || control.must_revalidate || control.s_maxage.is_some())
     {
         return Err(Refused::Authorization);

@@ -1,0 +1,90 @@
+//! Gets a small document from somewhere that is no upstream, such as an issuer's keys.
+
+use super::client::{Client, send_without_body};
+use bytes::Bytes;
+use http::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
+use http::{Method, StatusCode, Uri};
+use pingora::http::RequestHeader;
+use pingora::upstreams::peer::HttpPeer;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+
+impl Client {
+    /// What is at an `http://` or `https://` URL: of `most` bytes at most, and within `limit` for
+    /// all of it. Redirects are not followed: who names a URL means that one.
+    pub async fn download(&self, url: &str, most: usize, limit: Duration) -> Result<Bytes, String> {
+        timeout(limit, self.get(url, most))
+            .await
+            .unwrap_or_else(|_| Err(format!("it did not come within {limit:?}")))
+    }
+
+    async fn get(&self, url: &str, most: usize) -> Result<Bytes, String> {
+        let url: Uri = url.parse().map_err(failed("the URL"))?;
+        let secure = url.scheme_str() == Some("https");
+        let host = url.host().ok_or("the URL has no host")?;
+        let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let name = host.trim_matches(['[', ']']);
+        let found = lookup_host((name, port)).await.map_err(failed(host))?;
+        let mut last = format!("{host} has no address");
+        // An address that does not answer may have one beside it that does.
+        for address in found.take(4) {
+            match self.get_from(address, secure, name, &url, most).await {
+                Ok(document) => return Ok(document),
+                Err(why) => last = why,
+            }
+        }
+        Err(last)
+    }
+
+    async fn get_from(
+        &self,
+        address: SocketAddr,
+        secure: bool,
+        name: &str,
+        url: &Uri,
+        most: usize,
+    ) -> Result<Bytes, String> {
+        let peer = HttpPeer::new(address, secure, name.to_owned());
+        let connected = self.connector().get_http_session(&peer).await;
+        let (mut session, _) = connected.map_err(failed("connecting"))?;
+        let request = request(url).map_err(failed("the request"))?;
+        let sent = send_without_body(&mut session, Box::new(request)).await;
+        sent.map_err(failed("sending"))?;
+        let read = session.read_response_header().await;
+        read.map_err(failed("its answer"))?;
+        let status = session.response_header().map(|head| head.status);
+        if status != Some(StatusCode::OK) {
+            return Err(format!("its answer is {}", status.unwrap_or_default()));
+        }
+        let mut document = Vec::new();
+        while let Some(chunk) = session
+            .read_response_body()
+            .await
+            .map_err(failed("its body"))?
+        {
+            if document.len() + chunk.len() > most {
+                return Err(format!("it has more than {most} bytes"));
+            }
+            document.extend_from_slice(&chunk);
+        }
+        Ok(document.into())
+    }
+}
+
+fn request(url: &Uri) -> pingora::Result<RequestHeader> {
+    let target = url.path_and_query().map_or("/", |target| target.as_str());
+    let mut request = RequestHeader::build(Method::GET, target.as_bytes(), Some(4))?;
+    let authority = url.authority().map_or("", |authority| authority.as_str());
+    request.insert_header(HOST, authority)?;
+    request.insert_header(ACCEPT, "application/json")?;
+    request.insert_header(USER_AGENT, "lakh")?;
+    request.insert_header(CONNECTION, "close")?;
+    Ok(request)
+}
+
+fn failed<E: Display>(what: &str) -> impl Fn(E) -> String {
+    move |why| format!("{what}: {why}")
+}

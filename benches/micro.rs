@@ -1,14 +1,20 @@
 //! What the pure parts of the hot path cost: route, key and look-up, limiter, server pick. Each at
 //! two sizes, because the promise is that the cost is flat.
 
+/// As the unit tests have them.
+#[path = "../src/guard/auth/fixtures.rs"]
+mod tokens;
+
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use lakh::cache::{
     CacheSettings, Freshness, Key, KeyRules, Names, Object, Scheme, Tiers, Url, Zone,
 };
 use lakh::guard::{
-    Asker, Checked, Condition, Costs, KeyPart, Limiters, Limits, Quota, Rate, RateLimitSettings,
-    Standings, StoreSettings, TierSettings,
+    AddressRules, Algorithm, Asker, Auth, AuthSettings, Auths, Checked, Condition, Costs, Identity,
+    JwtSettings, KeyPart, KeySource, Limiters, Limits, ProofSettings, Quota, Rate,
+    RateLimitSettings, Standings, StoreSettings, TierSettings,
 };
 use lakh::observe::Metrics;
 use lakh::route::{self, Match, Router};
@@ -17,6 +23,7 @@ use lakh::upstream::{
 };
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -201,6 +208,104 @@ fn five_limits(c: &mut Criterion) {
             ask(&limits, n, &headers, &mut out);
         });
     });
+    let auth = auth(
+        KeySource::SecretFile(file(tokens::SECRET)),
+        Algorithm::Hs256,
+    );
+    let mut headers = headers;
+    headers.insert(
+        AUTHORIZATION,
+        bearer(&tokens::hs256(tokens::SECRET, &claims(0))),
+    );
+    let denied: Vec<ipnet::IpNet> = (0..5_000u32)
+        .map(|n| ipnet::Ipv4Net::new_assert((0xC000_0000 + n * 512).into(), 24).into())
+        .collect();
+    let addresses = AddressRules::new(&[], &denied);
+    c.bench_function(
+        "guard with five limits, 5000 networks denied, and a token",
+        |b| {
+            b.iter(|| {
+                n = (n + 7919) % 100_000;
+                assert!(addresses.admit(Ipv4Addr::from(n).into()));
+                let known = auth.check(black_box(&headers), NOW, false);
+                assert!(matches!(known, Identity::Known(_)));
+                ask(&limits, n, &headers, &mut out);
+            });
+        },
+    );
+}
+
+const NOW: u64 = 1_000_000;
+
+/// Of a size that tokens have.
+fn claims(n: u64) -> serde_json::Value {
+    serde_json::json!({
+        "iss": "https://issuer.example", "sub": format!("user-{n:08}"), "iat": NOW, "exp": NOW + 3600,
+        "role": "editor", "scope": "read write", "groups": ["staff", "north"],
+    })
+}
+
+fn bearer(token: &str) -> HeaderValue {
+    HeaderValue::try_from(format!("Bearer {token}")).expect("a token is plain text")
+}
+
+fn file(contents: impl AsRef<[u8]>) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("lakh-micro-{}", std::process::id()));
+    std::fs::write(&path, contents).expect("the temporary folder takes files");
+    path
+}
+
+fn auth(keys: KeySource, algorithm: Algorithm) -> Arc<Auth> {
+    let settings = AuthSettings {
+        name: "people".into(),
+        proof: ProofSettings::Jwt(JwtSettings {
+            keys,
+            algorithms: vec![algorithm],
+            issuers: vec!["https://issuer.example".into()],
+            audiences: Vec::new(),
+            leeway: Duration::ZERO,
+            cookie: None,
+        }),
+        optional: false,
+        claims: None,
+    };
+    let metrics = Metrics::new();
+    let built = Auths::default().build(&[settings], |name| metrics.auth(name));
+    built.expect("a sound key").remove(0)
+}
+
+/// The first time that it is seen, and every time after.
+fn token(c: &mut Criterion) {
+    let mut group = c.benchmark_group("token");
+    let ec = tokens::ec();
+    let secret = auth(
+        KeySource::SecretFile(file(tokens::SECRET)),
+        Algorithm::Hs256,
+    );
+    let public = auth(KeySource::PublicKeyFile(file(&ec.pem)), Algorithm::Es256);
+    let hs256 = |n| tokens::hs256(tokens::SECRET, &claims(n));
+    let es256 = |n| ec.sign(None, &claims(n));
+    let kinds: [(&str, &Auth, &dyn Fn(u64) -> String); 2] =
+        [("HS256", &secret, &hs256), ("ES256", &public, &es256)];
+    for (name, auth, sign) in kinds {
+        let mut n = 0;
+        let mut next = || {
+            n += 1;
+            HeaderMap::from_iter([(AUTHORIZATION, bearer(&sign(n)))])
+        };
+        let known = |headers: &HeaderMap| {
+            let identity = auth.check(black_box(headers), NOW, false);
+            assert!(matches!(identity, Identity::Known(_)));
+        };
+        let again = next();
+        group.bench_function(BenchmarkId::new(name, "again"), |b| {
+            b.iter(|| known(&again))
+        });
+        group.bench_function(BenchmarkId::new(name, "first"), |b| {
+            b.iter_batched(&mut next, |headers| known(&headers), BatchSize::SmallInput);
+        });
+    }
+    group.finish();
 }
 
 fn pick(c: &mut Criterion) {
@@ -236,5 +341,5 @@ fn pick(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, route, cache, limiter, five_limits, pick);
+criterion_group!(benches, route, cache, limiter, five_limits, token, pick);
 criterion_main!(benches);

@@ -139,6 +139,7 @@ fn variable(name: &str) -> Option<String> {
     match name {
         "LAKH_TEST_EMPTY" => Some(String::new()),
         "LAKH_TEST_HOST" => Some("edge-7".to_owned()),
+        "JWT_SECRET_FILE" => Some("tests/configs/files/jwt.secret".to_owned()),
         "LAKH_TEST_PORT" => Some("8081".to_owned()),
         _ => None,
     }

@@ -1,6 +1,8 @@
 //! What must hold of every parser that reads bytes from outside, whatever the bytes. Each target
 //! panics when it does not. `make fuzz` looks for such bytes; `tests/corpus.rs` replays those kept.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{
     ACCEPT_LANGUAGE, CACHE_CONTROL, ETAG, HOST, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, VARY,
 };
@@ -11,7 +13,7 @@ use lakh::cache::{
     vary_names,
 };
 use lakh::config::units;
-use lakh::guard::Rate;
+use lakh::guard::{Algorithm, ApiKeys, Key, Rate, Token, api_key_line, read_jwks};
 use lakh::listen::{Chunks, Head, check, to_origin_form};
 use std::ops::Range;
 
@@ -27,7 +29,61 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("chunks", chunks),
     ("purge", purge),
     ("units", units),
+    ("token", token),
+    ("key_set", key_set),
+    ("api_keys", api_keys),
 ];
+
+/// A token that can be read has one spelling, and a header that is what a second reading of it says.
+fn token(bytes: &[u8]) {
+    let made = [URL_SAFE_NO_PAD.encode(bytes).as_bytes(), b".e30.AA"].concat();
+    for text in [bytes, &made] {
+        let Ok(token) = Token::read(text) else {
+            continue;
+        };
+        let signature = URL_SAFE_NO_PAD.encode(&token.signature);
+        assert_eq!([token.signed, b".", signature.as_bytes()].concat(), text);
+        let header = text.split(|b| *b == b'.').next().expect("a first part");
+        let header = URL_SAFE_NO_PAD.decode(header).expect("it was read");
+        // What is passed over may be what this reading can't hold, such as 1e999.
+        let Ok(header) = serde_json::from_slice::<serde_json::Value>(&header) else {
+            continue;
+        };
+        assert_eq!(header["alg"], token.algorithm.name());
+        assert_eq!(header["kid"].as_str(), token.kid.as_deref());
+        assert!(header.is_object() && header.get("crit").is_none());
+        let _ = token.payload();
+    }
+}
+
+/// A set that can be read has keys, and none of them is for HMAC.
+fn key_set(bytes: &[u8]) {
+    if let Ok(keys) = read_jwks(bytes) {
+        assert!(!keys.is_empty());
+        for key in keys {
+            assert_ne!(key.algorithm(), Algorithm::Hs256);
+            assert!(!key.verifies(bytes, bytes));
+        }
+    }
+    let _ = Key::public(&String::from_utf8_lossy(bytes));
+}
+
+/// A file that can be read can have one key more, which is found, and the file's own text is none.
+fn api_keys(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let Ok(keys) = ApiKeys::read(&text, None) else {
+        return;
+    };
+    assert!(keys.count() > 0 && keys.find(bytes).is_none());
+    let key = b"a key that is long enough";
+    let line = api_key_line("one-more", key, &[]).expect("a line");
+    let more = ApiKeys::read(&format!("{text}\n{line}"), None).expect("a file as before");
+    assert_eq!(
+        more.find(key).and_then(|claims| claims.get("sub")),
+        Some("one-more")
+    );
+    assert_eq!(more.count(), keys.count() + 1);
+}
 
 /// What is read can be written and read again; lines are one list.
 fn cache_control(bytes: &[u8]) {

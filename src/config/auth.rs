@@ -126,6 +126,12 @@ fn algorithm(known: Vec<Algorithm>, has_key: bool) -> impl Fn(&str) -> Result<Al
 fn jwks_url(text: &str) -> Result<String, String> {
     let wrong = || format!("`{text}` is not a URL; write it like https://issuer.example/jwks.json");
     let url: Uri = text.parse().map_err(|_| wrong())?;
+    if url
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
+        return Err("a key set is public, so no USER:PASSWORD@ belongs before its host".to_owned());
+    }
     let host = url
         .host()
         .filter(|host| !host.is_empty())

@@ -14,10 +14,14 @@ use super::request::Request;
 use super::resource::unix_now;
 use super::way::find_route;
 use crate::cache::Scheme;
-use crate::guard::{Asked, Asker, Checked, Flaw, Identity, Issuer, Standings, preflight};
+use crate::guard::{
+    Asked, Asker, Auth, Checked, Claims, Flaw, Identity, Issuer, SecurityHeaders, Standings,
+    preflight,
+};
 use crate::runtime::{Route, RouteAuth};
 use http::header::{CONTENT_LENGTH, ORIGIN};
 use http::{Method, Version};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 pub enum Admission {
@@ -43,13 +47,14 @@ pub fn admit(request: &Request<'_>, ctx: &mut Context) -> Admission {
     let Some((route, preflight)) = find(request, ctx) else {
         return Admission::Refused(Problem::NoRoute);
     };
-    ctx.route = Some(route.clone());
     ctx.preflight = preflight;
     if route.cors.is_some() {
         ctx.origin = request.headers.get(ORIGIN).cloned();
     }
-    ctx.secure = headers::scheme(request.headers, ctx) == Scheme::Https;
-    match rules(request, ctx, &route) {
+    if route.security_headers == SecurityHeaders::Strict {
+        ctx.secure = headers::scheme(request.headers, ctx) == Scheme::Https;
+    }
+    match rules(request, ctx.client, ctx.route.insert(route)) {
         Ok(()) => prove(request, ctx, false),
         Err(problem) => Admission::Refused(problem),
     }
@@ -82,12 +87,12 @@ fn find(request: &Request<'_>, ctx: &Context) -> Option<(Arc<Route>, bool)> {
 }
 
 /// What needs neither to be counted nor proven.
-fn rules(request: &Request<'_>, ctx: &Context, route: &Route) -> Result<(), Problem> {
-    if !route.addresses.admit(ctx.client) {
+fn rules(request: &Request<'_>, client: IpAddr, route: &Route) -> Result<(), Problem> {
+    if !route.addresses.admit(client) {
         return Err(Problem::AddressRefused);
     }
     if let Some(maintenance) = &route.maintenance
-        && !maintenance.allow.contains(ctx.client)
+        && !maintenance.allow.contains(client)
     {
         return Err(Problem::Maintenance {
             retry_after: maintenance.retry_after,
@@ -109,44 +114,48 @@ fn rules(request: &Request<'_>, ctx: &Context, route: &Route) -> Result<(), Prob
 
 /// Who asks, on a route where that must be proven. `asked`: the issuer was.
 fn prove(request: &Request<'_>, ctx: &mut Context, asked: bool) -> Admission {
-    let route = ctx.routed().clone();
-    match (&route.auth, &route.cors) {
+    let route = ctx.routed();
+    let (claims, unproven) = match (&route.auth, &route.cors) {
         // Browsers send no proof with these.
         (_, Some(cors)) if ctx.preflight => {
             let allowed = ctx
                 .origin
                 .as_ref()
                 .is_some_and(|origin| cors.allows(origin));
-            ctx.unproven = (!allowed).then_some(Problem::OriginRefused);
+            (None, (!allowed).then_some(Problem::OriginRefused))
         }
+        (None, _) => (None, None),
         (Some(RouteAuth { auth, require }), _) => {
-            let unauthorized = |flaw| Problem::Unauthorized {
-                flaw,
-                challenge: auth.challenge(flaw),
-            };
             match auth.check(request.headers, unix_now(), asked) {
-                Identity::Known(claims) => ctx.claims = Some(claims),
-                Identity::Nobody => {}
-                Identity::Refused(flaw) => ctx.unproven = Some(unauthorized(flaw)),
+                Identity::Known(claims) => {
+                    let missing = missing_claim(auth, require, &claims);
+                    (Some(claims), missing)
+                }
+                Identity::Nobody if require.is_empty() => (None, None),
+                Identity::Nobody => (None, Some(unauthorized(auth, Flaw::Missing))),
+                Identity::Refused(flaw) => (None, Some(unauthorized(auth, flaw))),
+                Identity::NoKeys => (None, Some(Problem::NoKeys)),
                 Identity::Undecided(issuer) => return Admission::Asks(Question::Keys(issuer)),
-                Identity::NoKeys => ctx.unproven = Some(Problem::NoKeys),
-            }
-            let claims = ctx.claims.as_deref();
-            let holds = |name, wanted| claims.is_some_and(|claims| claims.holds(name, wanted));
-            let missing = require.iter().find(|(name, wanted)| !holds(name, wanted));
-            if let (Some((name, wanted)), None) = (missing, &ctx.unproven) {
-                let scope = (name == "scope").then_some(wanted.as_str());
-                ctx.unproven = Some(match claims {
-                    None => unauthorized(Flaw::Missing),
-                    Some(_) => Problem::ClaimsMissing {
-                        challenge: auth.challenge_scope(scope),
-                    },
-                });
             }
         }
-        _ => {}
-    }
+    };
+    (ctx.claims, ctx.unproven) = (claims, unproven);
     check_limits(request, ctx)
+}
+
+fn unauthorized(auth: &Auth, flaw: Flaw) -> Problem {
+    Problem::Unauthorized {
+        flaw,
+        challenge: auth.challenge(flaw),
+    }
+}
+
+fn missing_claim(auth: &Auth, require: &[(String, String)], claims: &Claims) -> Option<Problem> {
+    let mut require = require.iter();
+    let (name, wanted) = require.find(|(name, wanted)| !claims.holds(name, wanted))?;
+    let scope = (name == "scope").then_some(wanted.as_str());
+    let challenge = auth.challenge_scope(scope);
+    Some(Problem::ClaimsMissing { challenge })
 }
 
 fn check_limits(request: &Request<'_>, ctx: &mut Context) -> Admission {

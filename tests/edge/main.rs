@@ -20,6 +20,8 @@ mod upstream;
 
 mod guard;
 
+mod auth;
+mod browsers;
 mod cache;
 mod collapse;
 mod crowd;

@@ -1,4 +1,6 @@
 //! Keys made for a test, and tokens signed with them by another implementation than ours.
+//! Shared by unit tests, tests of the real edge, and benchmarks.
+#![allow(dead_code, reason = "not all of them need all of it")]
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};

@@ -1,9 +1,13 @@
 use super::fixtures::{self, RSA, SECRET, Signer, hs256, with_header};
+use super::jwt::{Keys, prove};
 use super::*;
 use crate::observe::Metrics;
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
 
 const NOW: u64 = 1_000_000;
@@ -243,7 +247,8 @@ fn a_reload_keeps_what_is_unchanged_and_nothing_else() {
     );
     let request = bearer_of(&hs256(SECRET, &ann()));
     let first = built(&auths, &settings);
-    auths.in_force().push(first.clone());
+    let nothing: Fetch = Arc::new(|url| Box::pin(async { Err(url) }));
+    auths.commit(std::slice::from_ref(&first), &nothing);
     assert_eq!(found(&first, &request, NOW), Ok("ann".into()));
     assert!(Arc::ptr_eq(&first, &built(&auths, &settings)));
 
@@ -264,7 +269,7 @@ fn a_reload_keeps_what_is_unchanged_and_nothing_else() {
     let metrics = Metrics::new();
     let refused = auths.build(&[settings], |name| metrics.auth(name));
     let why = refused.err().expect("no key");
-    assert!(why.starts_with("auth.people: has 5 bytes"), "{why}");
+    assert!(why.contains("has 5 bytes"), "{why}");
 }
 
 #[test]
@@ -392,7 +397,7 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = with;
             if bytes != token.as_bytes() {
-                let Proof::Jwt { rules, keys: Keys::Fixed(set), .. } = &auth.proof else {
+                let Proof::Jwt(Jwt { rules, keys: Keys::Fixed(set), .. }) = &auth.proof else {
                     panic!("a fixed key")
                 };
                 prop_assert!(prove(&bytes, &set.keys, rules, NOW).is_err());

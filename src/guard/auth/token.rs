@@ -42,8 +42,12 @@ impl Token<'_> {
             return Err(Flaw::Malformed);
         };
         let signed = &text[..header.len() + 1 + payload.len()];
-        let header: Header =
-            serde_json::from_slice(&decoded(header)?).map_err(|_| Flaw::Malformed)?;
+        let header = decoded(header)?;
+        // Else a list of the members' values would do.
+        if header.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Flaw::Malformed);
+        }
+        let header: Header = serde_json::from_slice(&header).map_err(|_| Flaw::Malformed)?;
         // RFC 7515 §4.1.11: what must be understood isn't.
         if header.crit {
             return Err(Flaw::Critical);
@@ -95,7 +99,7 @@ mod tests {
             (r#"{"alg":"HS256","crit":null}"#, Flaw::Critical),
             (r#"{"alg":"none","alg":"HS256"}"#, Flaw::Malformed),
             (r#"{"typ":"JWT"}"#, Flaw::Malformed),
-            (r#"[]"#, Flaw::Malformed),
+            (r#"["HS256"]"#, Flaw::Malformed),
             (r#"{"alg":1}"#, Flaw::Malformed),
         ] {
             assert_eq!(read(header), Err(flaw), "{header}");

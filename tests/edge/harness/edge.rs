@@ -43,6 +43,16 @@ impl Edge {
         (0..3).find_map(try_start).expect("an edge on free ports")
     }
 
+    /// As `start`, with files in `$dir` that the configuration names.
+    #[track_caller]
+    pub fn start_with(yaml: &str, origins: &[&Origin], prepare: impl Fn(&Path)) -> Edge {
+        let try_start = |_| {
+            let mut edge = Edge::launch_with(yaml, origins, &prepare);
+            edge.await_ready().then_some(edge)
+        };
+        (0..3).find_map(try_start).expect("an edge on free ports")
+    }
+
     /// With nothing but a route for everything.
     #[track_caller]
     pub fn before(origin: &Origin) -> Edge {
@@ -51,7 +61,12 @@ impl Edge {
 
     /// Without waiting until it is ready.
     pub fn launch(yaml: &str, origins: &[&Origin]) -> Edge {
+        Edge::launch_with(yaml, origins, &|_| {})
+    }
+
+    fn launch_with(yaml: &str, origins: &[&Origin], prepare: &dyn Fn(&Path)) -> Edge {
         let (web, admin, dir) = (ports::free_address(), ports::free_address(), fresh_folder());
+        prepare(&dir);
         let mut words = vec![
             ("$web".to_owned(), web.to_string()),
             ("$admin".to_owned(), admin.to_string()),
@@ -189,6 +204,13 @@ impl Edge {
         let mut command = Command::new(binary());
         command.args(arguments).arg("--config");
         command.arg(self.dir.join("lakh.yaml"));
+        command.output().expect("the binary is there")
+    }
+
+    /// Runs `lakh ARGUMENTS`, which need no configuration, to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(binary());
+        command.args(arguments).stdin(Stdio::null());
         command.output().expect("the binary is there")
     }
 

@@ -7,6 +7,9 @@ mod h2c;
 mod origin;
 mod ports;
 mod redis;
+/// Keys made at run time, and what is signed with them: as the unit tests have them.
+#[path = "../../../src/guard/auth/fixtures.rs"]
+pub mod tokens;
 
 pub use client::{Ask, Client, Reply, ask, get, head, post};
 pub use edge::{ADMIN_TOKEN, Edge, lakh};

@@ -8,21 +8,22 @@ use crate::cache::{Force, KeyRules, Name, Redis, RouteTtl, Told, Zone, Zones};
 use crate::compress::Encoders;
 use crate::config::{Config, HeaderEdits, RouteSettings};
 use crate::guard::{
-    AddressRules, Auth, Auths, Cors, Fetch, Fleet, Limiter, Limiters, Limits as RateLimits,
-    Networks, SecurityHeaders,
+    AddressRules, Auth, Auths, Ban, Bans, Cors, Fetch, Fleet, Limiter, Limiters,
+    Limits as RateLimits, Networks, Offence, SecurityHeaders,
 };
 use crate::image;
 use crate::listen::{Caps, Limits};
 use crate::observe::{AccessLog, ImageMetrics, Metrics, RouteMetrics};
 use crate::pool;
 use crate::route::Router;
-use crate::upstream::{Client, Pool, Registry, Response, Split};
+use crate::upstream::{Client, Pool, Priority, Registry, Response, Split};
 use bytes::Bytes;
 use http::HeaderName;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Connections to servers that are kept for reuse, in all.
 const IDLE_CONNECTIONS: usize = 1024;
@@ -43,6 +44,8 @@ pub struct Foundation {
     pub encoders: Arc<Encoders>,
     pub registry: Arc<Registry>,
     limiters: Limiters,
+    bans: Arc<Bans>,
+    clients: Arc<Caps>,
     auths: Auths,
     zones: Arc<Zones<Response>>,
     redis: Mutex<Option<Arc<Redis>>>,
@@ -71,6 +74,9 @@ pub struct Runtime {
     pub access_log: AccessLog,
     /// Fields by which an origin purges tags.
     pub invalidate_headers: Vec<HeaderName>,
+    pub bans: Arc<Bans>,
+    /// Requests that run, by client.
+    pub clients: Arc<Caps>,
     /// What `admin.token_file` holds.
     pub admin_token: Option<String>,
 }
@@ -99,6 +105,9 @@ pub struct Route {
     pub images: Option<Arc<Images>>,
     /// Whether text is coded for clients that accept it.
     pub compress: bool,
+    pub priority: Priority,
+    /// Requests at once; more are refused.
+    pub concurrency: Option<usize>,
     pub metrics: RouteMetrics,
 }
 
@@ -152,6 +161,8 @@ impl Foundation {
             encoders: Arc::new(Encoders::new(coding_workers(), metrics.codings.clone())),
             registry: Registry::new(metrics.clone()),
             limiters: Limiters::default(),
+            bans: Arc::default(),
+            clients: Caps::new(),
             auths: Auths::default(),
             zones: Arc::default(),
             redis: Mutex::new(None),
@@ -230,6 +241,8 @@ impl Foundation {
         self.encoders.report();
         self.auths.report();
         runtime.zones.iter().for_each(|zone| zone.report());
+        let bans = self.bans.list(Instant::now());
+        self.metrics.banned.set(bans.len() as i64);
         let waiting = runtime.images.pool.waiting();
         self.metrics.images.queue.set(waiting as i64);
     }
@@ -292,6 +305,8 @@ impl Foundation {
                 .iter()
                 .filter_map(|cache| cache.invalidate_header.clone())
                 .collect(),
+            bans: self.bans.clone(),
+            clients: self.clients.clone(),
             admin_token,
             config,
         })
@@ -387,6 +402,8 @@ impl Foundation {
             cache,
             images: settings.images.then(|| images.clone()),
             compress: settings.compress,
+            priority: settings.priority,
+            concurrency: settings.concurrency,
             metrics: self.metrics.route(&settings.name),
         }
     }
@@ -518,6 +535,26 @@ impl Route {
 }
 
 impl Runtime {
+    /// What a client did that is refused. A trusted proxy is never banned for what it passes on.
+    pub fn note_offence(&self, offence: Offence, address: IpAddr, metrics: &Metrics) {
+        if self.config.bans.rules.is_empty() || self.trusted.contains(address) {
+            return;
+        }
+        let now = Instant::now();
+        let ban = self.bans.offended(&self.config.bans, offence, address, now);
+        if let Some(Ban {
+            address,
+            left,
+            times,
+            ..
+        }) = ban
+        {
+            let offence = offence.label();
+            metrics.banned_for(offence);
+            tracing::warn!(%address, offence, seconds = left.as_secs(), times, "banned");
+        }
+    }
+
     pub fn route(&self, asked: &crate::route::Asked<'_>) -> Option<&Arc<Route>> {
         self.router.find(asked).map(|index| &self.routes[*index])
     }

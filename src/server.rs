@@ -74,10 +74,14 @@ async fn serve(path: &Path, config: Config) -> Result<(), String> {
     let serve = {
         let front = front.clone();
         move |v: Visitor| match v.door {
-            Door::Web { http2 } => drop(tokio::spawn(
-                front.clone().serve(v.stream, v.peer, v.place, http2),
+            Door::Web(listener) => drop(tokio::spawn(
+                front.clone().serve(v.stream, v.peer, v.places, listener),
             )),
-            Door::Admin => drop(tokio::spawn(admin.clone().serve(v.stream, v.peer, v.place))),
+            Door::Admin => drop(tokio::spawn(admin.clone().serve(
+                v.stream,
+                v.peer,
+                v.places.all,
+            ))),
         }
     };
     let mut doors = Doors::new(current.clone(), foundation.clone(), serve);

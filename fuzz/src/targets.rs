@@ -13,8 +13,11 @@ use lakh::cache::{
     vary_names,
 };
 use lakh::config::units;
-use lakh::guard::{Algorithm, ApiKeys, Key, Rate, Token, api_key_line, read_jwks};
-use lakh::listen::{Chunks, Head, check, to_origin_form};
+use lakh::guard::{
+    Algorithm, ApiKeys, Key, Networks, Rate, Token, api_key_line, client_address, forwarded,
+    read_jwks, x_forwarded_for,
+};
+use lakh::listen::{Chunks, Head, check, read_proxied, to_origin_form};
 use std::ops::Range;
 
 pub type Target = fn(&[u8]);
@@ -29,6 +32,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("chunks", chunks),
     ("purge", purge),
     ("units", units),
+    ("proxied", proxied),
+    ("forwarded", forwarded_hops),
     ("token", token),
     ("key_set", key_set),
     ("api_keys", api_keys),
@@ -507,4 +512,30 @@ fn members(line: &[u8]) -> Vec<Vec<u8>> {
     all.into_iter()
         .map(|member| member.trim_ascii().to_vec())
         .collect()
+}
+
+/// A header is read the same however much follows it, and never from a part of it.
+fn proxied(bytes: &[u8]) {
+    let Ok(Some(header)) = read_proxied(bytes) else {
+        return;
+    };
+    assert!(header.length <= bytes.len());
+    assert_eq!(read_proxied(&bytes[..header.length]), Ok(Some(header)));
+    for end in 0..header.length {
+        assert_eq!(read_proxied(&bytes[..end]), Ok(None), "{end} bytes");
+    }
+}
+
+/// Whatever they say, the client is the peer or an address that they name.
+fn forwarded_hops(bytes: &[u8]) {
+    let peer = [127, 0, 0, 1].into();
+    let all = Networks::new(&["0.0.0.0/0".parse().expect("a network")]);
+    let none = Networks::default();
+    let told: Vec<_> = x_forwarded_for(bytes).collect();
+    let client = client_address(peer, &all, told.iter().copied());
+    assert!(client == peer || told.contains(&Some(client)));
+    assert_eq!(client_address(peer, &none, told.iter().copied()), peer);
+    let told: Vec<_> = forwarded(bytes).collect();
+    let client = client_address(peer, &all, told.iter().copied());
+    assert!(client == peer || told.contains(&Some(client)));
 }

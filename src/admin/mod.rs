@@ -1,11 +1,13 @@
 //! The operators' listener: health, readiness, metrics, servers, purges, what is in the caches.
 //! Loopback by default; a token elsewhere.
 
+mod bans;
 mod purge;
 mod settings;
 mod top;
 mod upstreams;
 
+pub use bans::{BanOrder, LiftOrder};
 pub use purge::Order as PurgeOrder;
 pub use settings::AdminSettings;
 pub use upstreams::{ServerName, SplitName};
@@ -109,6 +111,7 @@ impl ServeHttp for Pages {
             "/metrics" => self.metrics(),
             "/api/v1/cache/top" => self.top(request.uri.query().unwrap_or_default()).await,
             "/api/v1/upstreams" => self.upstreams(),
+            "/api/v1/bans" => page(&bans::show(&self.current.load())),
             _ => text(StatusCode::NOT_FOUND, INDEX),
         }
     }
@@ -124,6 +127,9 @@ const INDEX: &str = "Lakh admin
 /purge             POST {\"url\": …}, or prefix, host, tag; {\"soft\": true} makes it stale only
 /drain             POST {\"upstream\": …, \"server\": \"IP:PORT\"}: it finishes what it has and gets nothing new
 /undrain           POST the same: it is as before
+/api/v1/bans       addresses that are kept out, and for how long
+/ban               POST {\"address\": …, \"seconds\": 600}: it is kept out
+/unban             POST {\"address\": …}: it may come in again
 /restore           POST {\"route\": …}: a split whose side was rolled back gets its shares again
 ";
 
@@ -153,6 +159,13 @@ impl Pages {
                 let drain = |name: &ServerName| name.set_draining(draining, &runtime);
                 carry_out(session, drain).await
             }
+            "/ban" => {
+                carry_out(session, |order: &BanOrder| {
+                    order.run(&runtime, &self.foundation.metrics)
+                })
+                .await
+            }
+            "/unban" => carry_out(session, |order: &LiftOrder| order.run(&runtime)).await,
             "/restore" => carry_out(session, |name: &SplitName| name.restore(&runtime)).await,
             _ => return text(StatusCode::METHOD_NOT_ALLOWED, INDEX),
         };
@@ -191,9 +204,7 @@ impl Pages {
     }
 
     fn upstreams(&self) -> Response<Vec<u8>> {
-        // For people too: `lakh upstreams` prints it as it is.
-        let page = format!("{:#}\n", upstreams::show(&self.current.load()));
-        answer(StatusCode::OK, "application/json", page.into_bytes())
+        page(&upstreams::show(&self.current.load()))
     }
 
     fn metrics(&self) -> Response<Vec<u8>> {
@@ -216,6 +227,12 @@ impl Pages {
         // Compared by digest, so that the time it takes says nothing of where they differ.
         given.is_some_and(|given| Sha256::digest(given) == Sha256::digest(wanted.as_bytes()))
     }
+}
+
+/// For people too: `lakh upstreams` and the like print it as it is.
+fn page(value: &serde_json::Value) -> Response<Vec<u8>> {
+    let page = format!("{value:#}\n");
+    answer(StatusCode::OK, "application/json", page.into_bytes())
 }
 
 /// Reads an order and carries it out, or says what is wrong with it.

@@ -96,6 +96,7 @@ fn show_pool(pool: &Pool) -> Value {
         "retrying": pool.group.retrying(),
         "running": pool.group.gate.running(),
         "waiting": pool.group.gate.waiting(),
+        "concurrency": Some(pool.group.gate.size()).filter(|size| *size > 0),
         "servers": servers.collect::<Vec<_>>(),
     })
 }

@@ -6,13 +6,14 @@ mod run;
 mod running;
 mod warm;
 
-use crate::admin::{PurgeOrder, ServerName, SplitName};
+use crate::admin::{BanOrder, LiftOrder, PurgeOrder, ServerName, SplitName};
 use crate::config::units;
 use crate::guard::Rate;
 use clap::{Args, Parser, Subcommand};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// An edge for a hundred thousand people: balances, protects, caches and resizes images in front
 /// of any HTTP service, from one YAML file.
@@ -52,6 +53,12 @@ enum Verb {
     Undrain(Server),
     /// Give a rolled-back side of a route's split its share again
     Restore(Restore),
+    /// Show the addresses that the running edge keeps out
+    Bans(File),
+    /// Keep an address out for a while; of IPv6 its whole /64
+    Ban(Ban),
+    /// Let a banned address in again
+    Unban(Unban),
     /// Have the running edge store a list of URLs before people ask for them
     Warm(Warm),
     /// Make the line of an API key for the file that `api_keys` names: the key's hash, and claims
@@ -130,6 +137,23 @@ struct Server {
 }
 
 #[derive(Args)]
+struct Ban {
+    address: IpAddr,
+    /// How long: 10m, 24h
+    #[arg(long = "for", default_value = "1h", value_parser = units::duration)]
+    length: Duration,
+    #[command(flatten)]
+    file: File,
+}
+
+#[derive(Args)]
+struct Unban {
+    address: IpAddr,
+    #[command(flatten)]
+    file: File,
+}
+
+#[derive(Args)]
 struct Restore {
     /// The route's name
     route: String,
@@ -199,6 +223,14 @@ pub fn main() -> ExitCode {
         Some(Verb::Undrain(server)) => drain("/undrain", server),
         Some(Verb::Restore(Restore { route, file })) => {
             running::order(&file.config, "/restore", &SplitName { route })
+        }
+        Some(Verb::Bans(file)) => running::page(&file.config, "/api/v1/bans"),
+        Some(Verb::Ban(ban)) => {
+            let (address, seconds) = (ban.address, ban.length.as_secs());
+            running::order(&ban.file.config, "/ban", &BanOrder { address, seconds })
+        }
+        Some(Verb::Unban(Unban { address, file })) => {
+            running::order(&file.config, "/unban", &LiftOrder { address })
         }
         Some(Verb::Warm(warm)) => warm::warm(&warm.order()),
         Some(Verb::HashKey(HashKey { name, claims, new })) => {

@@ -8,14 +8,17 @@ use crate::listen::{Limits, ListenerSettings};
 
 pub fn read(name: &str, s: &mut Section<'_>, ports: &mut Ports) -> Option<ListenerSettings> {
     s.unsupported(&["tls", "redirect_http"]);
-    s.unsupported_but("proxy_protocol", &["false"]);
     let address = s.required("address", "127.0.0.1:8080", address);
     let http2 = s.or("http2", true, switch);
+    let proxy_protocol = s.or("proxy_protocol", false, switch);
+    let connections = s.optional("connections", count(1..=10_000_000));
     ports.claim_address(s, address?);
     Some(ListenerSettings {
         name: name.to_owned(),
         address: address?,
         http2,
+        proxy_protocol,
+        connections,
     })
 }
 
@@ -35,6 +38,7 @@ pub fn read_limits(s: &mut Section<'_>) -> Limits {
             default.connections_per_address,
             &connections,
         ),
+        requests_per_address: s.optional("requests_per_address", &connections),
     }
 }
 

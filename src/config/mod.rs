@@ -8,6 +8,7 @@
 mod access_log;
 mod admin;
 mod auth;
+mod bans;
 mod caches;
 mod images;
 mod listeners;
@@ -44,13 +45,13 @@ pub use variables::{Environment, environment};
 
 use crate::admin::AdminSettings;
 use crate::cache::{CacheSettings, RouteCacheSettings};
-use crate::guard::{AuthSettings, CorsSettings, RateLimitSettings, SecurityHeaders};
+use crate::guard::{AuthSettings, BanSettings, CorsSettings, RateLimitSettings, SecurityHeaders};
 use crate::image::ImageSettings;
 use crate::listen::{Limits, ListenerSettings};
 use crate::observe::AccessLogSettings;
 use crate::redis::RedisSettings;
 use crate::route::Match;
-use crate::upstream::{SplitSettings, UpstreamSettings};
+use crate::upstream::{Priority, SplitSettings, UpstreamSettings};
 use diagnostic::Report;
 use names::Names;
 use ports::Ports;
@@ -108,6 +109,7 @@ fn read(s: &mut Section<'_>, report: &Report) -> Option<Config> {
         limits: s.settings("limits", listeners::read_limits),
         upstreams: s.named("upstreams", |name, s| upstreams::read(name, s, &mut ports)),
         rate_limits: s.named("rate_limits", rate_limits::read),
+        bans: s.settings("bans", bans::read),
         redis: s.section("redis", redis::read),
         caches: s.named("caches", |name, s| caches::read(name, s, &mut folders)),
         auths: s.named("auth", auth::read),
@@ -143,6 +145,7 @@ pub struct Config {
     pub limits: Limits,
     pub upstreams: Vec<UpstreamSettings>,
     pub rate_limits: Vec<RateLimitSettings>,
+    pub bans: BanSettings,
     /// Set where a cache or a limit keeps something there, and maybe elsewhere.
     pub redis: Option<RedisSettings>,
     pub caches: Vec<CacheSettings>,
@@ -189,6 +192,9 @@ pub struct RouteSettings {
     pub url_length: Option<usize>,
     /// None: `limits.body_size`.
     pub body_size: Option<u64>,
+    pub priority: Priority,
+    /// Requests at once; more are refused.
+    pub concurrency: Option<usize>,
     pub cache: Option<RouteCacheSettings>,
     pub images: bool,
     /// Whether text is coded for clients that accept it.

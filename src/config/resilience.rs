@@ -3,9 +3,10 @@
 use super::closest::did_you_mean;
 use super::section::Section;
 use super::units::{share, wait};
-use super::values::count;
+use super::values::{count, switch};
 use crate::upstream::{
-    BackoffSettings, BreakerSettings, ConcurrencySettings, EjectionSettings, RetryOn, RetrySettings,
+    BackoffSettings, Bounds, BreakerSettings, ConcurrencySettings, EjectionSettings, RetryOn,
+    RetrySettings,
 };
 
 pub fn ejection(s: &mut Section<'_>) -> Option<EjectionSettings> {
@@ -41,8 +42,20 @@ pub fn retry(s: &mut Section<'_>) -> RetrySettings {
 
 pub fn concurrency(s: &mut Section<'_>) -> Option<ConcurrencySettings> {
     let default = ConcurrencySettings::default();
+    let max = s.or("max", default.max, count(1..=1_000_000));
+    let min = s.or("min", max.min(10), count(1..=1_000_000));
+    let adaptive = s.or("adaptive", false, switch);
+    if s.has("min") && !adaptive {
+        s.error(
+            "min",
+            "`min` bounds what `adaptive: true` finds out; set that, or remove `min`",
+        );
+    } else if min > max {
+        s.error("min", "`min` is larger than `max`");
+    }
     Some(ConcurrencySettings {
-        max: s.or("max", default.max, count(1..=1_000_000)),
+        max,
+        adaptive: adaptive.then_some(Bounds { min, max }),
         queue: s.or("queue", default.queue, count(0..=1_000_000)),
         queue_timeout: s.or("queue_timeout", default.queue_timeout, wait),
     })

@@ -9,10 +9,11 @@ use super::names::{Names, check_name};
 use super::section::Section;
 use super::splits;
 use super::units::{size, size_between, wait};
-use super::values::{network, some_text, switch};
+use super::values::{choice, count, network, some_text, switch};
 use super::{Rewrite, RouteSettings};
 use crate::guard::{MOST_LIMITS, SecurityHeaders};
 use crate::route::Match;
+use crate::upstream::Priority;
 use http::Method;
 
 /// What a route may point at.
@@ -65,6 +66,8 @@ pub fn read(
         header_size: s.optional("header_size", head_part),
         url_length: s.optional("url_length", head_part),
         body_size: s.optional("body_size", size),
+        priority: s.or("priority", Priority::Normal, choice(PRIORITIES)),
+        concurrency: s.optional("concurrency", count(1..=10_000_000)),
         cache: s.section("cache", |s| caching::read(s, &targets.caches)),
         images: s.or("images", false, switch),
         compress: s.or("compress", true, switch),
@@ -73,6 +76,12 @@ pub fn read(
     check_together(s, &route);
     Some(route)
 }
+
+const PRIORITIES: &[(&str, Priority)] = &[
+    ("low", Priority::Low),
+    ("normal", Priority::Normal),
+    ("high", Priority::High),
+];
 
 fn check_name_is_free(s: &Section<'_>, name: &str, places: &Places) {
     if let Some((_, first)) = places

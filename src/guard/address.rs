@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use std::net::IpAddr;
 
 /// A set of networks. Sorted and merged once, so that a look-up in thousands costs a binary search.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Networks {
     /// Disjoint ranges of addresses as IPv6 numbers, in order.
     ranges: Vec<(u128, u128)>,
@@ -66,31 +66,56 @@ impl AddressRules {
     }
 }
 
-/// The client's address: the rightmost entry of X-Forwarded-For that is not a trusted proxy's,
-/// believed only from a trusted peer. An entry that is no address ends the search, for nothing
-/// left of it can be trusted.
-pub fn client_address<'a>(
+/// The client's address: the rightmost hop that is not a trusted proxy's, believed only from a
+/// trusted peer. `hops` are those that proxies have told of, the first one first; None is one that
+/// is no address. It ends the search, for nothing left of it can be trusted.
+pub fn client_address(
     peer: IpAddr,
     trusted: &Networks,
-    forwarded_for: impl DoubleEndedIterator<Item = &'a [u8]>,
+    hops: impl DoubleEndedIterator<Item = Option<IpAddr>>,
 ) -> IpAddr {
     let mut client = peer.to_canonical();
-    if !trusted.contains(client) {
-        return client;
-    }
-    let entries = forwarded_for
-        .rev()
-        .flat_map(|line| line.rsplit(|b| *b == b','));
-    for entry in entries {
-        let Some(address) = parse_entry(entry) else {
-            break;
-        };
-        client = address;
+    for hop in hops.rev() {
         if !trusted.contains(client) {
             break;
         }
+        match hop {
+            Some(address) => client = address,
+            None => break,
+        }
     }
     client
+}
+
+/// The hops of an X-Forwarded-For line.
+pub fn x_forwarded_for(line: &[u8]) -> impl DoubleEndedIterator<Item = Option<IpAddr>> + '_ {
+    line.split(|b| *b == b',').map(parse_entry)
+}
+
+/// The hops of a Forwarded line, RFC 7239: what each element's `for` says.
+pub fn forwarded(line: &[u8]) -> impl DoubleEndedIterator<Item = Option<IpAddr>> {
+    let hops: Vec<_> = split_unquoted(line, b',').map(forwarded_hop).collect();
+    hops.into_iter()
+}
+
+fn forwarded_hop(element: &[u8]) -> Option<IpAddr> {
+    let value = split_unquoted(element, b';').find_map(|pair| {
+        let (name, value) = pair.trim_ascii().split_at_checked(4)?;
+        name.eq_ignore_ascii_case(b"for=").then_some(value)
+    })?;
+    let bare = value
+        .strip_prefix(b"\"")
+        .and_then(|v| v.strip_suffix(b"\""));
+    parse_entry(bare.unwrap_or(value))
+}
+
+/// A separator within quotes is none. Addresses have no backslashes, so none are undone.
+fn split_unquoted(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let mut quoted = false;
+    text.split(move |b| {
+        quoted ^= *b == b'"';
+        *b == separator && !quoted
+    })
 }
 
 /// An address, with or without a port: `1.2.3.4`, `1.2.3.4:80`, `::1`, `[::1]`, `[::1]:80`.
@@ -131,7 +156,8 @@ mod tests {
     fn the_client_is_the_rightmost_untrusted_hop() {
         let trusted = Networks::new(&nets(&["127.0.0.0/8", "10.0.0.0/8"]));
         let ask = |peer: &str, lines: &[&'static str]| {
-            client_address(ip(peer), &trusted, lines.iter().map(|l| l.as_bytes()))
+            let hops = lines.iter().flat_map(|l| x_forwarded_for(l.as_bytes()));
+            client_address(ip(peer), &trusted, hops)
         };
         assert_eq!(ask("127.0.0.1", &[]), ip("127.0.0.1"));
         assert_eq!(
@@ -150,6 +176,20 @@ mod tests {
         );
         assert_eq!(ask("127.0.0.1", &["[2001:db8::1]:80"]), ip("2001:db8::1"));
         assert_eq!(ask("127.0.0.1", &["1.2.3.4:80"]), ip("1.2.3.4"));
+    }
+
+    #[test]
+    fn forwarded_tells_the_same_in_more_words() {
+        let hops = |line: &'static str| forwarded(line.as_bytes()).collect::<Vec<_>>();
+        assert_eq!(
+            hops(r#"for=1.2.3.4;proto=http;by=10.0.0.1, For="[2001:db8::1]:4711""#),
+            [Some(ip("1.2.3.4")), Some(ip("2001:db8::1"))]
+        );
+        assert_eq!(
+            hops(r#"host="a,b;c";FOR="1.2.3.4:80" , proto=https"#),
+            [Some(ip("1.2.3.4")), None]
+        );
+        assert_eq!(hops("for=unknown, for=_hidden"), [None, None]);
     }
 
     proptest! {
@@ -172,7 +212,8 @@ mod tests {
         #[test]
         fn no_forwarded_line_panics(line in proptest::collection::vec(any::<u8>(), 0..64)) {
             let trusted = Networks::new(&nets(&["127.0.0.0/8"]));
-            client_address(ip("127.0.0.1"), &trusted, std::iter::once(line.as_slice()));
+            client_address(ip("127.0.0.1"), &trusted, x_forwarded_for(&line));
+            client_address(ip("127.0.0.1"), &trusted, forwarded(&line));
         }
     }
 }

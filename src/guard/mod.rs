@@ -4,6 +4,7 @@
 mod address;
 mod asker;
 mod auth;
+mod bans;
 mod buckets;
 mod claims;
 mod cors;
@@ -14,9 +15,10 @@ mod rate;
 mod settings;
 mod standing;
 
-pub use address::{AddressRules, Networks, client_address};
+pub use address::{AddressRules, Networks, client_address, forwarded, x_forwarded_for};
 pub use asker::{Asker, cookie};
 pub use auth::*;
+pub use bans::{Ban, BanRule, BanSettings, Bans, Offence, network};
 pub use claims::{Claims, is_claim_field};
 pub use cors::{Cors, CorsSettings, Origin, preflight};
 pub use fleet::Fleet;

@@ -1,13 +1,12 @@
 //! Listening addresses, opened and closed while the process runs.
 
 use crate::config::Config;
-use crate::listen::{Caps, Listener, Place, bind};
+use crate::listen::{Caps, Listener, ListenerSettings, Places, bind};
 use crate::runtime::{Foundation, Runtime};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
@@ -15,10 +14,16 @@ use tokio::task::AbortHandle;
 const ADMIN_CONNECTIONS: usize = 256;
 
 /// What a connection through a door is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Door {
-    Web { http2: bool },
+    Web(Arc<ListenerSettings>),
     Admin,
+}
+
+impl Door {
+    fn is_admin(&self) -> bool {
+        matches!(self, Door::Admin)
+    }
 }
 
 /// A connection that came in.
@@ -26,7 +31,7 @@ pub struct Visitor {
     pub door: Door,
     pub stream: TcpStream,
     pub peer: SocketAddr,
-    pub place: Place,
+    pub places: Places,
 }
 
 /// All open doors. Dropped, they close; connections that came in stay.
@@ -39,8 +44,7 @@ pub struct Doors {
 }
 
 struct Opened {
-    admin: bool,
-    http2: Arc<AtomicBool>,
+    door: Arc<ArcSwap<Door>>,
     accepting: AbortHandle,
 }
 
@@ -75,10 +79,8 @@ impl Doors {
     pub fn apply(&mut self, bound: Bound) {
         self.open
             .retain(|address, opened| match bound.wanted.get(address) {
-                Some(door) if (*door == Door::Admin) == opened.admin => {
-                    opened
-                        .http2
-                        .store(*door == Door::Web { http2: true }, Ordering::Relaxed);
+                Some(door) if door.is_admin() == opened.door.load().is_admin() => {
+                    opened.door.store(Arc::new(door.clone()));
                     true
                 }
                 _ => {
@@ -92,9 +94,7 @@ impl Doors {
     /// Lets operators look while the first clients still wait.
     pub fn apply_admin(&mut self, bound: &mut Bound) {
         let fresh = std::mem::take(&mut bound.fresh);
-        let (admin, web) = fresh
-            .into_iter()
-            .partition(|(_, door)| *door == Door::Admin);
+        let (admin, web) = fresh.into_iter().partition(|(_, door)| door.is_admin());
         bound.fresh = web;
         self.open_all(admin);
     }
@@ -110,54 +110,71 @@ impl Doors {
     /// Takes no more clients; operators may still look.
     pub fn close_web(&mut self) {
         self.open.retain(|_, opened| {
-            if !opened.admin {
+            let admin = opened.door.load().is_admin();
+            if !admin {
                 opened.accepting.abort();
             }
-            opened.admin
+            admin
         });
     }
 
     fn accept(&self, listener: Listener, door: Door) -> Opened {
-        let admin = door == Door::Admin;
-        let http2 = Arc::new(AtomicBool::new(door == Door::Web { http2: true }));
-        let caps = if admin {
-            &self.admin_caps
-        } else {
-            &self.foundation.caps
-        }
-        .clone();
-        let current = self.current.clone();
-        let admit = move || match admin {
-            true => (ADMIN_CONNECTIONS, ADMIN_CONNECTIONS),
-            false => {
-                let runtime = current.load();
-                (
-                    runtime.limits.connections,
-                    runtime.limits.connections_per_address,
-                )
-            }
+        let caps = match door {
+            Door::Admin => &self.admin_caps,
+            Door::Web(_) => &self.foundation.caps,
+        };
+        let (caps, own) = (caps.clone(), Caps::new());
+        let door = Arc::new(ArcSwap::from_pointee(door));
+        let (current, now) = (self.current.clone(), door.clone());
+        let admit = move |address| {
+            let most = Most::of(&now.load(), &current.load());
+            Some(Places {
+                all: caps.enter(address, most.all, most.per_address)?,
+                own: own.enter(address, most.own, usize::MAX)?,
+            })
         };
         let refused = self.foundation.metrics.connections_refused.clone();
-        let (serve, speaks) = (self.serve.clone(), http2.clone());
-        let serve = move |stream, peer, place| {
-            let door = match admin {
-                true => Door::Admin,
-                false => Door::Web {
-                    http2: speaks.load(Ordering::Relaxed),
-                },
-            };
+        let (serve, now) = (self.serve.clone(), door.clone());
+        let serve = move |stream, peer, places| {
             serve(Visitor {
-                door,
+                door: Door::clone(&now.load()),
                 stream,
                 peer,
-                place,
+                places,
             });
         };
-        let accepting = tokio::spawn(listener.accept(caps, admit, move || refused.inc(), serve));
+        let accepting = tokio::spawn(listener.accept(admit, move || refused.inc(), serve));
         Opened {
-            admin,
-            http2,
+            door,
             accepting: accepting.abort_handle(),
+        }
+    }
+}
+
+/// How many connections may be open.
+struct Most {
+    all: usize,
+    per_address: usize,
+    own: usize,
+}
+
+impl Most {
+    fn of(door: &Door, runtime: &Runtime) -> Most {
+        match door {
+            Door::Admin => Most {
+                all: ADMIN_CONNECTIONS,
+                per_address: ADMIN_CONNECTIONS,
+                own: ADMIN_CONNECTIONS,
+            },
+            Door::Web(listener) => Most {
+                all: runtime.limits.connections,
+                per_address: match listener.proxy_protocol {
+                    // All come from the proxy; whose they are is read first.
+                    true => usize::MAX,
+                    false => runtime.limits.connections_per_address,
+                },
+                own: listener.connections.unwrap_or(usize::MAX),
+            },
         }
     }
 }
@@ -175,13 +192,13 @@ fn bind_all(config: &Config, is_open: impl Fn(SocketAddr) -> bool) -> Result<Bou
     let web = config
         .listeners
         .iter()
-        .map(|l| (l.name.as_str(), l.address, Door::Web { http2: l.http2 }));
+        .map(|l| (l.name.as_str(), l.address, Door::Web(Arc::new(l.clone()))));
     let mut bound = Bound {
         fresh: Vec::new(),
         wanted: HashMap::new(),
     };
     for (name, address, door) in web.chain([admin]) {
-        bound.wanted.insert(address, door);
+        bound.wanted.insert(address, door.clone());
         if !is_open(address) {
             let listener = bind(name, address).map_err(|e| cannot_listen(name, address, &e))?;
             bound.fresh.push((listener, door));

@@ -1,9 +1,7 @@
 //! Listening sockets, and the loop that accepts on one.
 
-use super::caps::{Caps, Place};
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -36,14 +34,13 @@ pub fn bind(name: &str, address: SocketAddr) -> io::Result<Listener> {
 }
 
 impl Listener {
-    /// Accepts until this future is dropped. `admit` says how many may be open, in all and per
-    /// address; `serve` gets each connection with its place.
-    pub async fn accept(
+    /// Accepts until this future is dropped. `admit` gives a connection its place, or none;
+    /// `serve` gets it with that.
+    pub async fn accept<P>(
         self,
-        caps: Arc<Caps>,
-        admit: impl Fn() -> (usize, usize),
+        admit: impl Fn(IpAddr) -> Option<P>,
         refused: impl Fn(),
-        serve: impl Fn(TcpStream, SocketAddr, Place),
+        serve: impl Fn(TcpStream, SocketAddr, P),
     ) {
         loop {
             let (stream, peer) = match self.socket.accept().await {
@@ -53,8 +50,7 @@ impl Listener {
                     continue;
                 }
             };
-            let (most, per_address) = admit();
-            let Some(place) = caps.enter(peer.ip(), most, per_address) else {
+            let Some(place) = admit(peer.ip()) else {
                 refused();
                 continue;
             };

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 const SHARDS: usize = 64;
@@ -20,6 +20,14 @@ pub struct Caps {
 pub struct Place {
     caps: Arc<Caps>,
     address: IpAddr,
+}
+
+/// The places of one connection.
+pub struct Places {
+    /// Among all connections, and those of its address.
+    pub all: Place,
+    /// Among those of its listener.
+    pub own: Place,
 }
 
 impl Caps {
@@ -53,28 +61,60 @@ impl Caps {
         self.open
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken)
             .ok()?;
-        let mut counts = self
-            .shard(address)
-            .lock()
-            .expect("no code panics while it holds this lock");
-        let count = counts.entry(address).or_insert(0);
-        if *count >= per_address {
+        if !self.count(address, per_address) {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        *count += 1;
         Some(Place {
             caps: self.clone(),
             address,
         })
     }
 
-    fn shard(&self, address: IpAddr) -> &Mutex<HashMap<IpAddr, usize>> {
+    /// One more of this address, unless there are as many as may be.
+    fn count(&self, address: IpAddr, most: usize) -> bool {
+        let mut counts = self.shard(address);
+        let count = counts.entry(address).or_insert(0);
+        let fits = *count < most;
+        if fits {
+            *count += 1;
+        } else if *count == 0 {
+            counts.remove(&address);
+        }
+        fits
+    }
+
+    fn discount(&self, address: IpAddr) {
+        let mut counts = self.shard(address);
+        if let Some(count) = counts.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&address);
+            }
+        }
+    }
+
+    fn shard(&self, address: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
         let last = match address {
             IpAddr::V4(v4) => v4.octets()[3],
             IpAddr::V6(v6) => v6.octets()[15] ^ v6.octets()[7],
         };
-        &self.by_address[usize::from(last) % SHARDS]
+        self.by_address[usize::from(last) % SHARDS]
+            .lock()
+            .expect("no code panics while it holds this lock")
+    }
+}
+
+impl Place {
+    /// Counts for another address from here on: who is behind the proxy that has connected. False,
+    /// and nothing changes, where that has as many places as it may.
+    pub fn give_to(&mut self, address: IpAddr, per_address: usize) -> bool {
+        let fits = self.caps.count(address, per_address);
+        if fits {
+            self.caps.discount(self.address);
+            self.address = address;
+        }
+        fits
     }
 }
 
@@ -83,16 +123,7 @@ impl Drop for Place {
         if self.caps.open.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.caps.empty.notify_one();
         }
-        let shard = self.caps.shard(self.address);
-        let mut counts = shard
-            .lock()
-            .expect("no code panics while it holds this lock");
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.address);
-            }
-        }
+        self.caps.discount(self.address);
     }
 }
 
@@ -114,6 +145,10 @@ mod tests {
         assert!(caps.enter(b, 3, 2).is_none(), "in all");
         assert_eq!(caps.open(), 3);
         drop(first);
+        let mut moved = caps.enter(a, 3, 2).expect("a place");
+        assert!(!moved.give_to(b, 1));
+        assert!(moved.give_to(b, 2));
+        drop(moved);
         assert!(caps.enter(a, 3, 2).is_some());
         assert_eq!(caps.open(), 2, "that one was dropped at once");
     }

@@ -7,6 +7,7 @@
 
 use super::chunks::Chunks;
 use super::head::{Checked, Framing};
+use super::proxied::{self, Proxied};
 use super::{Malformed, head};
 use async_trait::async_trait;
 use bytes::{Buf, Bytes, BytesMut};
@@ -103,9 +104,7 @@ pub enum Begun {
 
 impl Conn {
     pub fn new(io: TcpStream, peer: SocketAddr) -> Conn {
-        let digest = SocketDigest::from_raw_fd(io.as_raw_fd());
-        // Set only here, right after it was made.
-        let _ = digest.peer_addr.set(Some(peer.into()));
+        let digest = digest(&io, peer);
         Conn {
             io,
             input: BytesMut::new(),
@@ -118,7 +117,32 @@ impl Conn {
             luggage: Mutex::new(None),
             idle: None,
             peer,
-            digest: Arc::new(digest),
+            digest,
+        }
+    }
+
+    /// Reads who is behind the proxy that this connection comes from, and is theirs from here on.
+    /// An error where it does not begin so, or not within `limit`.
+    pub async fn unwrap_proxied(&mut self, limit: Duration) -> io::Result<()> {
+        let header = timeout(limit, self.read_proxied())
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)??;
+        self.input.advance(header.length);
+        if let Some(client) = header.client {
+            self.peer = client;
+            self.digest = digest(&self.io, client);
+        }
+        Ok(())
+    }
+
+    async fn read_proxied(&mut self) -> io::Result<Proxied> {
+        loop {
+            if let Some(header) = proxied::read(&self.input).map_err(Malformed::into_io)? {
+                return Ok(header);
+            }
+            if self.fill().await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
         }
     }
 
@@ -452,6 +476,13 @@ impl Conn {
                 Rest::All => false,
             }
     }
+}
+
+fn digest(io: &TcpStream, peer: SocketAddr) -> Arc<SocketDigest> {
+    let digest = SocketDigest::from_raw_fd(io.as_raw_fd());
+    // Set only here, right after it was made.
+    let _ = digest.peer_addr.set(Some(peer.into()));
+    Arc::new(digest)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -9,11 +9,13 @@ mod caps;
 mod chunks;
 mod conn;
 mod head;
+mod proxied;
 mod settings;
 
 pub use accept::{Listener, bind};
-pub use caps::{Caps, Place};
+pub use caps::{Caps, Place, Places};
 pub use chunks::Chunks;
 pub use conn::{Begun, Conn, ConnLimits};
 pub use head::{Checked, Framing, Head, Malformed, check, to_origin_form};
+pub use proxied::{Proxied, read as read_proxied};
 pub use settings::{Limits, ListenerSettings};

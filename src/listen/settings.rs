@@ -10,6 +10,10 @@ pub struct ListenerSettings {
     pub address: SocketAddr,
     /// HTTP/2 with prior knowledge (h2c).
     pub http2: bool,
+    /// Connections come through a proxy that says who is behind it: the PROXY protocol, 1 or 2.
+    pub proxy_protocol: bool,
+    /// Open connections on this listener; None: as many as on all together.
+    pub connections: Option<usize>,
 }
 
 /// What any client may cost; each has a safe default.
@@ -30,6 +34,9 @@ pub struct Limits {
     /// Open connections in all.
     pub connections: usize,
     pub connections_per_address: usize,
+    /// Requests of one client address at once, whatever connections they come on; of IPv6 of a
+    /// network of 64 bits. None: no bound of its own.
+    pub requests_per_address: Option<usize>,
 }
 
 impl Default for Limits {
@@ -43,6 +50,7 @@ impl Default for Limits {
             body_size: 10 << 20,
             connections: 100_000,
             connections_per_address: 1000,
+            requests_per_address: None,
         }
     }
 }

@@ -9,6 +9,8 @@ pub struct RouteMetrics {
     pub(super) by_class: [IntCounter; 5],
     pub duration: Histogram,
     pub(super) refused: [IntCounter; Refusal::ALL.len()],
+    /// Requests being answered now; counted where the route bounds them.
+    pub running: IntGauge,
 }
 
 /// Why the edge itself refused a request.
@@ -17,6 +19,7 @@ pub enum Refusal {
     RateLimit,
     Address,
     BodySize,
+    Concurrency,
     NoServer,
     ImageQueue,
     Busy,
@@ -62,6 +65,8 @@ pub struct PoolMetrics {
     /// Requests within the upstream's concurrency, and those that wait for it.
     pub running: IntGauge,
     pub waiting: IntGauge,
+    /// How many may be within it: what is configured, or what was found out.
+    pub concurrency: IntGauge,
     pub lookups_failed: IntCounter,
     /// Requests that were not let in.
     pub busy: IntCounter,
@@ -271,10 +276,11 @@ impl CodingsMetrics {
 
 impl Refusal {
     /// In the order of the variants: the index of a counter is the variant's number.
-    pub const ALL: [Refusal; 14] = [
+    pub const ALL: [Refusal; 15] = [
         Refusal::RateLimit,
         Refusal::Address,
         Refusal::BodySize,
+        Refusal::Concurrency,
         Refusal::NoServer,
         Refusal::ImageQueue,
         Refusal::Busy,
@@ -293,6 +299,7 @@ impl Refusal {
             Refusal::RateLimit => "rate_limit",
             Refusal::Address => "address",
             Refusal::BodySize => "body_size",
+            Refusal::Concurrency => "concurrency",
             Refusal::NoServer => "no_server",
             Refusal::ImageQueue => "image_queue",
             Refusal::Busy => "busy",

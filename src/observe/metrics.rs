@@ -45,6 +45,12 @@ pub struct Metrics {
     pub connections_refused: IntCounter,
     /// Requests refused before they had a route: malformed, too large a head, timed out.
     pub bad_requests: IntCounter,
+    /// Bans of addresses, by what brought them; `operator` for those made by hand.
+    bans: IntCounterVec,
+    /// Addresses kept out now.
+    pub banned: IntGauge,
+    /// Requests refused because their address is banned.
+    pub requests_banned: IntCounter,
     /// Panics caught by a task of ours or of Pingora's.
     pub panics: IntCounter,
     pub purges: IntCounter,
@@ -87,6 +93,16 @@ impl Metrics {
             bad_requests: make.counter(
                 "lakh_bad_requests_total",
                 "Requests refused before they had a route.",
+            ),
+            bans: make.counters(
+                "lakh_bans_total",
+                "Bans of addresses, by what brought them.",
+                &["offence"],
+            ),
+            banned: make.gauge("lakh_banned_addresses", "Addresses kept out now."),
+            requests_banned: make.counter(
+                "lakh_requests_banned_total",
+                "Requests refused because their address is banned.",
             ),
             panics: make.counter("lakh_panics_total", "Panics caught; each one is a bug."),
             purges: make.counter("lakh_cache_purges_total", "Names purged from the caches."),
@@ -142,6 +158,11 @@ impl Metrics {
         self.disks.of(cache, self.tier(cache, "disk"))
     }
 
+    /// Bans are rare, and looked up here when one is made.
+    pub fn banned_for(&self, offence: &str) {
+        self.bans.with_label_values(&[offence]).inc();
+    }
+
     pub fn limit(&self, limit: &str) -> LimitMetrics {
         self.limits.of(limit)
     }
@@ -162,6 +183,7 @@ struct Routes {
     requests: IntCounterVec,
     duration: HistogramVec,
     refused: IntCounterVec,
+    running: IntGaugeVec,
 }
 
 impl Routes {
@@ -182,6 +204,11 @@ impl Routes {
                 "Requests that the edge itself refused, by reason.",
                 &["route", "reason"],
             ),
+            running: make.gauges(
+                "lakh_route_running",
+                "Requests being answered now, on routes with `concurrency`.",
+                &["route"],
+            ),
         }
     }
 
@@ -190,6 +217,7 @@ impl Routes {
             by_class: CLASSES.map(|c| self.requests.with_label_values(&[route, c])),
             duration: self.duration.with_label_values(&[route]),
             refused: Refusal::ALL.map(|r| self.refused.with_label_values(&[route, r.label()])),
+            running: self.running.with_label_values(&[route]),
         }
     }
 }
@@ -274,6 +302,7 @@ struct Pools {
     tier: IntGaugeVec,
     running: IntGaugeVec,
     waiting: IntGaugeVec,
+    concurrency: IntGaugeVec,
     busy: IntCounterVec,
     lookups_failed: IntCounterVec,
     spawned: IntGaugeVec,
@@ -301,6 +330,11 @@ impl Pools {
             running: make.gauges(
                 "lakh_upstream_running",
                 "Requests within the upstream's concurrency limit.",
+                &["upstream"],
+            ),
+            concurrency: make.gauges(
+                "lakh_upstream_concurrency",
+                "Requests that the upstream may have at once; 0 is no limit.",
                 &["upstream"],
             ),
             waiting: make.gauges(
@@ -338,6 +372,7 @@ impl Pools {
             tier: self.tier.with_label_values(&[upstream]),
             running: self.running.with_label_values(&[upstream]),
             waiting: self.waiting.with_label_values(&[upstream]),
+            concurrency: self.concurrency.with_label_values(&[upstream]),
             busy: self.busy.with_label_values(&[upstream]),
             lookups_failed: self.lookups_failed.with_label_values(&[upstream]),
             spawned: self.spawned.with_label_values(&[upstream]),

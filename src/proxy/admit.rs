@@ -8,7 +8,7 @@
 //! is refused only after its limits have counted it: guessing costs as much as asking.
 
 use super::answer::Problem;
-use super::context::Context;
+use super::context::{Context, OfRoute};
 use super::headers;
 use super::request::Request;
 use super::resource::unix_now;
@@ -16,7 +16,7 @@ use super::way::find_route;
 use crate::cache::Scheme;
 use crate::guard::{
     Asked, Asker, Auth, Checked, Claims, Flaw, Identity, Issuer, SecurityHeaders, Standings,
-    preflight,
+    network, preflight,
 };
 use crate::runtime::{Route, RouteAuth};
 use http::header::{CONTENT_LENGTH, ORIGIN};
@@ -54,10 +54,25 @@ pub fn admit(request: &Request<'_>, ctx: &mut Context) -> Admission {
     if route.security_headers == SecurityHeaders::Strict {
         ctx.secure = headers::scheme(request.headers, ctx) == Scheme::Https;
     }
-    match rules(request, ctx.client, ctx.route.insert(route)) {
+    let kept = rules(request, ctx.client, ctx.route.insert(route));
+    match kept.and_then(|()| begin(ctx)) {
         Ok(()) => prove(request, ctx, false),
         Err(problem) => Admission::Refused(problem),
     }
+}
+
+/// Counts the request among those that run, where these are bounded.
+fn begin(ctx: &mut Context) -> Result<(), Problem> {
+    if let Some(most) = ctx.runtime.limits.requests_per_address {
+        let clients = &ctx.runtime.clients;
+        let place = clients.enter(network(ctx.client), usize::MAX, most);
+        ctx.running.of_client = Some(place.ok_or(Problem::ClientBusy)?);
+    }
+    if let Some(most) = ctx.routed().concurrency {
+        let place = OfRoute::begin(ctx.routed(), most);
+        ctx.running.of_route = Some(place.ok_or(Problem::RouteBusy)?);
+    }
+    Ok(())
 }
 
 /// Waits for what admission asks, and goes on from there.

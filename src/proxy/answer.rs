@@ -3,7 +3,7 @@
 use super::context::{Context, RequestId};
 use super::headers::{self, X_CACHE};
 use crate::error::Kind;
-use crate::guard::Flaw;
+use crate::guard::{Flaw, Offence};
 use crate::observe::Refusal;
 use bytes::Bytes;
 use http::StatusCode;
@@ -24,10 +24,17 @@ pub enum Problem {
     },
     BodyTimeout,
     AddressRefused,
+    Banned {
+        left: Duration,
+    },
     RateLimited {
         retry_after: Duration,
     },
     LimitUnknown,
+    /// Too many at once, of this client.
+    ClientBusy,
+    /// Too many at once, on this route.
+    RouteBusy,
     /// `challenge`: for WWW-Authenticate.
     Unauthorized {
         flaw: Flaw,
@@ -65,13 +72,16 @@ impl Problem {
             }
             Problem::HeadTimeout | Problem::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Problem::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Problem::AddressRefused | Problem::ClaimsMissing { .. } | Problem::OriginRefused => {
-                StatusCode::FORBIDDEN
-            }
+            Problem::AddressRefused
+            | Problem::Banned { .. }
+            | Problem::ClaimsMissing { .. }
+            | Problem::OriginRefused => StatusCode::FORBIDDEN,
             Problem::UrlTooLong { .. } => StatusCode::URI_TOO_LONG,
             Problem::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
-            Problem::NoKeys | Problem::Maintenance { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Problem::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Problem::NoKeys | Problem::Maintenance { .. } | Problem::RouteBusy => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Problem::RateLimited { .. } | Problem::ClientBusy => StatusCode::TOO_MANY_REQUESTS,
             Problem::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
             Problem::LimitUnknown | Problem::Upstream(Kind::NoServer | Kind::Busy) => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -92,7 +102,10 @@ impl Problem {
             Problem::BodyTooLarge { .. } => "body-too-large",
             Problem::BodyTimeout => "body-timeout",
             Problem::AddressRefused => "address-refused",
+            Problem::Banned { .. } => "banned",
             Problem::RateLimited { .. } => "rate-limited",
+            Problem::ClientBusy => "too-many-at-once",
+            Problem::RouteBusy => "route-busy",
             Problem::LimitUnknown => "limit-unknown",
             Problem::Unauthorized {
                 flaw: Flaw::Missing,
@@ -127,9 +140,16 @@ impl Problem {
             }
             Problem::BodyTimeout => "The request's body took too long to arrive.".into(),
             Problem::AddressRefused => "Your address may not use this.".into(),
+            Problem::Banned { .. } => {
+                "Too much that came from your address was refused. Try again after the time given in \
+                 Retry-After."
+                    .into()
+            }
             Problem::RateLimited { .. } => {
                 "Too many requests. Try again after the time given in Retry-After.".into()
             }
+            Problem::ClientBusy => "Too many of your requests are being answered already.".into(),
+            Problem::RouteBusy => "Too many requests are being answered already.".into(),
             Problem::LimitUnknown => {
                 "Whether there were too many requests can't be told at the moment.".into()
             }
@@ -172,6 +192,7 @@ impl Problem {
             Problem::RateLimited { .. } => Some(Refusal::RateLimit),
             Problem::LimitUnknown => Some(Refusal::LimitUnknown),
             Problem::AddressRefused => Some(Refusal::Address),
+            Problem::ClientBusy | Problem::RouteBusy => Some(Refusal::Concurrency),
             Problem::Unauthorized { .. } => Some(Refusal::Token),
             Problem::ClaimsMissing { .. } => Some(Refusal::Claims),
             Problem::NoKeys => Some(Refusal::NoKeys),
@@ -186,6 +207,22 @@ impl Problem {
         }
     }
 
+    /// What it is for whoever keeps doing it.
+    pub fn offence(&self) -> Option<Offence> {
+        match self {
+            Problem::RateLimited { .. } => Some(Offence::RateLimited),
+            Problem::Malformed(_) | Problem::HeadTooLarge | Problem::HeadTimeout => {
+                Some(Offence::Malformed)
+            }
+            Problem::AddressRefused => Some(Offence::AddressRefused),
+            // A token that is missing is no attempt at one.
+            Problem::Unauthorized { flaw, .. } if *flaw != Flaw::Missing => {
+                Some(Offence::Unauthorized)
+            }
+            _ => None,
+        }
+    }
+
     /// What is left of the request can't be read, or isn't worth it.
     fn closes(&self) -> bool {
         matches!(
@@ -195,6 +232,7 @@ impl Problem {
                 | Problem::HeadTimeout
                 | Problem::BodyTooLarge { .. }
                 | Problem::BodyTimeout
+                | Problem::Banned { .. }
         )
     }
 
@@ -223,10 +261,15 @@ impl Problem {
     /// Whole seconds, rounded up so that a client which waits so long is let in.
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Problem::RateLimited { retry_after } | Problem::Maintenance { retry_after, .. } => {
+            Problem::RateLimited { retry_after }
+            | Problem::Banned { left: retry_after }
+            | Problem::Maintenance { retry_after, .. } => {
                 Some((retry_after.as_secs_f64().ceil() as u64).max(1))
             }
-            Problem::LimitUnknown | Problem::Upstream(Kind::NoServer | Kind::Busy) => Some(1),
+            Problem::ClientBusy
+            | Problem::RouteBusy
+            | Problem::LimitUnknown
+            | Problem::Upstream(Kind::NoServer | Kind::Busy) => Some(1),
             Problem::NoKeys => Some(5),
             _ => None,
         }
@@ -270,6 +313,9 @@ pub async fn problem(
     }
     if let (Some(route), Some(refusal)) = (&ctx.route, problem.refusal()) {
         route.metrics.refused(refusal);
+    }
+    if let Some(offence) = problem.offence() {
+        ctx.runtime.note_offence(offence, ctx.client, &ctx.metrics);
     }
     if problem.closes() {
         session.set_keepalive(None);

@@ -71,9 +71,7 @@ pub async fn pick(session: &mut Session, ctx: &mut Context) -> pingora::Result<H
 /// A connection was not made, or broke before its answer began. Whether to try again.
 pub fn failed(ctx: &mut Context, outcome: Outcome, repeatable: bool) -> bool {
     let now = Time::now();
-    if let Some(lease) = &mut ctx.lease {
-        lease.tell(outcome, now);
-    }
+    tell(ctx, outcome, now);
     let pool = ctx.pool().clone();
     ctx.tries.again(&pool, outcome, repeatable, now)
 }
@@ -81,9 +79,7 @@ pub fn failed(ctx: &mut Context, outcome: Outcome, repeatable: bool) -> bool {
 /// The server's answer begins. An error means that it is not passed on.
 pub fn answered(session: &Session, ctx: &mut Context, status: StatusCode) -> pingora::Result<()> {
     let (outcome, now) = (Outcome::Answered(status.as_u16()), Time::now());
-    if let Some(lease) = &mut ctx.lease {
-        lease.tell(outcome, now);
-    }
+    tell(ctx, outcome, now);
     if !outcome.is_failure() {
         return Ok(());
     }
@@ -91,6 +87,15 @@ pub fn answered(session: &Session, ctx: &mut Context, status: StatusCode) -> pin
     match ctx.tries.again(&pool, outcome, repeatable, now) {
         true => Err(Error::explain(TRY_ANOTHER, status.as_str().to_owned()).into_up()),
         false => Ok(()),
+    }
+}
+
+fn tell(ctx: &mut Context, outcome: Outcome, now: Time) {
+    if let Some(lease) = &mut ctx.lease {
+        lease.tell(outcome, now);
+    }
+    if let Some(turn) = ctx.turn.as_ref().filter(|_| outcome.took_its_time()) {
+        turn.answered();
     }
 }
 
@@ -138,7 +143,7 @@ pub fn tell_side(ctx: &Context, status: u16) {
 /// Waits for a turn where the upstream's concurrency is limited, as long as the client does.
 async fn enter(session: &mut Session, ctx: &Context, pool: &Pool) -> pingora::Result<Option<Turn>> {
     let longest = remaining(ctx)?.unwrap_or(Duration::MAX);
-    let entered = tokio::time::timeout(longest, pool.group.gate.enter());
+    let entered = tokio::time::timeout(longest, pool.group.gate.enter(ctx.routed().priority));
     let mut entered = pin!(entered);
     let entered = match session.is_body_done() {
         // Else that would read the request's body.

@@ -3,6 +3,7 @@
 use super::answer::Problem;
 use crate::compress::Stream;
 use crate::guard::{Claims, Standings};
+use crate::listen::Place;
 use crate::observe::Metrics;
 use crate::runtime::{Route, Runtime};
 use crate::upstream::{Lease, Pool, ServerId, Tries, Turn, WebSocket};
@@ -22,6 +23,8 @@ pub struct Context {
     /// The address that the connection comes from.
     pub peer: IpAddr,
     pub peer_is_trusted: bool,
+    /// Among those of its client and of its route, where those are bounded.
+    pub running: Running,
     /// Set as soon as one is found.
     pub route: Option<Arc<Route>>,
     /// What is proven about who asks.
@@ -106,6 +109,7 @@ impl Context {
             client: Ipv4Addr::UNSPECIFIED.into(),
             peer: Ipv4Addr::UNSPECIFIED.into(),
             peer_is_trusted: false,
+            running: Running::default(),
             route: None,
             claims: None,
             unproven: None,
@@ -153,6 +157,31 @@ impl Context {
     /// The upstream: the route's, or this request's side of its split.
     pub fn pool(&self) -> &Arc<Pool> {
         self.routed().pool(self.side)
+    }
+}
+
+/// Counts as running until dropped.
+#[derive(Default)]
+pub struct Running {
+    pub of_client: Option<Place>,
+    pub of_route: Option<OfRoute>,
+}
+
+pub struct OfRoute(Arc<Route>);
+
+impl OfRoute {
+    /// None: as many run as may.
+    pub fn begin(route: &Arc<Route>, most: usize) -> Option<OfRoute> {
+        let running = &route.metrics.running;
+        running.inc();
+        let begun = OfRoute(route.clone());
+        (running.get() <= most as i64).then_some(begun)
+    }
+}
+
+impl Drop for OfRoute {
+    fn drop(&mut self) {
+        self.0.metrics.running.dec();
     }
 }
 

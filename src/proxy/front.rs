@@ -4,7 +4,7 @@ use super::answer::Problem;
 use super::context::RequestId;
 use super::express::{self, Found, Left};
 use super::{Edge, Service};
-use crate::listen::{Begun, Conn, ConnLimits, Place};
+use crate::listen::{Begun, Conn, ConnLimits, ListenerSettings, Places};
 use http::HeaderMap;
 use http::header::DATE;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ServerApp};
@@ -65,21 +65,24 @@ impl Front {
         self.proxy.http_cleanup().await;
     }
 
-    /// Serves a connection to its end. `http2`: whether the listener speaks it.
+    /// Serves a connection to its end.
     pub async fn serve(
         self: Arc<Front>,
         io: TcpStream,
         peer: SocketAddr,
-        place: Place,
-        http2: bool,
+        places: Places,
+        listener: Arc<ListenerSettings>,
     ) {
         let connections = self.edge.foundation.metrics.connections.clone();
         connections.inc();
-        let _open = Open {
+        let mut open = Open {
             connections,
-            _place: place,
+            places,
         };
         let mut conn = Box::new(Conn::new(io, peer));
+        if listener.proxy_protocol && !self.unwrap_proxied(&mut conn, &mut open.places).await {
+            return;
+        }
         let mut shutdown = self.shutdown.clone();
         // One wait for the connection's life: registering it for each request takes a lock.
         let stopping = async move { drop(shutdown.wait_for(|draining| *draining).await) };
@@ -90,7 +93,7 @@ impl Front {
                     Some(next) => conn = next,
                     None => return,
                 },
-                Begun::Http2 if http2 => {
+                Begun::Http2 if listener.http2 => {
                     self.proxy.process_new(conn, &self.shutdown).await;
                     return;
                 }
@@ -98,6 +101,29 @@ impl Front {
                 refused => return self.refuse(*conn, refused).await,
             }
         }
+    }
+
+    /// Learns who is behind the proxy. Whoever else connects is not believed: false.
+    async fn unwrap_proxied(&self, conn: &mut Conn, places: &mut Places) -> bool {
+        let (runtime, metrics) = (self.edge.runtime.load_full(), &self.edge.foundation.metrics);
+        let proxy = conn.peer();
+        let limits = &runtime.limits;
+        let unwrapped = match runtime.trusted.contains(proxy.ip()) {
+            true => conn.unwrap_proxied(limits.header_timeout).await,
+            false => Err(std::io::Error::other("not of `trusted_proxies`")),
+        };
+        if let Err(e) = unwrapped {
+            metrics.bad_requests.inc();
+            tracing::debug!(%proxy, error = %e, "refused a proxy's connection");
+            return false;
+        }
+        let client = conn.peer().ip();
+        let has_place =
+            client == proxy.ip() || places.all.give_to(client, limits.connections_per_address);
+        if !has_place {
+            metrics.connections_refused.inc();
+        }
+        has_place
     }
 
     /// Waits for a request, but not once the edge drains: then only one that has begun to come.
@@ -176,9 +202,13 @@ impl Front {
             Begun::Malformed(what) => Problem::Malformed(what.0),
             _ => Problem::Malformed("HTTP/2 is not spoken here"),
         };
-        self.edge.foundation.metrics.bad_requests.inc();
+        let (runtime, metrics) = (self.edge.runtime.load_full(), &self.edge.foundation.metrics);
+        metrics.bad_requests.inc();
+        if let Some(offence) = problem.offence() {
+            runtime.note_offence(offence, conn.peer().ip(), metrics);
+        }
         tracing::debug!(peer = %conn.peer(), ?begun, "refused a head");
-        let limit = self.edge.runtime.load().limits.send_timeout;
+        let limit = runtime.limits.send_timeout;
         conn.refuse(&problem.to_http1(&RequestId::new()), limit)
             .await;
     }
@@ -204,7 +234,7 @@ fn conn(session: &Session) -> Option<&Conn> {
 /// Counts an open connection, however it ends.
 struct Open {
     connections: prometheus::IntGauge,
-    _place: Place,
+    places: Places,
 }
 
 impl Drop for Open {

@@ -315,6 +315,7 @@ fn bytes(text: &[u8]) -> HeaderValue {
 
 fn fields_to_server(fields: &mut HeaderMap, authority: Option<&Authority>, ctx: &Context) {
     strip_hop_by_hop(fields, ctx.upgrade);
+    join_cookies(fields);
     fields.reserve(5);
     forwarded(fields, authority, ctx);
     fields.insert(X_REQUEST_ID, value(ctx.id.as_str()));
@@ -323,6 +324,18 @@ fn fields_to_server(fields: &mut HeaderMap, authority: Option<&Authority>, ctx: 
         fields.insert(name.clone(), value.clone());
     }
     apply(&ctx.routed().request_headers, fields);
+}
+
+/// HTTP/2 sends a cookie in crumbs; HTTP/1.1 knows one line of it. RFC 9113 §8.2.3.
+fn join_cookies(fields: &mut HeaderMap) {
+    let mut crumbs = cookies(fields);
+    if let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) {
+        let all: Vec<_> = [first, second].into_iter().chain(crumbs).collect();
+        // Of values that were ones before.
+        if let Ok(whole) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+            fields.insert(COOKIE, whole);
+        }
+    }
 }
 
 fn strip_hop_by_hop(fields: &mut HeaderMap, switching: bool) {

@@ -56,6 +56,7 @@ async fn ask(
         request,
         key: balance::key(&asked.headers, asked.raw_path(), ctx),
         preferred: ctx.preferred,
+        priority: ctx.routed().priority,
         deadline: ctx.routed().timeout.map(|limit| ctx.started + limit),
     };
     let interims = Interims::default();

@@ -10,12 +10,13 @@ use super::request::{Request, path_and_query};
 use super::resource::{Resource, unix_now};
 use super::{balance, headers, images, purge};
 use crate::cache::{Found, Key, Object, Use, Zone, usable};
-use crate::guard::client_address;
+use crate::guard::{client_address, forwarded, x_forwarded_for};
 use crate::route::Asked;
 use crate::runtime::{Route, Runtime};
 use crate::upstream::Response;
-use http::header::UPGRADE;
-use http::{Method, Version};
+use http::header::{FORWARDED, UPGRADE};
+use http::{HeaderMap, Method, Version};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 pub enum Way {
@@ -43,9 +44,7 @@ pub fn identify(request: &Request<'_>, ctx: &mut Context) {
     ctx.peer_is_trusted = ctx.runtime.trusted.contains(ctx.peer);
     ctx.client = ctx.peer;
     if ctx.peer_is_trusted {
-        let forwarded = request.headers.get_all(headers::X_FORWARDED_FOR);
-        let lines: Vec<_> = forwarded.iter().map(|v| v.as_bytes()).collect();
-        ctx.client = client_address(ctx.peer, &ctx.runtime.trusted, lines.into_iter());
+        ctx.client = told_client(request.headers, ctx);
         if let Some(id) = request.headers.get(headers::X_REQUEST_ID) {
             ctx.id.adopt(id.as_bytes());
         }
@@ -53,8 +52,25 @@ pub fn identify(request: &Request<'_>, ctx: &mut Context) {
     ctx.upgrade = request.version == Version::HTTP_11 && request.headers.contains_key(UPGRADE);
 }
 
+/// By X-Forwarded-For, which is what nearly all proxies write; where there is none, by Forwarded.
+fn told_client(fields: &HeaderMap, ctx: &Context) -> IpAddr {
+    let (peer, trusted) = (ctx.peer, &ctx.runtime.trusted);
+    let lines = |name| fields.get_all(name).into_iter().map(|line| line.as_bytes());
+    match fields.contains_key(headers::X_FORWARDED_FOR) {
+        true => {
+            let lines = lines(headers::X_FORWARDED_FOR);
+            client_address(peer, trusted, lines.flat_map(x_forwarded_for))
+        }
+        false => client_address(peer, trusted, lines(FORWARDED).flat_map(forwarded)),
+    }
+}
+
 /// Routes, guards, and looks into the cache.
 pub fn find(request: &Request<'_>, ctx: &mut Context) -> Way {
+    if let Some(left) = ctx.runtime.bans.left(ctx.client, ctx.started) {
+        ctx.metrics.requests_banned.inc();
+        return Way::Refuse(Problem::Banned { left });
+    }
     if let Some(way) = purge::way(request, ctx) {
         return way;
     }
@@ -158,8 +174,12 @@ pub fn find_route<'a>(
     let (path, _) = path_and_query(target);
     runtime.route(&Asked {
         host: request.host,
-        // A path that is not UTF-8 fits the routes that fit any path.
-        path: std::str::from_utf8(path).unwrap_or("/"),
+        // A path that is not UTF-8 fits the routes that fit any path; so does `*`, which is for the
+        // server as a whole (RFC 9110 §9.3.7).
+        path: std::str::from_utf8(path)
+            .ok()
+            .filter(|path| *path != "*")
+            .unwrap_or("/"),
         method,
         headers: request.headers,
     })

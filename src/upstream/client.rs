@@ -5,7 +5,7 @@
 //! gives the answer's head; the body is read chunk by chunk. A body that ends before its framing
 //! says so is an error, never a short whole.
 
-use super::{Asked, Busy, Lease, Outcome, Pool, Protocol, ServerId, Time, Tries, Turn};
+use super::{Asked, Busy, Lease, Outcome, Pool, Priority, Protocol, ServerId, Time, Tries, Turn};
 use crate::error::{Error, Kind};
 use bytes::Bytes;
 use http::HeaderValue;
@@ -38,6 +38,7 @@ pub struct Fetch<'a> {
     pub key: Option<u64>,
     /// The server that the client is to stay with.
     pub preferred: Option<ServerId>,
+    pub priority: Priority,
     /// For all tries together.
     pub deadline: Option<Instant>,
 }
@@ -106,7 +107,7 @@ impl Client {
         fetch: &Fetch<'_>,
         interim: &(dyn Fn(&ResponseHeader) + Sync),
     ) -> Result<Response, Error> {
-        let turn = enter(pool, fetch.remaining()).await?;
+        let turn = enter(pool, fetch).await?;
         let mut tries = Tries::default();
         let nothing = Error::new(Kind::NoServer, format!("upstream {}", pool.name));
         let mut last = Err((Outcome::NoConnection, nothing));
@@ -133,6 +134,9 @@ impl Client {
                 .await;
             let outcome = outcome(&answer);
             lease.tell(outcome, Time::now());
+            if let Some(turn) = turn.as_ref().filter(|_| outcome.took_its_time()) {
+                turn.answered();
+            }
             let response = answer.map(|answer| (answer, lease));
             if !outcome.is_failure() || !tries.again(pool, outcome, true, Time::now()) {
                 return last_of(response, turn);
@@ -193,9 +197,9 @@ struct Answer {
 }
 
 /// Waits for a turn where the upstream's concurrency is limited.
-async fn enter(pool: &Pool, limit: Option<Duration>) -> Result<Option<Turn>, Error> {
-    let entered = pool.group.gate.enter();
-    let entered = match limit {
+async fn enter(pool: &Pool, fetch: &Fetch<'_>) -> Result<Option<Turn>, Error> {
+    let entered = pool.group.gate.enter(fetch.priority);
+    let entered = match fetch.remaining() {
         None => entered.await,
         Some(limit) => tokio::time::timeout(limit, entered)
             .await

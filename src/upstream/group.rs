@@ -120,6 +120,7 @@ impl Group {
         }
         self.metrics.running.set(self.gate.running() as i64);
         self.metrics.waiting.set(self.gate.waiting() as i64);
+        self.metrics.concurrency.set(self.gate.size() as i64);
     }
 
     /// Requests that its servers carry.

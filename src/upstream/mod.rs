@@ -21,6 +21,7 @@ mod sticky;
 mod client;
 mod download;
 mod gate;
+mod gradient;
 mod retry;
 
 mod discovery;
@@ -35,6 +36,7 @@ pub use balance::hash_of;
 pub use client::{Client, Fetch, Response, broken, no_connection, peer};
 pub use clock::Time;
 pub use gate::{Busy, Gate, Turn};
+pub use gradient::Bounds;
 pub use group::{Group, WebSocket};
 pub use health::{Outcome, State};
 pub use pool::{Asked, Pool, Tried};

@@ -1,5 +1,6 @@
 //! An upstream as its operator wrote it: servers, how to pick one, how long to wait, what to try.
 
+use super::gradient::Bounds;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -212,6 +213,19 @@ pub struct ConcurrencySettings {
     pub max: usize,
     pub queue: usize,
     pub queue_timeout: Duration,
+    /// The limit is found out, between these, by how long answers take.
+    pub adaptive: Option<Bounds>,
+}
+
+/// Who is let in first when there are more than an upstream takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// Leaves a fifth of the places to others, and never waits for one.
+    Low,
+    #[default]
+    Normal,
+    /// Waits even where the queue is full for others.
+    High,
 }
 
 /// One route's requests shared out among upstreams.
@@ -321,6 +335,7 @@ impl Default for ConcurrencySettings {
             max: 100,
             queue: 1000,
             queue_timeout: Duration::from_secs(10),
+            adaptive: None,
         }
     }
 }

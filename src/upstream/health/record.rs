@@ -125,6 +125,11 @@ impl Outcome {
         !matches!(self, Outcome::Answered(status) if status < 500)
     }
 
+    /// Whether it tells how long the server takes: no connection says nothing of that.
+    pub fn took_its_time(self) -> bool {
+        matches!(self, Outcome::Answered(_) | Outcome::TimedOut)
+    }
+
     fn text(self) -> String {
         match self {
             Outcome::Answered(status) => format!("status {status}"),

@@ -38,6 +38,7 @@ enum At {
     DataLf,
     /// A trailer field, or the empty line after all of them.
     TrailerStart,
+    TrailerName,
     Trailer,
     TrailerLf,
     LastLf,
@@ -84,7 +85,10 @@ impl Chunks {
 
     fn step(&mut self, byte: u8) -> Result<At, Malformed> {
         self.seen += 1;
-        let in_trailers = matches!(self.at, At::TrailerStart | At::Trailer | At::TrailerLf);
+        let in_trailers = matches!(
+            self.at,
+            At::TrailerStart | At::TrailerName | At::Trailer | At::TrailerLf
+        );
         if self.seen > if in_trailers { MAX_TRAILERS } else { MAX_LINE } {
             return Err(Malformed("a chunk's extensions or trailers are too long"));
         }
@@ -115,7 +119,9 @@ impl Chunks {
             }
             (At::TrailerStart, b'\r') => At::LastLf,
             (At::Trailer, b'\r') => At::TrailerLf,
-            (At::TrailerStart | At::Trailer, byte) if is_text(byte) => At::Trailer,
+            (At::TrailerStart | At::TrailerName, byte) if is_token(byte) => At::TrailerName,
+            (At::TrailerName, b':') => At::Trailer,
+            (At::Trailer, byte) if is_text(byte) => At::Trailer,
             (At::TrailerLf, b'\n') => At::TrailerStart,
             (At::LastLf, b'\n') => At::End,
             _ => return Err(Malformed("its chunks are not framed properly")),
@@ -128,6 +134,11 @@ fn next_digit(size: u64, digit: u8) -> Result<u64, Malformed> {
     size.checked_mul(16)
         .map(|size| size + u64::from(digit))
         .ok_or(Malformed("a chunk's size is too large"))
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn is_text(byte: u8) -> bool {

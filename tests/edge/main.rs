@@ -18,7 +18,10 @@ mod spawn;
 mod split;
 mod upstream;
 
+mod bans;
 mod guard;
+mod proxied;
+mod shed;
 
 mod auth;
 mod browsers;
@@ -42,3 +45,4 @@ mod stop;
 
 mod limits;
 mod malformed;
+mod raw;

@@ -1,0 +1,115 @@
+//! Requests that are unusual and right: they arrive, and mean the same behind the edge.
+
+use super::{Arrived, Case, all, arrived, passed, refused};
+
+#[test]
+fn what_is_unusual_and_right_arrives() {
+    all(LINES);
+    all(FIELDS);
+    all(CONNECTION);
+}
+
+#[rustfmt::skip]
+const LINES: &[Case] = &[
+    passed("2.2", "an empty line before the request", b"\r\nGET /a HTTP/1.1\r\nHost: h\r\n\r\n", &[200],
+        &[arrived("GET /a")]),
+    passed("2.2", "empty lines after a body", b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n", &[200, 200],
+        &[Arrived { body: "x", ..arrived("POST /a") }, arrived("GET /b")]),
+    passed("9110 9.1", "a method nobody knows", b"FOO /a HTTP/1.1\r\nHost: h\r\n\r\n", &[200],
+        &[arrived("FOO /a")]),
+    passed("9110 9.1", "a method in small letters is another one", b"get /a HTTP/1.1\r\nHost: h\r\n\r\n", &[200],
+        &[arrived("get /a")]),
+    passed("9110 9.1", "a method of many token characters", b"M-SEARCH!#$%&'*+.^_`|~ /a HTTP/1.1\r\nHost: h\r\n\r\n", &[200],
+        &[arrived("M-SEARCH!#$%&'*+.^_`|~ /a")]),
+    passed("3.2.1", "a query is kept to the byte", b"GET /a?x=%2F&y=+&&=?z HTTP/1.1\r\nHost: h\r\n\r\n", &[200],
+        &[arrived("GET /a?x=%2F&y=+&&=?z")]),
+    passed("3.2.1", "an empty query is kept", b"GET /a? HTTP/1.1\r\nHost: h\r\n\r\n", &[200],
+        &[arrived("GET /a?")]),
+    passed("3986 2.4", "what is percent-encoded stays so", b"GET /a%2Fb%2e%2E/%41 HTTP/1.1\r\nHost: h\r\n\r\n", &[200],
+        &[arrived("GET /a%2Fb%2e%2E/%41")]),
+    passed("3986 3.3", "slashes are kept", b"GET //a///b HTTP/1.1\r\nHost: h\r\n\r\n", &[200],
+        &[arrived("GET //a///b")]),
+    passed("3986 3.3", "a colon and brackets in a path", b"GET /a:b;c=[d],e HTTP/1.1\r\nHost: h\r\n\r\n", &[200],
+        &[arrived("GET /a:b;c=[d],e")]),
+    passed("3.2.2", "an absolute target", b"GET http://t/x?y HTTP/1.1\r\nHost: t\r\n\r\n", &[200],
+        &[Arrived { has: &[("host", &["t"])], ..arrived("GET /x?y") }]),
+    passed("3.2.2", "an absolute target counts before Host", b"GET http://t:81/x HTTP/1.1\r\nHost: other\r\n\r\n", &[200],
+        &[Arrived { has: &[("host", &["t:81"])], ..arrived("GET /x") }]),
+    passed("3.2.2", "an absolute target without a path", b"GET http://t HTTP/1.1\r\nHost: t\r\n\r\n", &[200],
+        &[Arrived { has: &[("host", &["t"])], ..arrived("GET /") }]),
+    passed("3.2.2", "an absolute target with only a query", b"GET http://t?q HTTP/1.1\r\nHost: t\r\n\r\n", &[200],
+        &[Arrived { has: &[("host", &["t"])], ..arrived("GET /?q") }]),
+    passed("9110 4.2.3", "a scheme in capital letters", b"GET HTTP://t/x HTTP/1.1\r\nHost: t\r\n\r\n", &[200],
+        &[Arrived { has: &[("host", &["t"])], ..arrived("GET /x") }]),
+    passed("3.2.4", "OPTIONS for the server", b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", &[200],
+        &[arrived("OPTIONS *")]),
+    passed("3.2.4", "OPTIONS for the server, absolute", b"OPTIONS http://t HTTP/1.1\r\nHost: t\r\n\r\n", &[200],
+        &[Arrived { has: &[("host", &["t"])], ..arrived("OPTIONS *") }]),
+    passed("3.2", "a host with a port", b"GET /a HTTP/1.1\r\nHost: h:8080\r\n\r\n", &[200],
+        &[Arrived { has: &[("host", &["h:8080"])], ..arrived("GET /a") }]),
+    passed("3.2", "an IPv6 host", b"GET /a HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", &[200],
+        &[Arrived { has: &[("host", &["[::1]:80"])], ..arrived("GET /a") }]),
+    passed("3.2", "space around a host", b"GET /a HTTP/1.1\r\nHost: \t h \t\r\n\r\n", &[200],
+        &[Arrived { has: &[("host", &["h"])], ..arrived("GET /a") }]),
+    passed("3.2", "HTTP/1.0 needs no Host", b"GET /a HTTP/1.0\r\n\r\n", &[200],
+        &[arrived("GET /a")]).and_closes(),
+];
+
+#[rustfmt::skip]
+const FIELDS: &[Case] = &[
+    passed("5", "space around a value is not its part", b"GET /a HTTP/1.1\r\nHost: h\r\nX-A:\t v w \t\r\n\r\n", &[200],
+        &[Arrived { has: &[("x-a", &["v w"])], ..arrived("GET /a") }]),
+    passed("5", "no space before a value", b"GET /a HTTP/1.1\r\nHost:h\r\nX-A:v\r\n\r\n", &[200],
+        &[Arrived { has: &[("x-a", &["v"])], ..arrived("GET /a") }]),
+    passed("9110 5.5", "an empty value", b"GET /a HTTP/1.1\r\nHost: h\r\nX-A:\r\n\r\n", &[200],
+        &[Arrived { has: &[("x-a", &[""])], ..arrived("GET /a") }]),
+    passed("9110 5.5", "colons and quotes in a value", b"GET /a HTTP/1.1\r\nHost: h\r\nX-A: \"b:c\", :d\r\n\r\n", &[200],
+        &[Arrived { has: &[("x-a", &["\"b:c\", :d"])], ..arrived("GET /a") }]),
+    passed("9110 5.2", "lines of one name stay in order", b"GET /a HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nX-B: 2\r\nx-a: 3\r\n\r\n", &[200],
+        &[Arrived { has: &[("x-a", &["1", "3"]), ("x-b", &["2"])], ..arrived("GET /a") }]),
+    passed("9110 5.1", "a name of many token characters", b"GET /a HTTP/1.1\r\nHost: h\r\n!#$%&'*+-.^_`|~9: v\r\n\r\n", &[200],
+        &[Arrived { has: &[("!#$%&'*+-.^_`|~9", &["v"])], ..arrived("GET /a") }]),
+    passed("9110 8.6", "a length of nothing", b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", &[200],
+        &[arrived("POST /a")]),
+    passed("9110 8.6", "a length with space around it", b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: \t5 \r\n\r\nhello", &[200],
+        &[Arrived { body: "hello", ..arrived("POST /a") }]),
+    passed("9110 8.6", "a length with zeros before it", b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 005\r\n\r\nhello", &[200],
+        &[Arrived { body: "hello", ..arrived("POST /a") }]),
+    passed("9110 9.3.5", "a DELETE with a body", b"DELETE /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello", &[200],
+        &[Arrived { body: "hello", ..arrived("DELETE /a") }]),
+    passed("6.3", "a POST that says nothing has no body", b"POST /a HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n", &[200, 200],
+        &[arrived("POST /a"), arrived("GET /b")]),
+    passed("9110 7.6.3", "Via is carried on", b"GET /a HTTP/1.1\r\nHost: h\r\nVia: 1.0 fred\r\n\r\n", &[200],
+        &[Arrived { has: &[("via", &["1.0 fred", "1.1 lakh"])], ..arrived("GET /a") }]),
+];
+
+#[rustfmt::skip]
+const CONNECTION: &[Case] = &[
+    passed("9110 7.6.1", "what Connection names stays here", b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: X-A, x-b\r\nX-A: 1\r\nX-B: 2\r\nX-C: 3\r\n\r\n", &[200],
+        &[Arrived { has: &[("x-c", &["3"])], lacks: &["x-a", "x-b"], ..arrived("GET /a") }]),
+    passed("9110 7.6.1", "what Connection names in several lines", b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: x-a\r\nX-A: 1\r\nConnection: x-b\r\nX-B: 2\r\n\r\n", &[200],
+        &[Arrived { lacks: &["x-a", "x-b"], ..arrived("GET /a") }]),
+    refused("9110 7.6.1", "what Connection may not name", b"POST /a HTTP/1.1\r\nHost: h\r\nConnection: Content-Length, Host\r\nContent-Length: 5\r\n\r\nhello"),
+    passed("9110 7.6.1", "an empty Connection", b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: , ,\r\n\r\n", &[200],
+        &[arrived("GET /a")]),
+    passed("9110 7.6.1", "fields of older connections", b"GET /a HTTP/1.1\r\nHost: h\r\nKeep-Alive: 5\r\nProxy-Connection: keep-alive\r\nTrailer: x\r\n\r\n", &[200],
+        &[Arrived { lacks: &["keep-alive", "proxy-connection", "trailer"], ..arrived("GET /a") }]),
+    passed("9110 10.1.4", "TE stays here", b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: TE\r\nTE: trailers\r\n\r\n", &[200],
+        &[Arrived { lacks: &["te"], ..arrived("GET /a") }]),
+    passed("9.6", "Connection: close", b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", &[200],
+        &[arrived("GET /a")]).and_closes(),
+    passed("9.6", "what follows a close is not answered", b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n", &[200],
+        &[arrived("GET /a")]).and_closes(),
+    passed("9.6", "Close in a list and in capital letters", b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: x, CLOSE\r\n\r\n", &[200],
+        &[arrived("GET /a")]).and_closes(),
+    passed("9.3", "HTTP/1.0 closes", b"GET /a HTTP/1.0\r\nHost: h\r\n\r\n", &[200],
+        &[arrived("GET /a")]).and_closes(),
+    passed("9.3.2", "requests behind each other", b"GET /1 HTTP/1.1\r\nHost: h\r\n\r\nPOST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nabGET /3 HTTP/1.1\r\nHost: h\r\n\r\n", &[200, 200, 200],
+        &[arrived("GET /1"), Arrived { body: "ab", ..arrived("POST /2") }, arrived("GET /3")]),
+    passed("9.3.2", "a bad one behind a good one", b"GET /1 HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\n\r\nGET /3 HTTP/1.1\r\nHost: h\r\n\r\n", &[200, 400],
+        &[arrived("GET /1")]).and_closes(),
+    passed("9110 7.8", "an offer of HTTP/2 is not taken", b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n", &[200],
+        &[Arrived { lacks: &["http2-settings"], ..arrived("GET /a") }]),
+    passed("9110 10.1.1", "Expect without a body", b"GET /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\r\n", &[200],
+        &[arrived("GET /a")]),
+];

@@ -43,7 +43,8 @@ unit:
 
 configs:
 	cargo test --workspace --locked --test configs
-	@for file in conf/*.yaml conf/examples/*.yaml; do target/debug/lakh check --config $$file; done
+	@for file in conf/*.yaml conf/examples/*.yaml; do \
+	  JWT_SECRET_FILE=tests/configs/files/jwt.secret target/debug/lakh check --config $$file; done
 
 edge:
 	cargo test --workspace --locked --test edge

@@ -194,6 +194,24 @@ impl Conn {
         self.plain.map(|length| &self.input[..length])
     }
 
+    /// Ends a plain request that was answered, and takes no other.
+    pub fn end_plain(&mut self) {
+        let length = self.plain.take().expect("called for a plain request");
+        self.input.advance(length);
+        (self.granted, self.rest) = (0, Rest::Nothing);
+    }
+
+    /// Whether the client has sent something after the present, plain request.
+    pub fn has_more(&self) -> bool {
+        self.plain.is_some_and(|length| self.input.len() > length)
+    }
+
+    /// Ends a plain request by switching protocols: all that comes is the other one's.
+    pub fn switch(&mut self) {
+        self.end_plain();
+        self.rest = Rest::All;
+    }
+
     /// Ends a plain request, which is answered by what is sent next. True when another plain one
     /// has already come and is now the present one.
     pub fn next_plain(&mut self, header_size: usize) -> bool {
@@ -209,7 +227,7 @@ impl Conn {
     /// Ends when the client of a plain request sends no more: it has left, most likely. What it has
     /// sent after the request hides that.
     pub async fn left(&self) {
-        if self.plain.is_some_and(|length| self.input.len() > length) {
+        if self.has_more() {
             return std::future::pending().await;
         }
         let mut next = [0; 1];

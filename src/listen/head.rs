@@ -37,9 +37,14 @@ pub fn check(head: &[u8]) -> Result<Checked, Malformed> {
     let http11 = request.version == Some(1);
     let framing = framing(http11, request.headers)?;
     let plain = http11
-        && framing == Framing::Length(0)
-        && matches!(method, "GET" | "HEAD")
-        && !request.headers.iter().any(is_of_the_connection);
+        && match framing {
+            Framing::Length(0) => {
+                matches!(method, "GET" | "HEAD")
+                    && !request.headers.iter().any(is_of_the_connection)
+            }
+            Framing::Upgrade => method == "GET" && !request.headers.iter().any(is_of_a_body),
+            _ => false,
+        };
     Ok(Checked { framing, plain })
 }
 
@@ -48,8 +53,15 @@ pub fn check(head: &[u8]) -> Result<Checked, Malformed> {
 pub struct Checked {
     pub framing: Framing,
     /// A GET or HEAD over HTTP/1.1, without a body, that wants nothing of the connection but that
-    /// it stays open: what can be answered without knowing more of HTTP/1.
+    /// it stays open or switches protocols: what can be answered without knowing more of HTTP/1.
     pub plain: bool,
+}
+
+fn is_of_a_body(field: &httparse::Header<'_>) -> bool {
+    let names = ["content-length", "transfer-encoding", "expect"];
+    names
+        .iter()
+        .any(|name| field.name.eq_ignore_ascii_case(name))
 }
 
 fn is_of_the_connection(field: &httparse::Header<'_>) -> bool {

@@ -92,6 +92,10 @@ impl<'a> Plain<'a> {
         }
     }
 
+    pub fn conn(&mut self) -> &mut Conn {
+        self.conn
+    }
+
     pub fn sent(&self) -> &Sent {
         &self.sent
     }

@@ -14,7 +14,7 @@ use super::finish::{Sent, finish};
 use super::reply::Hit;
 use super::request::{self, Request};
 use super::way::{self, Way};
-use super::{Edge, coded, headers, images, pass};
+use super::{Edge, coded, headers, images, pass, tunnel};
 use crate::listen::{Conn, Head};
 use bytes::Bytes;
 use pingora::http::RequestHeader;
@@ -142,6 +142,9 @@ pub async fn wait(edge: &Arc<Edge>, conn: &mut Conn, waits: Waits, limit: Durati
     let is_stored = matches!(way, Way::Hit(_));
     if !is_stored && ctx.routed().compress && coded::translate_conditions(&mut request).is_err() {
         return Left::Broken;
+    }
+    if ctx.upgrade && matches!(way, Way::Pass) {
+        return tunnel::serve(edge, conn, request, ctx, limit).await;
     }
     let mut client = Plain::new(conn, request, limit);
     let mut answered = match way {

@@ -173,6 +173,7 @@ pub async fn run(mut job: Job) {
         request: &job.request,
         key: job.balance_key,
         preferred: None,
+        upgrade: false,
         priority: job.route.priority,
         deadline: job.route.timeout.map(|limit| Instant::now() + limit),
     };

@@ -24,6 +24,7 @@ mod relay;
 mod reply;
 mod request;
 mod resource;
+mod tunnel;
 mod way;
 
 pub use front::Front;

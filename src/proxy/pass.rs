@@ -1,5 +1,5 @@
 //! The pass way of a request without a body: our own client sends it to a server, and the answer
-//! goes to the client as it comes. What has a body or switches protocols takes Pingora's proxy.
+//! goes to the client as it comes. What has a body takes Pingora's proxy.
 
 use super::answer::Problem;
 use super::cached::Answered;
@@ -22,6 +22,21 @@ pub async fn answer(
     client: &mut impl Client,
     ctx: &mut Context,
 ) -> pingora::Result<Answered> {
+    match open(edge, client, ctx).await? {
+        Ok(response) => {
+            relay(client, ctx, response, None).await?;
+            Ok(Answered::Yes)
+        }
+        Err(problem) => Ok(Answered::Refused(problem)),
+    }
+}
+
+/// Sends the request and waits for its answer's head, or finds out why there is none.
+pub async fn open(
+    edge: &Edge,
+    client: &mut impl Client,
+    ctx: &mut Context,
+) -> pingora::Result<Result<Response, Problem>> {
     let mut request = client.request().clone();
     headers::to_server(&mut request, ctx)?;
     match ask(edge, client, ctx, &request).await? {
@@ -31,12 +46,11 @@ pub async fn answer(
             if let Some(cookie) = balance::stick(&client.request().headers, server.id, ctx) {
                 response.set_cookie(cookie)?;
             }
-            relay(client, ctx, response, None).await?;
-            Ok(Answered::Yes)
+            Ok(Ok(response))
         }
         Err(e) => {
             ctx.error = Some(e.to_string());
-            Ok(Answered::Refused(Problem::Upstream(e.kind)))
+            Ok(Err(Problem::Upstream(e.kind)))
         }
     }
 }
@@ -56,6 +70,7 @@ async fn ask(
         request,
         key: balance::key(&asked.headers, asked.raw_path(), ctx),
         preferred: ctx.preferred,
+        upgrade: ctx.upgrade,
         priority: ctx.routed().priority,
         deadline: ctx.routed().timeout.map(|limit| ctx.started + limit),
     };

@@ -8,16 +8,20 @@
 use super::{Asked, Busy, Lease, Outcome, Pool, Priority, Protocol, ServerId, Time, Tries, Turn};
 use crate::error::{Error, Kind};
 use bytes::Bytes;
-use http::HeaderValue;
 use http::header::SET_COOKIE;
+use http::{HeaderValue, StatusCode};
 use pingora::ErrorType;
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Stream;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// Requests at once on an HTTP/2 connection to a server.
@@ -38,6 +42,8 @@ pub struct Fetch<'a> {
     pub key: Option<u64>,
     /// The server that the client is to stay with.
     pub preferred: Option<ServerId>,
+    /// Asks to switch protocols, so that the answer may be a 101.
+    pub upgrade: bool,
     pub priority: Priority,
     /// For all tries together.
     pub deadline: Option<Instant>,
@@ -72,6 +78,12 @@ pub fn peer(pool: &Pool, lease: &Lease, remaining: Option<Duration>) -> HttpPeer
     peer.options.write_timeout = cap(timeouts.write);
     peer.options.idle_timeout = Some(timeouts.idle);
     peer
+}
+
+/// HTTP/1.1 alone switches protocols.
+pub fn speak_http1(peer: &mut HttpPeer) {
+    peer.options.set_http_version(1, 1);
+    peer.group_key &= !H2C;
 }
 
 /// How Pingora is to reach an address.
@@ -130,7 +142,7 @@ impl Client {
             };
             tries.add(&lease);
             let answer = self
-                .attempt(pool, &mut lease, fetch.request, remaining, interim)
+                .attempt(pool, &mut lease, fetch, remaining, interim)
                 .await;
             let outcome = outcome(&answer);
             lease.tell(outcome, Time::now());
@@ -150,18 +162,21 @@ impl Client {
         &self,
         pool: &Pool,
         lease: &mut Lease,
-        request: &RequestHeader,
+        fetch: &Fetch<'_>,
         remaining: Option<Duration>,
         interim: &(dyn Fn(&ResponseHeader) + Sync),
     ) -> Result<Answer, (Outcome, Error)> {
-        let peer = Box::new(peer(pool, lease, remaining));
+        let mut peer = Box::new(peer(pool, lease, remaining));
+        if fetch.upgrade {
+            speak_http1(&mut peer);
+        }
         loop {
             let connected = self.connector.get_http_session(&*peer).await;
             let (session, reused) = connected.map_err(|e| {
                 let outcome = no_connection(&e);
                 (outcome, Error::new(Kind::Connect, e.to_string()))
             })?;
-            match exchange(session, request, &peer, interim).await {
+            match exchange(session, fetch, &peer, interim).await {
                 Ok((head, mut session)) => {
                     // What was waited for is there; from here on it is the body.
                     session.set_read_timeout(Some(pool.timeouts.read));
@@ -269,27 +284,28 @@ pub async fn send_without_body(
 /// One request and the head of its final answer.
 async fn exchange(
     mut session: HttpSession,
-    request: &RequestHeader,
+    fetch: &Fetch<'_>,
     peer: &HttpPeer,
     interim: &(dyn Fn(&ResponseHeader) + Sync),
 ) -> pingora::Result<(Box<ResponseHeader>, HttpSession)> {
     session.set_read_timeout(peer.options.read_timeout);
     session.set_write_timeout(peer.options.write_timeout);
-    send_without_body(&mut session, Box::new(request.clone())).await?;
+    send_without_body(&mut session, Box::new(fetch.request.clone())).await?;
     loop {
         session.read_response_header().await?;
         let head = session.response_header().ok_or_else(|| {
             pingora::Error::explain(ErrorType::InvalidHTTPHeader, "no response header")
         })?;
-        if head.status.as_u16() == 101 {
+        let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        if switches && !fetch.upgrade {
             return pingora::Error::e_explain(
                 ErrorType::InvalidHTTPHeader,
                 "101 without being asked to switch protocols",
             );
         }
-        if head.status.is_informational() {
+        if head.status.is_informational() && !switches {
             // 100 answers a body that is to come, and a fetch has none.
-            if head.status != http::StatusCode::CONTINUE {
+            if head.status != StatusCode::CONTINUE {
                 interim(head);
             }
             continue;
@@ -348,6 +364,24 @@ impl Body {
                 Err(Error::new(kind, e.to_string()))
             }
         }
+    }
+
+    /// After a 101: the connection itself, and what has come on it already.
+    pub async fn take_stream(&mut self) -> Option<(Stream, Bytes)> {
+        let HttpSession::H1(mut session) = *self.session.take()? else {
+            return None;
+        };
+        let early = {
+            let mut read = pin!(session.read_body_bytes());
+            // Asked once: what has not come yet is for whoever has the stream.
+            poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await
+        };
+        let early = match early {
+            Poll::Ready(Ok(Some(early))) => early,
+            Poll::Ready(Ok(None) | Err(_)) => return None,
+            Poll::Pending => Bytes::new(),
+        };
+        Some((session.into_inner(), early))
     }
 
     async fn release(&mut self) {

@@ -252,11 +252,12 @@ mod tests {
     }
 
     #[test]
-    fn plain_is_what_wants_nothing_of_the_connection() {
+    fn plain_is_what_wants_nothing_of_the_connection_or_another_protocol() {
         let plain = |head: &str| check(format!("{head}\r\n\r\n").as_bytes()).map(|c| c.plain);
         for head in [
             "GET / HTTP/1.1\r\nHost: h",
             "HEAD /a?b HTTP/1.1\r\nHost: h\r\nConnection: Keep-Alive\r\nContent-Length: 0",
+            "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket",
         ] {
             assert_eq!(plain(head), Ok(true), "{head}");
         }
@@ -267,7 +268,8 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, x",
             "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1",
             "GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked",
-            "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket",
+            "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nContent-Length: 1",
+            "POST / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket",
             "GET / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue",
             "GET / HTTP/1.1\r\nHost: h\r\nTE: trailers",
         ] {

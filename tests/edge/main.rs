@@ -16,6 +16,7 @@ mod fleet;
 mod resilience;
 mod spawn;
 mod split;
+mod tunnel;
 mod upstream;
 
 mod bans;

@@ -1,0 +1,116 @@
+//! Connections that switch protocols.
+
+use crate::harness::{Answer, Ask, Client, Edge, Origin, Step, at_once, get, noise};
+use std::time::Duration;
+
+const SWITCH: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+
+fn upgrade(target: &str) -> Ask {
+    get(target)
+        .with("connection", "upgrade")
+        .with("upgrade", "websocket")
+}
+
+fn edge(origin: &Origin) -> Edge {
+    Edge::start(
+        "
+upstreams: {app: {servers: [$0], timeouts: {websocket: 300ms}}}
+routes: [{name: all, match: {path: /*}, upstream: app}]
+",
+        &[origin],
+    )
+}
+
+fn open(edge: &Edge) -> Client {
+    let mut client = edge.connect();
+    let switched = upgrade("/").on(&mut client).expect(101);
+    assert_eq!(switched.the("upgrade"), "websocket");
+    client
+}
+
+/// Many at once, so that the server's answer often comes before anything else is done.
+#[test]
+fn a_tunnel_stays_however_early_the_server_agrees() {
+    let origin = Origin::start(|_| Answer::raw(SWITCH).then(Step::Echo));
+    let edge = Edge::before(&origin);
+    at_once(16, |_| {
+        for _ in 0..50 {
+            let mut client = open(&edge);
+            client.send("still there?");
+            let echo = client.read_exactly(12).expect("an echo");
+            assert_eq!(echo, b"still there?");
+        }
+    });
+    edge.await_metric("lakh_in_flight", 0.0);
+}
+
+#[test]
+fn what_comes_with_the_agreement_is_not_lost() {
+    let origin = Origin::start(|_| Answer::raw(SWITCH.to_owned() + "first").then(Step::Echo));
+    let edge = Edge::before(&origin);
+    let mut client = edge.connect();
+    client.send(upgrade("/").wire());
+    assert_eq!(client.read_head().expect("an answer").status, 101);
+    assert_eq!(client.read_exactly(5).expect("the first bytes"), b"first");
+    client.send("then");
+    assert_eq!(client.read_exactly(4).expect("an echo"), b"then");
+}
+
+#[test]
+fn much_goes_both_ways_at_once() {
+    let origin = Origin::start(|_| Answer::raw(SWITCH).then(Step::Echo));
+    let edge = Edge::before(&origin);
+    let mut client = open(&edge);
+    for n in 0..16 {
+        let part = noise(60_000 + n, n as u64);
+        client.send(&part);
+        assert_eq!(client.read_exactly(part.len()).expect("an echo"), part);
+    }
+    drop(client);
+    let log = &edge.access_log(1)[0];
+    assert_eq!(
+        (&log["status"], &log["bytes"]),
+        (&101.into(), &(60_000 * 16 + 120).into())
+    );
+}
+
+#[test]
+fn a_side_that_ends_ends_the_other() {
+    let origin = Origin::start(|_| Answer::raw(SWITCH.to_owned() + "bye").then(Step::Close));
+    let edge = Edge::before(&origin);
+    let mut client = edge.connect();
+    client.send(upgrade("/").wire());
+    assert_eq!(client.read_head().expect("an answer").status, 101);
+    assert_eq!(client.read_exactly(3).expect("the last bytes"), b"bye");
+    assert!(client.closes());
+    edge.await_metric("lakh_in_flight", 0.0);
+}
+
+#[test]
+fn silence_on_both_sides_ends_it_and_silence_on_one_does_not() {
+    let origin = Origin::start(|_| Answer::raw(SWITCH).then(Step::Echo));
+    let edge = edge(&origin);
+    let mut client = open(&edge);
+    for _ in 0..5 {
+        assert!(!client.has_answer_within(Duration::from_millis(100)));
+        client.send("x");
+        client.read_exactly(1).expect("an echo");
+    }
+    assert!(client.closes_within(Duration::from_secs(5)));
+}
+
+/// Whoever sends on before the server has agreed may be speaking the other protocol.
+#[test]
+fn a_refused_upgrade_smuggles_nothing() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::before(&origin);
+    let mut client = edge.connect();
+    upgrade("/1").on(&mut client).expect(200);
+    get("/2").on(&mut client).expect(200);
+    client.send([upgrade("/3").wire(), get("/4").wire()].concat());
+    client.reply("GET").expect(200);
+    assert!(client.closes());
+    let targets: Vec<_> = origin.seen().into_iter().map(|seen| seen.target).collect();
+    assert_eq!(targets, ["/1", "/2", "/3"]);
+}

@@ -85,11 +85,16 @@ impl Accepted {
     }
 }
 
+/// Codings that are not ours, of RFC 9110 §8.4.1 and RFC 9842.
+const OTHERS: [&[u8]; 5] = [b"deflate", b"compress", b"x-compress", b"dcb", b"dcz"];
+
 /// Whether a request accepts an answer in `codings`, a Content-Encoding: each must be named, or
-/// allowed by `*`, and not refused.
+/// allowed by `*`, and not refused. Whether a client reads a coding of its origin's own, only the
+/// two of them know: where the client says nothing of it, it is accepted.
 pub fn accepts(request: &HeaderMap, codings: &HeaderValue) -> bool {
     let accepts = |coding: &[u8]| {
-        let mut any = false;
+        let is = |other: &&[u8]| other.eq_ignore_ascii_case(coding);
+        let mut any = Coding::named(coding).is_none() && !OTHERS.iter().any(is);
         for line in request.get_all(ACCEPT_ENCODING) {
             for member in line.as_bytes().split(|b| *b == b',') {
                 let Some((token, weight)) = read(member.trim_ascii()) else {
@@ -244,7 +249,9 @@ mod tests {
             ("identity", "gzip", false),
             ("*;q=0", "deflate", false),
             ("gzip;q=2", "gzip", false),
-            ("", "unheard-of", false),
+            ("", "deflate", false),
+            ("gzip", "unheard-of", true),
+            ("unheard-of;q=0", "unheard-of", false),
         ] {
             assert_eq!(ok(accepted, coded), readable, "{accepted:?} {coded:?}");
         }

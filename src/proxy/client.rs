@@ -107,6 +107,9 @@ impl<'a> Plain<'a> {
     }
 
     async fn flush(&mut self, body: Bytes) -> Result {
+        if self.out.is_empty() && body.is_empty() {
+            return Ok(());
+        }
         let out = std::mem::take(&mut self.out);
         let sent = match self.conn.send(&out, body) {
             Ok(()) => self.conn.sent(self.limit).await,

@@ -156,9 +156,14 @@ impl ProxyHttp for Service {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         ctx: &mut Context,
     ) -> pingora::Result<()> {
+        // An empty part at the end, as HTTP/2 may have it, would be written as the last chunk, and
+        // then the last chunk be written once more: the server would take that for a request.
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
         let Some(body) = body else { return Ok(()) };
         ctx.body_bytes += body.len() as u64;
         if !ctx.upgrade && ctx.body_bytes > ctx.routed().body_size {

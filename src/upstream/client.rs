@@ -81,7 +81,7 @@ pub fn peer(pool: &Pool, lease: &Lease, remaining: Option<Duration>) -> HttpPeer
 }
 
 /// HTTP/1.1 alone switches protocols.
-pub fn speak_http1(peer: &mut HttpPeer) {
+fn speak_http1(peer: &mut HttpPeer) {
     peer.options.set_http_version(1, 1);
     peer.group_key &= !H2C;
 }

@@ -12,7 +12,6 @@ pub mod compress;
 pub mod config;
 pub mod error;
 pub mod guard;
-pub mod image;
 pub mod lifecycle;
 pub mod listen;
 pub mod observe;

@@ -11,7 +11,6 @@ use crate::guard::{
     AddressRules, Auth, Auths, Ban, Bans, Cors, Fetch, Fleet, Limiter, Limiters,
     Limits as RateLimits, Networks, Offence, SecurityHeaders,
 };
-use crate::image;
 use crate::listen::{Caps, Limits};
 use crate::observe::{AccessLog, ImageMetrics, Metrics, RouteMetrics};
 use crate::pool;
@@ -139,7 +138,7 @@ pub struct RouteCache {
 
 /// The image transformer: settings and the pool that they size.
 pub struct Images {
-    pub settings: image::ImageSettings,
+    pub settings: lakh_image::ImageSettings,
     pub pool: pool::Pool,
 }
 
@@ -454,7 +453,7 @@ impl Foundation {
     }
 
     /// The transformer of before, unless its settings changed.
-    fn images(&self, settings: &image::ImageSettings) -> Arc<Images> {
+    fn images(&self, settings: &lakh_image::ImageSettings) -> Arc<Images> {
         let known = self
             .images
             .lock()

@@ -12,9 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["admin", "lifecycle", "proxy"],
     &["runtime"],
     &["config"],
-    &[
-        "listen", "route", "guard", "cache", "compress", "image", "upstream",
-    ],
+    &["listen", "route", "guard", "cache", "compress", "upstream"],
     &["redis"],
     &["allocator", "breaker", "coding", "error", "observe", "pool"],
 ];
@@ -66,7 +64,7 @@ fn imports_run_down_only() {
 #[test]
 fn only_listen_proxy_and_admin_know_pingoras_session() {
     for room in [
-        "route", "guard", "cache", "compress", "image", "coding", "observe", "error", "config",
+        "route", "guard", "cache", "compress", "coding", "observe", "error", "config",
     ] {
         for file in sources(Path::new("src"))
             .into_iter()

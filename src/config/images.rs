@@ -3,7 +3,7 @@
 use super::section::Section;
 use super::units::size_from;
 use super::values::{count, threads};
-use crate::image::{ImageSettings, Preset};
+use lakh_image::{ImageSettings, Preset};
 
 /// As for a size that a URL asks for.
 const MAX_SIDE: u32 = 16_384;

@@ -13,7 +13,6 @@ use crate::cache::{
     Filling, Follower, Found, Head, Joined, Key, Object, Opened, Opening, Recalled, Use, usable,
 };
 use crate::error::Kind;
-use crate::image::{Limits, Plan, Rendition, transform};
 use crate::runtime::Images;
 use crate::upstream::Response;
 use bytes::{Bytes, BytesMut};
@@ -22,6 +21,7 @@ use http::header::{
     ETAG, LAST_MODIFIED, VARY,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
+use lakh_image::{Limits, Plan, Rendition, transform};
 use pingora::http::RequestHeader;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;

@@ -8,11 +8,11 @@ use super::request::Request;
 use super::way::{Way, find_route};
 use super::{Edge, headers};
 use crate::cache::{Force, Name, Url, tags_in};
-use crate::image::Plan;
 use crate::runtime::{Foundation, Route, RouteCache};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use lakh_image::Plan;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 

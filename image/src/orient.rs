@@ -97,7 +97,7 @@ impl Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::raster::Layout;
+    use crate::raster::Layout;
 
     /// Three wide, two high, every pixel another.
     ///

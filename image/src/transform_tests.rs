@@ -1,7 +1,7 @@
 //! Whole transformations, checked against the `image` crate's own decoding and reduction.
 
 use super::*;
-use crate::image::fixtures::*;
+use crate::fixtures::*;
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, GenericImageView, ImageFormat, RgbImage};
 use turbojpeg::Subsamp;

@@ -3,9 +3,9 @@
 //! Planes go in as they are but for their levels: JPEG's are full range, WebP's limited range, of
 //! the same BT.601, and both site 4:2:0 chroma between the luma samples.
 
-use crate::image::raster::{Layout, Picture, Planar, Raster};
-use crate::image::size::Size;
-use crate::image::transform::TransformError;
+use crate::raster::{Layout, Picture, Planar, Raster};
+use crate::size::Size;
+use crate::transform::TransformError;
 use libwebp_sys as sys;
 use std::ffi::c_int;
 use std::marker::PhantomData;

@@ -1,9 +1,9 @@
 //! Formats through the `image` crate: PNG, GIF (its first frame), WebP, BMP and TIFF in; PNG out.
 
 use super::Format;
-use crate::image::raster::{Layout, Picture, Raster};
-use crate::image::size::Size;
-use crate::image::transform::{Limits, TransformError};
+use crate::raster::{Layout, Picture, Raster};
+use crate::size::Size;
+use crate::transform::{Limits, TransformError};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::metadata::Orientation;
 use image::{

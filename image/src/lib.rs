@@ -1,8 +1,8 @@
 //! Images in the size, quality and format a reader can use.
 //!
 //! For: turning one source image into a variant. A request becomes a [`Plan`] (pure, bounded,
-//! with a cache key), a plan and a source become a [`Rendition`] (pure). `crate::pool` keeps that
-//! work off the threads that serve requests.
+//! with a cache key), a plan and a source become a [`Rendition`] (pure). The caller keeps that work
+//! off the threads that serve requests.
 //!
 //! Called by the request path, which fetches the source, asks the pool to run [`transform`] and
 //! stores what comes back.

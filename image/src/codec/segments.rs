@@ -62,14 +62,14 @@ mod tests {
     #[test]
     fn finds_the_orientation_behind_other_segments_and_fill_bytes() {
         let mut jpeg = vec![0xFF, 0xD8, 0xFF, 0xE0, 0, 4, 1, 2, 0xFF, 0xFF, 0xFF];
-        jpeg.extend_from_slice(&crate::image::fixtures::exif_segment(6)[1..]);
+        jpeg.extend_from_slice(&crate::fixtures::exif_segment(6)[1..]);
         assert_eq!(orientation(&jpeg), Orientation::Rotate90);
     }
 
     #[test]
     fn any_cut_and_any_lie_about_lengths_is_upright_at_worst() {
         let mut jpeg = vec![0xFF, 0xD8];
-        jpeg.extend_from_slice(&crate::image::fixtures::exif_segment(8));
+        jpeg.extend_from_slice(&crate::fixtures::exif_segment(8));
         for end in 0..jpeg.len() {
             let _ = orientation(&jpeg[..end]);
         }

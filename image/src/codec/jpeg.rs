@@ -5,9 +5,9 @@
 //! error here, where other decoders fill up with grey.
 
 use super::segments;
-use crate::image::raster::{Extent, Layout, Picture, Planar, Raster};
-use crate::image::size::Size;
-use crate::image::transform::{Limits, TransformError};
+use crate::raster::{Extent, Layout, Picture, Planar, Raster};
+use crate::size::Size;
+use crate::transform::{Limits, TransformError};
 use image::metadata::Orientation;
 use std::borrow::Cow;
 use turbojpeg::{

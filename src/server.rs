@@ -6,6 +6,7 @@ use crate::lifecycle::{Door, Doors, Reload, Scaler, Supervisor, Visitor, spawns}
 use crate::observe::Metrics;
 use crate::proxy::{Edge, Front};
 use crate::runtime::Foundation;
+use crate::upstream::check_system_trust;
 use arc_swap::ArcSwap;
 use std::path::Path;
 use std::process::ExitCode;
@@ -29,23 +30,24 @@ const SPAWN_GRACE: Duration = Duration::from_secs(5);
 /// message that says what to do.
 pub fn run(path: &Path, config: Config) -> ExitCode {
     raise_open_files();
-    let threads = config.process.threads;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads)
-        .thread_name("lakh-worker")
-        .enable_all()
-        .build();
-    let served = match runtime {
-        Ok(runtime) => runtime.block_on(serve(path, config)),
-        Err(e) => Err(format!("can't start {threads} worker threads: {e}")),
-    };
-    match served {
+    match check_system_trust().and_then(|()| serve_on_workers(path, config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("lakh: {why}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn serve_on_workers(path: &Path, config: Config) -> Result<(), String> {
+    let threads = config.process.threads;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("lakh-worker")
+        .enable_all()
+        .build()
+        .map_err(|e| format!("can't start {threads} worker threads: {e}"))?;
+    runtime.block_on(serve(path, config))
 }
 
 async fn serve(path: &Path, config: Config) -> Result<(), String> {

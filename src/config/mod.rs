@@ -35,6 +35,7 @@ mod closest;
 mod diagnostic;
 
 mod section;
+mod transport;
 mod tree;
 pub mod units;
 mod values;

@@ -5,11 +5,11 @@ use super::ports::Ports;
 use super::resilience;
 use super::section::Section;
 use super::servers;
+use super::transport;
 use super::units::{duration, share, wait};
 use super::values::{choice, cookie_name, count, request_field, request_path, secret_file};
 use crate::upstream::{
-    Balance, HashKey, HealthCheckSettings, Probe, Protocol, StickySettings, Timeouts,
-    UpstreamSettings,
+    Balance, HashKey, HealthCheckSettings, Probe, StickySettings, Timeouts, UpstreamSettings,
 };
 use std::time::Duration;
 
@@ -17,8 +17,7 @@ pub fn read(name: &str, s: &mut Section<'_>, ports: &mut Ports) -> Option<Upstre
     let (servers, names) = servers::read_servers(s);
     let spawn = s.section("spawn", |s| servers::read_spawn(s, ports));
     servers::check_exactly_one(s);
-    s.unsupported(&["tls"]);
-    let protocol = s.or("protocol", Protocol::default(), protocol);
+    let transport = transport::read(s, &servers, &names);
     let default = UpstreamSettings::default();
     Some(UpstreamSettings {
         name: name.to_owned(),
@@ -26,9 +25,9 @@ pub fn read(name: &str, s: &mut Section<'_>, ports: &mut Ports) -> Option<Upstre
         servers,
         names,
         spawn,
-        protocol,
+        transport,
         timeouts: s.settings("timeouts", timeouts),
-        health_check: s.section("health_check", |s| health_check(s, protocol)),
+        health_check: s.section("health_check", health_check),
         ejection: s.section("ejection", resilience::ejection),
         circuit_breaker: s.section("circuit_breaker", resilience::circuit_breaker),
         slow_start: s.or("slow_start", default.slow_start, duration),
@@ -38,18 +37,6 @@ pub fn read(name: &str, s: &mut Section<'_>, ports: &mut Ports) -> Option<Upstre
         concurrency: s.section("concurrency", resilience::concurrency),
         sticky: s.section("sticky", sticky),
     })
-}
-
-fn protocol(text: &str) -> Result<Protocol, String> {
-    let known = choice(&[("http1", Protocol::Http1), ("h2c", Protocol::H2c)]);
-    match text {
-        "http2" => Err(
-            "`http2` needs TLS, which this version of Lakh does not speak to servers; \
-             write http1, or h2c for HTTP/2 without TLS"
-                .to_owned(),
-        ),
-        _ => known(text),
-    }
 }
 
 /// `hash` needs to know by what, and nothing else does.
@@ -118,7 +105,7 @@ fn timeouts(s: &mut Section<'_>) -> Timeouts {
     }
 }
 
-fn health_check(s: &mut Section<'_>, over: Protocol) -> Option<HealthCheckSettings> {
+fn health_check(s: &mut Section<'_>) -> Option<HealthCheckSettings> {
     let default = HealthCheckSettings::default();
     let times = count(1..=1000);
     let probes = choice(&[
@@ -128,7 +115,6 @@ fn health_check(s: &mut Section<'_>, over: Protocol) -> Option<HealthCheckSettin
     ]);
     let settings = HealthCheckSettings {
         protocol: s.or("protocol", default.protocol, probes),
-        over,
         path: s.or("path", default.path, request_path),
         interval: s.or("interval", default.interval, wait),
         timeout: s.or("timeout", default.timeout, wait),

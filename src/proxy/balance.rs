@@ -10,6 +10,7 @@ use crate::cache::Scheme;
 use crate::guard::cookie;
 use crate::upstream::{
     Asked, Busy, HashKey, Lease, Outcome, Pool, ServerId, Time, Turn, broken, hash_of, peer,
+    speak_http1,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::proxy::Session;
@@ -54,9 +55,7 @@ pub async fn pick(session: &mut Session, ctx: &mut Context) -> pingora::Result<H
         peer.options.idle_timeout = Some(Duration::from_secs(1));
     }
     if ctx.upgrade {
-        // HTTP/1.1 alone switches protocols here.
-        peer.options.set_http_version(1, 1);
-        peer.group_key &= FRESH;
+        speak_http1(&mut peer);
         // Pingora knows one timeout for the handshake and for what follows it.
         let silence = Some(pool.timeouts.websocket);
         peer.options.read_timeout = silence;

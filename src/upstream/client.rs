@@ -5,7 +5,8 @@
 //! gives the answer's head; the body is read chunk by chunk. A body that ends before its framing
 //! says so is an error, never a short whole.
 
-use super::{Asked, Busy, Lease, Outcome, Pool, Priority, Protocol, ServerId, Time, Tries, Turn};
+use super::transport::speak_http1;
+use super::{Asked, Busy, Lease, Outcome, Pool, Priority, ServerId, Time, Tries, Turn};
 use crate::error::{Error, Kind};
 use bytes::Bytes;
 use http::header::SET_COOKIE;
@@ -18,16 +19,10 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
-
-/// Requests at once on an HTTP/2 connection to a server.
-const STREAMS: usize = 100;
-
-const H2C: u64 = 1 << 1;
 
 #[derive(Clone)]
 pub struct Client {
@@ -68,7 +63,7 @@ pub struct Body {
 /// How Pingora is to reach a server of the pool. `remaining` caps every wait: what is left of the
 /// request's own time.
 pub fn peer(pool: &Pool, lease: &Lease, remaining: Option<Duration>) -> HttpPeer {
-    let mut peer = plain_peer(lease.server().address, pool.protocol);
+    let mut peer = pool.transport.peer(lease.server().address);
     let timeouts = &pool.timeouts;
     let left = [remaining, pool.retry.per_try].into_iter().flatten().min();
     let cap = |wait: Duration| Some(left.map_or(wait, |left| wait.min(left)));
@@ -77,24 +72,6 @@ pub fn peer(pool: &Pool, lease: &Lease, remaining: Option<Duration>) -> HttpPeer
     peer.options.read_timeout = cap(timeouts.read);
     peer.options.write_timeout = cap(timeouts.write);
     peer.options.idle_timeout = Some(timeouts.idle);
-    peer
-}
-
-/// HTTP/1.1 alone switches protocols.
-fn speak_http1(peer: &mut HttpPeer) {
-    peer.options.set_http_version(1, 1);
-    peer.group_key &= !H2C;
-}
-
-/// How Pingora is to reach an address.
-pub(super) fn plain_peer(address: SocketAddr, protocol: Protocol) -> HttpPeer {
-    let mut peer = HttpPeer::new(address, false, String::new());
-    if protocol == Protocol::H2c {
-        peer.options.set_http_version(2, 2);
-        peer.options.max_h2_streams = STREAMS;
-        // Kept connections are found by this, and not by what is spoken on them.
-        peer.group_key = H2C;
-    }
     peer
 }
 

@@ -28,6 +28,7 @@ mod discovery;
 mod registry;
 mod scale;
 mod settings;
+mod transport;
 
 #[cfg(test)]
 mod fixtures;
@@ -48,4 +49,5 @@ pub use server::{Lease, Server, ServerId, Shown};
 pub use settings::*;
 pub use split::{Split, WHOLE};
 pub use sticky::Sticky;
+pub use transport::{Protocol, Tls, Transport, check_system_trust, private_key, speak_http1};
 pub use view::Tier;

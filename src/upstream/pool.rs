@@ -7,10 +7,11 @@ use super::health::Rules;
 use super::random::random_below;
 use super::server::{Lease, Server, ServerId};
 use super::settings::{
-    Balance, ConcurrencySettings, HashKey, NameSettings, Protocol, RetrySettings, ServerSettings,
+    Balance, ConcurrencySettings, HashKey, NameSettings, RetrySettings, ServerSettings,
     SpawnSettings, Timeouts, UpstreamSettings,
 };
 use super::sticky::Sticky;
+use super::transport::Transport;
 use super::view::{Member, Roster, Tier, TierRules, View};
 use arc_swap::ArcSwap;
 use std::sync::{Arc, Mutex};
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex};
 /// Its servers may be shared with the pools of other configurations; their weights are not.
 pub struct Pool {
     pub name: Arc<str>,
-    pub protocol: Protocol,
+    pub transport: Transport,
     pub timeouts: Timeouts,
     pub retry: RetrySettings,
     pub sticky: Option<Sticky>,
@@ -72,7 +73,7 @@ impl Pool {
         let view = View::new(roster, &tier_rules, Tier::Primary, changes, now);
         Pool {
             name: group.name.clone(),
-            protocol: settings.protocol,
+            transport: settings.transport.clone(),
             timeouts: settings.timeouts.clone(),
             retry: settings.retry.clone(),
             sticky,

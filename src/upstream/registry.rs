@@ -13,6 +13,7 @@ use super::settings::{
 };
 use super::split::{Split, Verdicts};
 use super::sticky::Sticky;
+use super::transport::Transport;
 use crate::observe::Metrics;
 use pingora::connectors::http::Connector;
 use std::collections::HashMap;
@@ -48,9 +49,12 @@ pub struct Registry {
 /// Upstream and address.
 type Key = (Arc<str>, SocketAddr);
 
+/// What is asked, and how the server is spoken to.
+type ProbeRules = (HealthCheckSettings, Transport);
+
 /// A probe that runs; dropped, it is stopped.
 struct Probe {
-    check: HealthCheckSettings,
+    rules: ProbeRules,
     task: AbortHandle,
 }
 
@@ -290,24 +294,22 @@ impl Registry {
         probes.retain(|key, probe| {
             wanted
                 .get(key)
-                .is_some_and(|(_, check)| *check == probe.check)
+                .is_some_and(|(_, rules)| *rules == probe.rules)
         });
-        for (key, (server, check)) in wanted {
+        for (key, (server, rules)) in wanted {
             probes
                 .entry(key)
-                .or_insert_with(|| self.start_probe(server, check));
+                .or_insert_with(|| self.start_probe(server, rules));
         }
     }
 
-    fn start_probe(&self, server: Arc<Server>, check: HealthCheckSettings) -> Probe {
+    fn start_probe(&self, server: Arc<Server>, rules: ProbeRules) -> Probe {
         server.set_probed(true, Time::now());
-        let task = self.probing.get_or_init(probe_thread).spawn(watch(
-            server,
-            check.clone(),
-            self.connector(),
-        ));
+        let (check, transport) = rules.clone();
+        let watch = watch(server, check, transport, self.connector());
+        let task = self.probing.get_or_init(probe_thread).spawn(watch);
         Probe {
-            check,
+            rules,
             task: task.abort_handle(),
         }
     }
@@ -362,7 +364,7 @@ fn processes(spawn: &SpawnSettings, size: u16) -> impl Iterator<Item = ServerSet
     ports.map(|port| ServerSettings::of(SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
 }
 
-fn wanted_probes(pools: &[Arc<Pool>]) -> HashMap<Key, (Arc<Server>, HealthCheckSettings)> {
+fn wanted_probes(pools: &[Arc<Pool>]) -> HashMap<Key, (Arc<Server>, ProbeRules)> {
     let mut wanted = HashMap::new();
     for pool in pools {
         let Some(check) = &pool.rules.health_check else {
@@ -370,7 +372,8 @@ fn wanted_probes(pools: &[Arc<Pool>]) -> HashMap<Key, (Arc<Server>, HealthCheckS
         };
         for server in pool.servers() {
             let key = (pool.name.clone(), server.address);
-            wanted.insert(key, (server, check.clone()));
+            let rules = (check.clone(), pool.transport.clone());
+            wanted.insert(key, (server, rules));
         }
     }
     wanted

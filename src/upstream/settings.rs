@@ -1,6 +1,7 @@
 //! An upstream as its operator wrote it: servers, how to pick one, how long to wait, what to try.
 
 use super::gradient::Bounds;
+use super::transport::Transport;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ pub struct UpstreamSettings {
     /// Beside those: every address behind a name is a server.
     pub names: Vec<NameSettings>,
     pub spawn: Option<SpawnSettings>,
-    pub protocol: Protocol,
+    pub transport: Transport,
     pub timeouts: Timeouts,
     pub health_check: Option<HealthCheckSettings>,
     pub ejection: Option<EjectionSettings>,
@@ -27,15 +28,6 @@ pub struct UpstreamSettings {
     pub retry: RetrySettings,
     pub concurrency: Option<ConcurrencySettings>,
     pub sticky: Option<StickySettings>,
-}
-
-/// What servers are spoken to in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protocol {
-    #[default]
-    Http1,
-    /// HTTP/2 without TLS, with prior knowledge. RFC 9113 §3.3.
-    H2c,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -144,8 +136,6 @@ pub enum Probe {
 #[derive(Clone, Debug, PartialEq)]
 pub struct HealthCheckSettings {
     pub protocol: Probe,
-    /// What an HTTP probe is spoken in: the upstream's protocol.
-    pub over: Protocol,
     pub path: String,
     pub interval: Duration,
     /// For the whole probe.
@@ -265,7 +255,7 @@ impl Default for UpstreamSettings {
             servers: Vec::new(),
             names: Vec::new(),
             spawn: None,
-            protocol: Protocol::default(),
+            transport: Transport::default(),
             timeouts: Timeouts::default(),
             health_check: None,
             ejection: None,
@@ -306,7 +296,6 @@ impl Default for HealthCheckSettings {
     fn default() -> HealthCheckSettings {
         HealthCheckSettings {
             protocol: Probe::Http,
-            over: Protocol::Http1,
             path: "/health".into(),
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(2),

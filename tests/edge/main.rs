@@ -14,6 +14,7 @@ mod warm;
 mod faults;
 mod fleet;
 mod resilience;
+mod secured;
 mod spawn;
 mod split;
 mod tunnel;

@@ -5,10 +5,11 @@
 //! deadline, nor use a connection that requests use.
 
 use crate::upstream::Time;
-use crate::upstream::client::{plain_peer, send_without_body};
+use crate::upstream::client::send_without_body;
 use crate::upstream::random::jittered;
 use crate::upstream::server::Server;
-use crate::upstream::settings::{HealthCheckSettings, Probe, Protocol};
+use crate::upstream::settings::{HealthCheckSettings, Probe};
+use crate::upstream::transport::{Protocol, Transport};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, TE, USER_AGENT};
 use http::{Method, StatusCode};
@@ -34,12 +35,17 @@ const GRPC_REQUEST: &[u8] = &[0, 0, 0, 0, 0];
 const GRPC_SERVING: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
 
 /// Probes a server until the task is aborted.
-pub async fn watch(server: Arc<Server>, check: HealthCheckSettings, connector: Arc<Connector>) {
+pub async fn watch(
+    server: Arc<Server>,
+    check: HealthCheckSettings,
+    transport: Transport,
+    connector: Arc<Connector>,
+) {
     // The first probe comes at once, to find a dead server early; a random wait after it keeps
     // the probes of many servers, and of many edges, from coming together.
     let mut spread = (0.0, 1.0);
     loop {
-        let result = probe(&connector, server.address, &check).await;
+        let result = probe(&connector, server.address, &check, &transport).await;
         let wait = server.probed(result, Time::now());
         pause(&server, jittered(wait, spread.0, spread.1)).await;
         spread = (0.9, 1.1);
@@ -57,12 +63,13 @@ async fn probe(
     connector: &Connector,
     address: SocketAddr,
     check: &HealthCheckSettings,
+    transport: &Transport,
 ) -> Result<(), String> {
     let asked = async {
         match check.protocol {
             Probe::Tcp => tcp(address).await,
-            Probe::Http => http(connector, address, check).await,
-            Probe::Grpc => grpc(connector, address).await,
+            Probe::Http => http(connector, address, check, transport).await,
+            Probe::Grpc => grpc(connector, address, transport).await,
         }
     };
     timeout(check.timeout, asked)
@@ -81,11 +88,12 @@ async fn http(
     connector: &Connector,
     address: SocketAddr,
     check: &HealthCheckSettings,
+    transport: &Transport,
 ) -> Result<(), String> {
-    let mut session = connect(connector, plain_peer(address, check.over)).await?;
+    let mut session = connect(connector, transport.peer(address)).await?;
     let mut request = head(Method::GET, &check.path, address)?;
     insert(&mut request, ACCEPT, "*/*")?;
-    if check.over == Protocol::Http1 {
+    if let HttpSession::H1(_) = session {
         insert(&mut request, CONNECTION, "close")?;
     }
     let status = exchange(&mut session, request, None).await?;
@@ -103,8 +111,19 @@ async fn http(
 }
 
 /// The service of <https://grpc.io/docs/guides/health-checking/> says that it serves.
-async fn grpc(connector: &Connector, address: SocketAddr) -> Result<(), String> {
-    let mut session = connect(connector, plain_peer(address, Protocol::H2c)).await?;
+async fn grpc(
+    connector: &Connector,
+    address: SocketAddr,
+    transport: &Transport,
+) -> Result<(), String> {
+    let over_http2 = Transport {
+        protocol: match transport.tls {
+            Some(_) => Protocol::Http2,
+            None => Protocol::H2c,
+        },
+        tls: transport.tls.clone(),
+    };
+    let mut session = connect(connector, over_http2.peer(address)).await?;
     let mut request = head(Method::POST, "/grpc.health.v1.Health/Check", address)?;
     insert(&mut request, CONTENT_TYPE, "application/grpc")?;
     insert(&mut request, TE, "trailers")?;
@@ -134,8 +153,21 @@ async fn grpc(connector: &Connector, address: SocketAddr) -> Result<(), String> 
 
 async fn connect(connector: &Connector, peer: HttpPeer) -> Result<HttpSession, String> {
     let connected = connector.get_http_session(&peer).await;
-    let (session, _) = connected.map_err(|e| format!("connect: {}", e.root_cause()))?;
-    Ok(session)
+    connected.map(|(session, _)| session).map_err(not_connected)
+}
+
+/// What rustls has against a server is in Pingora's context, behind its own words.
+fn not_connected(e: Box<pingora::Error>) -> String {
+    let context = e.context.as_ref().map_or("", |context| context.as_str());
+    match e.etype() {
+        ErrorType::TLSHandshakeFailure => {
+            let why = context
+                .rsplit_once("cause: ")
+                .map_or(context, |(_, why)| why);
+            format!("TLS handshake: {why}")
+        }
+        _ => format!("connect: {}", e.root_cause()),
+    }
 }
 
 fn head(method: Method, path: &str, address: SocketAddr) -> Result<RequestHeader, String> {
@@ -206,7 +238,15 @@ mod tests {
     use tokio::net::TcpListener;
 
     async fn probe_of(address: SocketAddr, check: &HealthCheckSettings) -> Result<(), String> {
-        probe(&Connector::new(None), address, check).await
+        probe_over(address, check, &Transport::default()).await
+    }
+
+    async fn probe_over(
+        address: SocketAddr,
+        check: &HealthCheckSettings,
+        transport: &Transport,
+    ) -> Result<(), String> {
+        probe(&Connector::new(None), address, check, transport).await
     }
 
     fn check() -> HealthCheckSettings {
@@ -329,16 +369,21 @@ mod tests {
 
     #[tokio::test]
     async fn an_h2c_upstream_is_probed_in_h2c_and_a_body_is_searched() {
-        let over_h2c = HealthCheckSettings {
-            over: Protocol::H2c,
-            body: Some("all well".into()),
-            ..check()
-        };
+        let (h2c, check) = (
+            Transport {
+                protocol: Protocol::H2c,
+                tls: None,
+            },
+            HealthCheckSettings {
+                body: Some("all well".into()),
+                ..check()
+            },
+        );
         let (address, asked) = h2_origin(b"{status: all well}").await;
-        assert_eq!(probe_of(address, &over_h2c).await, Ok(()));
+        assert_eq!(probe_over(address, &check, &h2c).await, Ok(()));
         assert_eq!(asked.await.expect("it ran"), "/health");
         let (address, _asked) = h2_origin(b"degraded").await;
-        let why = probe_of(address, &over_h2c).await;
+        let why = probe_over(address, &check, &h2c).await;
         assert_eq!(why, Err("the body has no `all well` in it".into()));
     }
 }

@@ -7,6 +7,7 @@ mod h2c;
 mod origin;
 mod ports;
 mod redis;
+mod secured;
 /// Keys made at run time, and what is signed with them: as the unit tests have them.
 #[path = "../../../src/guard/auth/fixtures.rs"]
 pub mod tokens;
@@ -18,6 +19,7 @@ pub use h2c::h2c;
 pub use origin::{Answer, Gate, Origin, Seen, Step};
 pub use ports::free_address;
 pub use redis::Redis;
+pub use secured::{Authority, Handshake, Secured, behind_tls};
 
 use std::time::{Duration, Instant};
 

@@ -153,11 +153,13 @@ async fn grpc(
 
 async fn connect(connector: &Connector, peer: HttpPeer) -> Result<HttpSession, String> {
     let connected = connector.get_http_session(&peer).await;
-    connected.map(|(session, _)| session).map_err(not_connected)
+    connected
+        .map(|(session, _)| session)
+        .map_err(|e| not_connected(&e))
 }
 
 /// What rustls has against a server is in Pingora's context, behind its own words.
-fn not_connected(e: Box<pingora::Error>) -> String {
+fn not_connected(e: &pingora::Error) -> String {
     let context = e.context.as_ref().map_or("", |context| context.as_str());
     match e.etype() {
         ErrorType::TLSHandshakeFailure => {

@@ -7,12 +7,14 @@ use super::routes::{Places, Targets};
 use super::{Config, RouteSettings};
 use crate::guard::RateLimitSettings;
 use crate::route::Match;
+use crate::upstream::{Balance, HashKey};
 
 /// `places` are in the order of the routes.
 pub fn review(config: &Config, targets: &Targets<'_>, places: &Places, report: &Report) {
     warn_of_shadowed_routes(&config.routes, places, report);
     warn_of_looser_limits(config, places, report);
     warn_of_useless_sizes(config, places, report);
+    warn_of_claims_nobody_has(config, places, report);
     let routes = &config.routes;
     warn_of_unused(&targets.upstreams, report, |index, name| {
         let splits = |route: &RouteSettings| {
@@ -49,6 +51,30 @@ fn warn_of_useless_sizes(config: &Config, places: &Places, report: &Report) {
                 );
                 report.warn(*span, message);
             }
+        }
+    }
+}
+
+/// Claims come with proof alone, and a route without `auth` asks for none.
+fn warn_of_claims_nobody_has(config: &Config, places: &Places, report: &Report) {
+    let routes = config.routes.iter().zip(places);
+    for (route, (name, span)) in routes.filter(|(route, _)| route.auth.is_none()) {
+        let limits = route.rate_limits.iter().map(|n| &config.rate_limits[*n]);
+        let limits = limits.filter(|limit| limit.asks_claims());
+        let hash = match &config.upstreams[route.upstream].balance {
+            Balance::Hash(HashKey::Claim(_)) => Some(&config.upstreams[route.upstream].name),
+            _ => None,
+        };
+        let split = route.split.as_ref().and_then(|split| split.key.as_ref());
+        let by_claim = limits
+            .map(|limit| format!("rate_limits.{}", limit.name))
+            .chain(hash.map(|upstream| format!("upstreams.{upstream}.hash_key")))
+            .chain(matches!(split, Some(HashKey::Claim(_))).then(|| "split_key".to_owned()));
+        for what in by_claim {
+            let message = format!(
+                "routes.{name}: {what} goes by a claim, which nobody has here; write auth: NAME"
+            );
+            report.warn(*span, message);
         }
     }
 }

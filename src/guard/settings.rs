@@ -29,6 +29,18 @@ pub struct RateLimitSettings {
     pub store: StoreSettings,
 }
 
+impl RateLimitSettings {
+    /// Whether it tells requests apart, or ranks them, by a claim.
+    pub fn asks_claims(&self) -> bool {
+        let conditions = self.tiers.iter().flat_map(|tier| &tier.when);
+        let mut asked = self
+            .key
+            .iter()
+            .chain(conditions.map(|condition| &condition.of));
+        asked.any(|part| matches!(part, KeyPart::Claim(_)))
+    }
+}
+
 /// What a request can be told by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyPart {

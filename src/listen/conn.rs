@@ -402,7 +402,7 @@ impl Conn {
     }
 
     /// Closes so that the client can read all that it was sent.
-    async fn close(&mut self) {
+    pub async fn close(&mut self) {
         use tokio::io::AsyncWriteExt;
         if self.flush().await.is_err() || self.io.shutdown().await.is_err() {
             return;

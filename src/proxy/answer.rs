@@ -1,16 +1,21 @@
 //! The only place that turns an error into an HTTP answer: problem+json, RFC 9457.
 
 use super::context::{Context, RequestId};
+use super::finish::Sent;
 use super::headers::{self, X_CACHE};
+use super::reply::write_status;
+use super::request::Request;
 use crate::error::Kind;
 use crate::guard::{Flaw, Offence};
 use crate::observe::Refusal;
 use bytes::Bytes;
-use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Why the edge itself answers. Each has a stable `type`.
 #[derive(Clone, Debug)]
@@ -224,7 +229,7 @@ impl Problem {
     }
 
     /// What is left of the request can't be read, or isn't worth it.
-    fn closes(&self) -> bool {
+    pub fn closes(&self) -> bool {
         matches!(
             self,
             Problem::Malformed(_)
@@ -311,14 +316,50 @@ pub async fn problem(
     if session.response_written().is_some() {
         return Ok(());
     }
+    if problem.closes() {
+        session.set_keepalive(None);
+    }
+    let (head, body) = prepare(problem, ctx)?;
+    if session.req_header().method == Method::HEAD {
+        return session.write_response_header(Box::new(head), true).await;
+    }
+    session.write_response_header(Box::new(head), false).await?;
+    session.write_response_body(Some(body), true).await
+}
+
+/// Writes the whole answer as HTTP/1.1.
+pub fn write(
+    problem: &Problem,
+    request: &Request<'_>,
+    ctx: &Context,
+    out: &mut Vec<u8>,
+) -> pingora::Result<Sent> {
+    let (mut head, body) = prepare(problem, ctx)?;
+    head.insert_header(DATE, httpdate::fmt_http_date(SystemTime::now()))?;
+    if problem.closes() {
+        head.insert_header(CONNECTION, "close")?;
+    }
+    write_status(out, head.status);
+    head.header_to_h1_wire(out);
+    out.extend_from_slice(b"\r\n");
+    let body = match *request.method {
+        Method::HEAD => Bytes::new(),
+        _ => body,
+    };
+    out.extend_from_slice(&body);
+    Ok(Sent {
+        status: head.status.as_u16(),
+        bytes: body.len(),
+    })
+}
+
+/// The answer, once it is counted.
+fn prepare(problem: &Problem, ctx: &Context) -> pingora::Result<(ResponseHeader, Bytes)> {
     if let (Some(route), Some(refusal)) = (&ctx.route, problem.refusal()) {
         route.metrics.refused(refusal);
     }
     if let Some(offence) = problem.offence() {
         ctx.runtime.note_offence(offence, ctx.client, &ctx.metrics);
-    }
-    if problem.closes() {
-        session.set_keepalive(None);
     }
     let (content_type, body) = problem.body(&ctx.id);
     let mut head = ResponseHeader::build_no_case(problem.status(), Some(8))?;
@@ -342,11 +383,7 @@ pub async fn problem(
         headers::add_limits(fields, ctx);
         headers::stamp(fields, ctx);
     });
-    if session.req_header().method == http::Method::HEAD {
-        return session.write_response_header(Box::new(head), true).await;
-    }
-    session.write_response_header(Box::new(head), false).await?;
-    session.write_response_body(Some(body), true).await
+    Ok((head, body))
 }
 
 #[cfg(test)]

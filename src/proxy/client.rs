@@ -1,8 +1,11 @@
 //! Whoever waits for an answer, and how it is sent.
 
+use super::answer::{self, Problem};
+use super::context::Context;
 use super::finish::Sent;
 use super::front;
 use super::reply::write_status;
+use super::request::Request;
 use crate::listen::Conn;
 use bytes::Bytes;
 use http::header::{DATE, TRANSFER_ENCODING};
@@ -98,6 +101,12 @@ impl<'a> Plain<'a> {
 
     pub fn sent(&self) -> &Sent {
         &self.sent
+    }
+
+    /// Answers with the problem.
+    pub async fn refuse(&mut self, problem: &Problem, ctx: &Context) -> Result {
+        self.sent = answer::write(problem, &Request::of(&self.request), ctx, &mut self.out)?;
+        self.flush(Bytes::new()).await
     }
 
     fn write_head(&mut self, head: &ResponseHeader) {

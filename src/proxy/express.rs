@@ -7,6 +7,7 @@
 //! waited for here too. The rest goes on to Pingora with all that was found out about it: nothing is
 //! counted, limited or looked up twice.
 
+use super::answer::{self, Problem};
 use super::cached::{self, Answered};
 use super::client::{Client, Plain};
 use super::context::Context;
@@ -46,6 +47,8 @@ pub enum Left {
     More,
     /// No whole request is left.
     Empty,
+    /// The connection is to be closed once what was written has arrived.
+    Closes,
     Broken,
 }
 
@@ -91,14 +94,24 @@ impl Desk {
             let request = Request::plain(&self.head);
             ctx.peer = conn.peer().ip().to_canonical();
             way::identify(&request, &mut ctx);
-            let hit = match way::find(&request, &mut ctx) {
-                Way::Hit(hit) if hit.object.body.len() <= LARGEST => hit,
+            let body = match way::find(&request, &mut ctx) {
+                Way::Hit(hit) if hit.object.body.len() <= LARGEST => {
+                    write_hit(&hit, &request, &mut ctx, &mut self.out)
+                }
+                Way::Refuse(problem) => {
+                    match write_refusal(&problem, &request, &ctx, &mut self.out) {
+                        Ok(()) if problem.closes() => {
+                            return self.write(conn, Bytes::new(), Left::Closes);
+                        }
+                        Ok(()) => Bytes::new(),
+                        Err(_) => return Left::Broken,
+                    }
+                }
                 way => {
                     let left = self.hand_on(conn, Found { ctx, way });
                     return self.write(conn, Bytes::new(), left);
                 }
             };
-            let body = answer(&hit, &request, &mut ctx, &mut self.out);
             let header_size = ctx.runtime.limits.header_size;
             let more = conn.next_plain(header_size);
             if !more || !body.is_empty() || self.out.len() > BATCH {
@@ -154,6 +167,7 @@ pub async fn wait(edge: &Arc<Edge>, conn: &mut Conn, waits: Waits, limit: Durati
         }
         Way::Fill(resource) => cached::answer(edge, &mut client, &mut ctx, &resource).await,
         Way::Render(work) => images::answer(edge, &mut client, &mut ctx, work).await,
+        Way::Refuse(problem) => Ok(Answered::Refused(problem)),
         Way::Pass => Ok(Answered::No),
         way => {
             conn.pack(Box::new(Found { ctx, way }));
@@ -163,28 +177,45 @@ pub async fn wait(edge: &Arc<Edge>, conn: &mut Conn, waits: Waits, limit: Durati
     if let Ok(Answered::No) = answered {
         answered = pass::answer(edge, &mut client, &mut ctx).await;
     }
-    let way = match answered {
-        Ok(Answered::Yes) => {
-            finish(&Request::of(client.request()), &ctx, client.sent(), || None);
-            return match conn.next_plain(ctx.runtime.limits.header_size) {
-                true => Left::More,
-                false => Left::Empty,
-            };
+    let closes = match answered {
+        Ok(Answered::Yes) => Ok(false),
+        Ok(Answered::Refused(problem)) => {
+            let refused = client.refuse(&problem, &ctx).await;
+            refused.map(|()| problem.closes())
         }
-        Ok(Answered::No) => Way::Pass,
-        Ok(Answered::Refused(problem)) => Way::Refuse(problem),
-        Err(e) => {
-            let why = || Some(e.to_string());
-            finish(&Request::of(client.request()), &ctx, client.sent(), why);
-            return Left::Broken;
+        Ok(Answered::No) => {
+            let way = Way::Pass;
+            conn.pack(Box::new(Found { ctx, way }));
+            return Left::Pingora;
         }
+        Err(e) => Err(e),
     };
-    conn.pack(Box::new(Found { ctx, way }));
-    Left::Pingora
+    let why = || closes.as_ref().err().map(ToString::to_string);
+    finish(&Request::of(client.request()), &ctx, client.sent(), why);
+    match closes {
+        Err(_) => Left::Broken,
+        Ok(true) => Left::Closes,
+        Ok(false) => match conn.next_plain(ctx.runtime.limits.header_size) {
+            true => Left::More,
+            false => Left::Empty,
+        },
+    }
+}
+
+/// Writes the answer of one that is not let in.
+fn write_refusal(
+    problem: &Problem,
+    request: &Request<'_>,
+    ctx: &Context,
+    out: &mut Vec<u8>,
+) -> pingora::Result<()> {
+    let sent = answer::write(problem, request, ctx, out)?;
+    finish(request, ctx, &sent, || None);
+    Ok(())
 }
 
 /// Writes the answer; gives back its body where that is too large to be copied.
-fn answer(hit: &Hit, request: &Request<'_>, ctx: &mut Context, out: &mut Vec<u8>) -> Bytes {
+fn write_hit(hit: &Hit, request: &Request<'_>, ctx: &mut Context, out: &mut Vec<u8>) -> Bytes {
     let (status, body) = hit.write(request, ctx, out);
     let sent = Sent {
         status: status.as_u16(),

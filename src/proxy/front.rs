@@ -168,6 +168,10 @@ impl Front {
                 Left::Pingora => break,
                 Left::Empty => return Some(conn),
                 Left::Broken => return None,
+                Left::Closes => {
+                    conn.close().await;
+                    return None;
+                }
                 Left::More | Left::Waits(_) => {}
             }
         }

@@ -5,17 +5,14 @@
 //! until the next one: pipelined requests are answered in order, and Pingora, which drops bytes
 //! it did not expect, never meets them.
 
+mod stream;
+
 use super::chunks::Chunks;
 use super::head::{Checked, Framing};
 use super::proxied::{self, Proxied};
 use super::{Malformed, head};
-use async_trait::async_trait;
 use bytes::{Buf, Bytes, BytesMut};
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    TimingDigest, UniqueID, UniqueIDType,
-};
+use pingora::protocols::SocketDigest;
 use pingora::time::timeout;
 use std::any::Any;
 use std::future::Future;
@@ -26,7 +23,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -424,6 +421,10 @@ impl Conn {
         let _ = timeout(LINGER, drain).await;
     }
 
+    async fn flush(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_send(cx)).await
+    }
+
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.is_sent() {
             ready!(self.poll_send_some(cx))?;
@@ -442,48 +443,6 @@ impl Conn {
         self.output.advance(of_output);
         self.tail.advance(n - of_output);
         Poll::Ready(Ok(()))
-    }
-
-    /// At the end of a request: a client's bytes are the next request's, its end is news.
-    fn poll_between(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.input.is_empty() {
-            return Poll::Pending;
-        }
-        let n = ready!(self.poll_fill(cx))?;
-        if n == 0 {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
-        }
-    }
-
-    /// How many of the next bytes may be read; 0 at the request's end, or the connection's.
-    fn poll_granted(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let most = match &mut self.rest {
-            Rest::All => u64::MAX,
-            Rest::Chunks(chunks) if self.granted == 0 && !chunks.ended() => {
-                if self.input.is_empty() {
-                    ready!(self.poll_fill(cx))?;
-                }
-                self.grant_chunks()?
-            }
-            _ => self.granted,
-        };
-        Poll::Ready(Ok(usize::try_from(most).unwrap_or(usize::MAX)))
-    }
-
-    /// All that has come of the chunks. What was granted before has been read by then.
-    fn grant_chunks(&mut self) -> io::Result<u64> {
-        if let Rest::Chunks(chunks) = &mut self.rest {
-            self.granted = chunks.take(&self.input).map_err(Malformed::into_io)? as u64;
-        }
-        Ok(self.granted)
-    }
-
-    fn spend(&mut self, read: usize) {
-        if self.rest != Rest::All {
-            self.granted -= read as u64;
-        }
     }
 
     fn was_read(&self) -> bool {
@@ -525,282 +484,5 @@ fn end_of_head(input: &[u8]) -> Result<Option<usize>, Malformed> {
     Ok(None)
 }
 
-impl AsyncRead for Conn {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let conn = self.get_mut();
-        // Whoever waits for the client has said what there is to say for now; Pingora holds back a
-        // body whose length is known until the last of it.
-        if let Poll::Ready(sent) = conn.poll_send(cx) {
-            sent?;
-        }
-        let most = ready!(conn.poll_granted(cx))?.min(buf.remaining());
-        if most == 0 {
-            return conn.poll_between(cx);
-        }
-        if !conn.input.is_empty() {
-            let n = most.min(conn.input.len());
-            buf.put_slice(&conn.input[..n]);
-            conn.input.advance(n);
-            conn.spend(n);
-            return Poll::Ready(Ok(()));
-        }
-        let before = buf.filled().len();
-        if most >= buf.remaining() {
-            ready!(Pin::new(&mut conn.io).poll_read(cx, buf))?;
-        } else {
-            let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
-            ready!(Pin::new(&mut conn.io).poll_read(cx, &mut part))?;
-            let n = part.filled().len();
-            buf.advance(n);
-        }
-        let n = buf.filled().len() - before;
-        conn.spend(n);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Conn {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let conn = self.get_mut();
-        if !conn.tail.is_empty() {
-            ready!(conn.poll_send(cx))?;
-        }
-        loop {
-            if conn.output.len() + data.len() <= WRITE_BUFFER {
-                let start = conn.output.len();
-                conn.output.extend_from_slice(data);
-                conn.restore_date(start);
-                return Poll::Ready(Ok(data.len()));
-            }
-            if conn.output.is_empty() {
-                return Pin::new(&mut conn.io).poll_write(cx, data);
-            }
-            // What waits goes first, in the same packet as what follows it.
-            let both = [IoSlice::new(&conn.output), IoSlice::new(data)];
-            let n = ready!(Pin::new(&mut conn.io).poll_write_vectored(cx, &both))?;
-            if n == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            let waited = conn.output.len();
-            conn.output.advance(n.min(waited));
-            if n > waited {
-                return Poll::Ready(Ok(n - waited));
-            }
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().poll_send(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let conn = self.get_mut();
-        ready!(conn.poll_send(cx))?;
-        Pin::new(&mut conn.io).poll_shutdown(cx)
-    }
-}
-
-impl Conn {
-    async fn flush(&mut self) -> io::Result<()> {
-        std::future::poll_fn(|cx| self.poll_send(cx)).await
-    }
-}
-
-impl std::fmt::Debug for Conn {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Conn")
-            .field("peer", &self.peer)
-            .finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl Shutdown for Conn {
-    async fn shutdown(&mut self) {
-        self.close().await;
-    }
-}
-
-#[async_trait]
-impl Peek for Conn {
-    /// Only ever asked for the HTTP/2 preface, which `begin` has read by then.
-    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
-        while self.input.len() < buf.len() {
-            if self.fill().await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-        buf.copy_from_slice(&self.input[..buf.len()]);
-        Ok(true)
-    }
-}
-
-impl UniqueID for Conn {
-    fn id(&self) -> UniqueIDType {
-        self.io.as_raw_fd()
-    }
-}
-
-impl Ssl for Conn {}
-
-impl GetTimingDigest for Conn {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
-    }
-}
-
-impl GetProxyDigest for Conn {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
-    }
-}
-
-impl GetSocketDigest for Conn {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        Some(self.digest.clone())
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
-
-    const LIMITS: ConnLimits = ConnLimits {
-        idle: Duration::from_secs(5),
-        header: Duration::from_secs(5),
-        header_size: 1024,
-    };
-
-    async fn pair() -> (TcpStream, Conn) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("its address");
-        let client = TcpStream::connect(address).await.expect("connected");
-        let (io, peer) = listener.accept().await.expect("accepted");
-        (client, Conn::new(io, peer))
-    }
-
-    async fn read(conn: &mut Conn, n: usize) -> String {
-        let mut bytes = vec![0; n];
-        conn.read_exact(&mut bytes).await.expect("so many bytes");
-        String::from_utf8(bytes).expect("text")
-    }
-
-    #[tokio::test]
-    async fn each_request_gets_its_own_bytes_and_no_more() {
-        let (mut client, mut conn) = pair().await;
-        let first = "POST /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
-        let second = "GET /2 HTTP/1.1\r\nHost: h\r\n\r\n";
-        client
-            .write_all(format!("{first}\r\n{second}").as_bytes())
-            .await
-            .expect("sent");
-        assert_eq!(conn.begin(&LIMITS).await, Begun::Request);
-        assert_eq!(read(&mut conn, first.len()).await, first);
-        let mut more = [0; 1];
-        let nothing = std::future::poll_fn(|cx| {
-            let mut buf = ReadBuf::new(&mut more);
-            Poll::Ready(Pin::new(&mut conn).poll_read(cx, &mut buf).is_pending())
-        });
-        assert!(nothing.await, "the second request is not the first one's");
-        assert_eq!(conn.begin(&LIMITS).await, Begun::Request);
-        assert_eq!(read(&mut conn, second.len()).await, second);
-    }
-
-    #[tokio::test]
-    async fn a_client_that_leaves_is_seen_between_requests() {
-        let (mut client, mut conn) = pair().await;
-        let request = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
-        client.write_all(request.as_bytes()).await.expect("sent");
-        assert_eq!(conn.begin(&LIMITS).await, Begun::Request);
-        read(&mut conn, request.len()).await;
-        drop(client);
-        assert_eq!(conn.read(&mut [0; 8]).await.expect("an end"), 0);
-    }
-
-    #[tokio::test]
-    async fn heads_that_are_refused() {
-        for (sent, begun) in [
-            (
-                &b"GET / HTTP/1.1\nHost: h\n\n"[..],
-                Begun::Malformed(Malformed("a line that ends without CR")),
-            ),
-            (&[b'a'; 2000], Begun::TooLarge),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Begun::Http2),
-        ] {
-            let (mut client, mut conn) = pair().await;
-            client.write_all(sent).await.expect("sent");
-            assert_eq!(conn.begin(&LIMITS).await, begun);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_plain_request_is_answered_here_and_the_next_one_is_not() {
-        let (mut client, mut conn) = pair().await;
-        let plain = "GET /1 HTTP/1.1\r\nHost: h\r\n\r\n";
-        let other = "POST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
-        let all = [plain, plain, other].concat();
-        client.write_all(all.as_bytes()).await.expect("sent");
-        assert_eq!(conn.begin(&LIMITS).await, Begun::Request);
-        assert_eq!(conn.plain(), Some(plain.as_bytes()));
-        assert!(conn.next_plain(LIMITS.header_size));
-        assert!(!conn.next_plain(LIMITS.header_size));
-        conn.send(b"head ", Bytes::from_static(b"body"))
-            .expect("sent");
-        conn.sent(LIMITS.idle).await.expect("sent");
-        assert_eq!(conn.begin(&LIMITS).await, Begun::Request);
-        assert_eq!(conn.plain(), None);
-        assert_eq!(read(&mut conn, other.len()).await, other);
-        let mut got = [0; 9];
-        client.read_exact(&mut got).await.expect("read");
-        assert_eq!(&got, b"head body");
-    }
-
-    #[tokio::test]
-    async fn who_reads_too_slowly_is_given_up() {
-        let (_client, mut conn) = pair().await;
-        conn.send(b"head", vec![b'x'; 64 << 20].into())
-            .expect("sent");
-        let sent = conn.sent(Duration::from_millis(20)).await;
-        assert_eq!(
-            sent.expect_err("nobody reads").kind(),
-            io::ErrorKind::TimedOut
-        );
-    }
-
-    #[tokio::test]
-    async fn a_slow_head_has_one_deadline() {
-        let (mut client, mut conn) = pair().await;
-        client.write_all(b"GET / HT").await.expect("sent");
-        let limits = ConnLimits {
-            header: Duration::from_millis(20),
-            ..LIMITS
-        };
-        assert_eq!(conn.begin(&limits).await, Begun::TimedOut);
-    }
-
-    #[tokio::test]
-    async fn small_writes_leave_together_and_large_ones_in_order() {
-        let (mut client, mut conn) = pair().await;
-        let large = vec![b'x'; 300_000];
-        let write = async {
-            conn.write_all(b"head ").await.expect("written");
-            conn.write_all(&large).await.expect("written");
-            conn.write_all(b" tail").await.expect("written");
-            AsyncWriteExt::shutdown(&mut conn).await.expect("closed");
-        };
-        let mut got = Vec::new();
-        let (_, n) = tokio::join!(write, client.read_to_end(&mut got));
-        assert_eq!(n.expect("read"), large.len() + 10);
-        assert!(got.starts_with(b"head x") && got.ends_with(b"x tail"));
-    }
-}
+mod tests;

@@ -1,0 +1,199 @@
+//! A connection as the stream that Pingora reads a request from and writes its answer to.
+
+use super::{Conn, Rest, WRITE_BUFFER};
+use crate::listen::Malformed;
+use async_trait::async_trait;
+use bytes::Buf;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType,
+};
+use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+impl AsyncRead for Conn {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let conn = self.get_mut();
+        // Whoever waits for the client has said what there is to say for now; Pingora holds back a
+        // body whose length is known until the last of it.
+        if let Poll::Ready(sent) = conn.poll_send(cx) {
+            sent?;
+        }
+        let most = ready!(conn.poll_granted(cx))?.min(buf.remaining());
+        if most == 0 {
+            return conn.poll_between(cx);
+        }
+        if !conn.input.is_empty() {
+            let n = most.min(conn.input.len());
+            buf.put_slice(&conn.input[..n]);
+            conn.input.advance(n);
+            conn.spend(n);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        if most >= buf.remaining() {
+            ready!(Pin::new(&mut conn.io).poll_read(cx, buf))?;
+        } else {
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+            ready!(Pin::new(&mut conn.io).poll_read(cx, &mut part))?;
+            let n = part.filled().len();
+            buf.advance(n);
+        }
+        let n = buf.filled().len() - before;
+        conn.spend(n);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Conn {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let conn = self.get_mut();
+        if !conn.tail.is_empty() {
+            ready!(conn.poll_send(cx))?;
+        }
+        loop {
+            if conn.output.len() + data.len() <= WRITE_BUFFER {
+                let start = conn.output.len();
+                conn.output.extend_from_slice(data);
+                conn.restore_date(start);
+                return Poll::Ready(Ok(data.len()));
+            }
+            if conn.output.is_empty() {
+                return Pin::new(&mut conn.io).poll_write(cx, data);
+            }
+            // What waits goes first, in the same packet as what follows it.
+            let both = [IoSlice::new(&conn.output), IoSlice::new(data)];
+            let n = ready!(Pin::new(&mut conn.io).poll_write_vectored(cx, &both))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let waited = conn.output.len();
+            conn.output.advance(n.min(waited));
+            if n > waited {
+                return Poll::Ready(Ok(n - waited));
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_send(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let conn = self.get_mut();
+        ready!(conn.poll_send(cx))?;
+        Pin::new(&mut conn.io).poll_shutdown(cx)
+    }
+}
+
+impl Conn {
+    /// At the end of a request: a client's bytes are the next request's, its end is news.
+    fn poll_between(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.input.is_empty() {
+            return Poll::Pending;
+        }
+        let n = ready!(self.poll_fill(cx))?;
+        if n == 0 {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// How many of the next bytes may be read; 0 at the request's end, or the connection's.
+    fn poll_granted(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let most = match &mut self.rest {
+            Rest::All => u64::MAX,
+            Rest::Chunks(chunks) if self.granted == 0 && !chunks.ended() => {
+                if self.input.is_empty() {
+                    ready!(self.poll_fill(cx))?;
+                }
+                self.grant_chunks()?
+            }
+            _ => self.granted,
+        };
+        Poll::Ready(Ok(usize::try_from(most).unwrap_or(usize::MAX)))
+    }
+
+    /// All that has come of the chunks. What was granted before has been read by then.
+    fn grant_chunks(&mut self) -> io::Result<u64> {
+        if let Rest::Chunks(chunks) = &mut self.rest {
+            self.granted = chunks.take(&self.input).map_err(Malformed::into_io)? as u64;
+        }
+        Ok(self.granted)
+    }
+
+    fn spend(&mut self, read: usize) {
+        if self.rest != Rest::All {
+            self.granted -= read as u64;
+        }
+    }
+}
+
+impl std::fmt::Debug for Conn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Conn")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Shutdown for Conn {
+    async fn shutdown(&mut self) {
+        self.close().await;
+    }
+}
+
+#[async_trait]
+impl Peek for Conn {
+    /// Only ever asked for the HTTP/2 preface, which `begin` has read by then.
+    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
+        while self.input.len() < buf.len() {
+            if self.fill().await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        buf.copy_from_slice(&self.input[..buf.len()]);
+        Ok(true)
+    }
+}
+
+impl UniqueID for Conn {
+    fn id(&self) -> UniqueIDType {
+        self.io.as_raw_fd()
+    }
+}
+
+impl Ssl for Conn {}
+
+impl GetTimingDigest for Conn {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for Conn {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for Conn {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        Some(self.digest.clone())
+    }
+}

@@ -34,6 +34,8 @@ const LIMITS: ConnLimits = ConnLimits {
     idle: Duration::from_secs(60),
     header: Duration::from_secs(10),
     header_size: 16 << 10,
+    send: Duration::from_secs(10),
+    min_body_rate: 240,
 };
 
 /// An order names one thing.

@@ -28,6 +28,7 @@ pub fn read_limits(s: &mut Section<'_>) -> Limits {
     Limits {
         header_timeout: s.or("header_timeout", default.header_timeout, wait),
         body_timeout: s.or("body_timeout", default.body_timeout, wait),
+        min_body_rate: s.or("min_body_rate", default.min_body_rate, byte_rate),
         send_timeout: s.or("send_timeout", default.send_timeout, wait),
         idle_timeout: s.or("idle_timeout", default.idle_timeout, wait),
         header_size: s.or("header_size", default.header_size, header_size),
@@ -40,6 +41,16 @@ pub fn read_limits(s: &mut Section<'_>) -> Limits {
         ),
         requests_per_address: s.optional("requests_per_address", &connections),
     }
+}
+
+/// `240B/s`, in bytes per second.
+fn byte_rate(text: &str) -> Result<u64, String> {
+    let per_second = text.strip_suffix("/s").map(size);
+    per_second.unwrap_or_else(|| {
+        Err(format!(
+            "`{text}` is no rate of bytes; write it like 240B/s, or 0B/s for any"
+        ))
+    })
 }
 
 /// Below 1 KiB no browser gets through; Pingora refuses heads of 1 MiB and more.

@@ -9,6 +9,7 @@ mod caps;
 mod chunks;
 mod conn;
 mod head;
+mod pace;
 mod proxied;
 mod settings;
 

@@ -23,6 +23,9 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Between two reads of a request's body.
     pub body_timeout: Duration,
+    /// Bytes per second at which a request's body must come, once it has been waited for for five
+    /// seconds, and at which the last of an answer must be taken; 0: at any.
+    pub min_body_rate: u64,
     /// Between two writes of an answer.
     pub send_timeout: Duration,
     /// Between two requests on a connection.
@@ -44,6 +47,7 @@ impl Default for Limits {
         Limits {
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            min_body_rate: 240,
             send_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
             header_size: 32 << 10,

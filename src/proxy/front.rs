@@ -97,7 +97,7 @@ impl Front {
                     self.proxy.process_new(conn, &self.shutdown).await;
                     return;
                 }
-                Begun::Closed => return,
+                Begun::Closed => return conn.delivered().await,
                 refused => return self.refuse(*conn, refused).await,
             }
         }
@@ -134,6 +134,8 @@ impl Front {
                 idle: runtime.limits.idle_timeout,
                 header: runtime.limits.header_timeout,
                 header_size: runtime.limits.header_size,
+                send: runtime.limits.send_timeout,
+                min_body_rate: runtime.limits.min_body_rate,
             }
         };
         // Once it has come true, `stopping` must not be asked again.

@@ -49,6 +49,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 use reply::Hit;
 use request::Request;
+use std::io::ErrorKind::{InvalidData, TimedOut};
 use std::sync::Arc;
 use std::time::Duration;
 use way::Way;
@@ -376,8 +377,11 @@ fn problem_of(e: &Error, ctx: &Context) -> Option<Problem> {
         (kind, _) if *kind == balance::NO_SERVER => Problem::Upstream(Kind::NoServer),
         (kind, _) if *kind == balance::BUSY => Problem::Upstream(Kind::Busy),
         (ErrorType::ReadTimedout, ErrorSource::Downstream) => Problem::BodyTimeout,
-        (ErrorType::ReadError, ErrorSource::Downstream) if is_malformed(e) => {
+        (ErrorType::ReadError, ErrorSource::Downstream) if says(e, InvalidData) => {
             Problem::Malformed("its body is not framed properly")
+        }
+        (ErrorType::ReadError, ErrorSource::Downstream) if says(e, TimedOut) => {
+            Problem::BodyTimeout
         }
         (
             ErrorType::WriteError
@@ -402,9 +406,9 @@ fn problem_of(e: &Error, ctx: &Context) -> Option<Problem> {
     })
 }
 
-/// What `Conn` says of chunks that are none.
-fn is_malformed(e: &Error) -> bool {
+/// What `Conn` has against a body: chunks that are none, or that it comes too slowly.
+fn says(e: &Error, kind: std::io::ErrorKind) -> bool {
     e.root_cause()
         .downcast_ref::<std::io::Error>()
-        .is_some_and(|e| e.kind() == std::io::ErrorKind::InvalidData)
+        .is_some_and(|e| e.kind() == kind)
 }

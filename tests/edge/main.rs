@@ -24,6 +24,7 @@ mod bans;
 mod guard;
 mod proxied;
 mod shed;
+mod slow;
 
 mod auth;
 mod browsers;

@@ -9,6 +9,7 @@ mod stream;
 
 use super::chunks::Chunks;
 use super::head::{Checked, Framing};
+use super::pace::Pace;
 use super::proxied::{self, Proxied};
 use super::{Malformed, head};
 use bytes::{Buf, Bytes, BytesMut};
@@ -25,7 +26,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Where a head's buffer starts; most heads fit.
@@ -45,9 +46,15 @@ pub struct Conn {
     granted: u64,
     /// What is the request's after those.
     rest: Rest,
+    /// At which a body comes.
+    pace: Pace,
     /// Written and not yet sent; `tail` after it.
     output: BytesMut,
     tail: Bytes,
+    /// The client takes no more at the moment.
+    stuck: bool,
+    /// How long that may be so.
+    patience: Duration,
     /// Length of the present request's head, while it can be answered here: see `plain`.
     plain: Option<usize>,
     /// The next answer's Date: see `keep_date`.
@@ -83,6 +90,10 @@ pub struct ConnLimits {
     /// From a head's first byte to its last.
     pub header: Duration,
     pub header_size: usize,
+    /// Between two writes.
+    pub send: Duration,
+    /// Of a body, in bytes per second.
+    pub min_body_rate: u64,
 }
 
 /// How the wait for a request ended.
@@ -107,8 +118,11 @@ impl Conn {
             input: BytesMut::new(),
             granted: 0,
             rest: Rest::Nothing,
+            pace: Pace::default(),
             output: BytesMut::new(),
             tail: Bytes::new(),
+            stuck: false,
+            patience: Duration::ZERO,
             plain: None,
             date: Mutex::new(None),
             luggage: Mutex::new(None),
@@ -277,6 +291,8 @@ impl Conn {
     /// Waits for the next request's head. Cancel-safe while nothing of it has come.
     pub async fn begin(&mut self, limits: &ConnLimits) -> Begun {
         (self.granted, self.rest, self.plain) = (0, Rest::Nothing, None);
+        self.pace = Pace::at_least(limits.min_body_rate);
+        self.patience = limits.send;
         *lock(&self.luggage) = None;
         if self.input.is_empty() && !self.wait_for_input(limits.idle).await {
             return Begun::Closed;
@@ -404,9 +420,14 @@ impl Conn {
         if self.flush().await.is_err() || self.io.shutdown().await.is_err() {
             return;
         }
-        if self.was_read() && self.input.is_empty() {
-            return;
+        if !self.was_read() || !self.input.is_empty() {
+            self.drain().await;
         }
+        self.delivered().await;
+    }
+
+    /// Reads what the client is still sending.
+    async fn drain(&mut self) {
         let drain = async {
             let mut left = LINGER_BYTES;
             let mut buffer = vec![0; 16 << 10];
@@ -419,6 +440,25 @@ impl Conn {
         };
         // Whoever sends for longer has had the time to see the answer.
         let _ = timeout(LINGER, drain).await;
+    }
+
+    /// Waits until the client has taken what the kernel holds for it. Closed before, the kernel
+    /// would go on sending for as long as the client likes, with as much memory; so whoever takes it
+    /// slower than a body may come is cut off.
+    pub async fn delivered(&mut self) {
+        let least = self.pace.least(self.patience);
+        let mut before = None;
+        while let Some(info) = self.digest.tcp_info()
+            && info.tcpi_notsent_bytes > 0
+        {
+            let taken = before.map(|before| info.tcpi_bytes_acked.saturating_sub(before));
+            self.stuck = taken.is_some_and(|taken| taken < least);
+            if self.stuck {
+                return;
+            }
+            before = Some(info.tcpi_bytes_acked);
+            sleep(self.patience).await;
+        }
     }
 
     async fn flush(&mut self) -> io::Result<()> {
@@ -435,7 +475,9 @@ impl Conn {
     /// One write of what waits.
     fn poll_send_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let both = [IoSlice::new(&self.output), IoSlice::new(&self.tail)];
-        let n = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, &both))?;
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, &both);
+        self.stuck = written.is_pending();
+        let n = ready!(written)?;
         if n == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
@@ -452,6 +494,17 @@ impl Conn {
                 Rest::Chunks(chunks) => chunks.ended(),
                 Rest::All => false,
             }
+    }
+}
+
+impl Drop for Conn {
+    /// An answer that its client would not take has no end, and the client is to see that. Without
+    /// this the kernel would go on sending what it has, for as long as the client likes.
+    fn drop(&mut self) {
+        if self.stuck {
+            // A socket that can't be told is gone.
+            let _ = self.io.set_zero_linger();
+        }
     }
 }
 

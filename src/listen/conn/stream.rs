@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 impl AsyncRead for Conn {
     fn poll_read(
@@ -28,29 +29,20 @@ impl AsyncRead for Conn {
         if let Poll::Ready(sent) = conn.poll_send(cx) {
             sent?;
         }
-        let most = ready!(conn.poll_granted(cx))?.min(buf.remaining());
-        if most == 0 {
-            return conn.poll_between(cx);
-        }
-        if !conn.input.is_empty() {
-            let n = most.min(conn.input.len());
-            buf.put_slice(&conn.input[..n]);
-            conn.input.advance(n);
-            conn.spend(n);
-            return Poll::Ready(Ok(()));
-        }
         let before = buf.filled().len();
-        if most >= buf.remaining() {
-            ready!(Pin::new(&mut conn.io).poll_read(cx, buf))?;
-        } else {
-            let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
-            ready!(Pin::new(&mut conn.io).poll_read(cx, &mut part))?;
-            let n = part.filled().len();
-            buf.advance(n);
+        let read = conn.poll_request(cx, buf);
+        let is_body = !matches!(conn.rest, Rest::All) && !conn.was_read();
+        match &read {
+            Poll::Pending if is_body => conn.pace.waits(Instant::now),
+            Poll::Ready(Ok(())) => {
+                let came = buf.filled().len() - before;
+                if !conn.pace.came(came, Instant::now) {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+            }
+            _ => {}
         }
-        let n = buf.filled().len() - before;
-        conn.spend(n);
-        Poll::Ready(Ok(()))
+        read
     }
 }
 
@@ -71,12 +63,7 @@ impl AsyncWrite for Conn {
                 conn.restore_date(start);
                 return Poll::Ready(Ok(data.len()));
             }
-            if conn.output.is_empty() {
-                return Pin::new(&mut conn.io).poll_write(cx, data);
-            }
-            // What waits goes first, in the same packet as what follows it.
-            let both = [IoSlice::new(&conn.output), IoSlice::new(data)];
-            let n = ready!(Pin::new(&mut conn.io).poll_write_vectored(cx, &both))?;
+            let n = ready!(conn.poll_write_through(cx, data))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -100,6 +87,49 @@ impl AsyncWrite for Conn {
 }
 
 impl Conn {
+    /// What has come of the present request, or its end.
+    fn poll_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let most = ready!(self.poll_granted(cx))?.min(buf.remaining());
+        if most == 0 {
+            return self.poll_between(cx);
+        }
+        if !self.input.is_empty() {
+            let n = most.min(self.input.len());
+            buf.put_slice(&self.input[..n]);
+            self.input.advance(n);
+            self.spend(n);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        if most >= buf.remaining() {
+            ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        } else {
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut part))?;
+            let n = part.filled().len();
+            buf.advance(n);
+        }
+        let n = buf.filled().len() - before;
+        self.spend(n);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Straight from where it is.
+    fn poll_write_through(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let both = [IoSlice::new(&self.output), IoSlice::new(data)];
+        let written = match self.output.is_empty() {
+            true => Pin::new(&mut self.io).poll_write(cx, data),
+            // What waits goes first, in the same packet as what follows it.
+            false => Pin::new(&mut self.io).poll_write_vectored(cx, &both),
+        };
+        self.stuck = written.is_pending();
+        written
+    }
+
     /// At the end of a request: a client's bytes are the next request's, its end is news.
     fn poll_between(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.input.is_empty() {

@@ -7,6 +7,8 @@ const LIMITS: ConnLimits = ConnLimits {
     idle: Duration::from_secs(5),
     header: Duration::from_secs(5),
     header_size: 1024,
+    send: Duration::from_secs(5),
+    min_body_rate: 240,
 };
 
 async fn pair() -> (TcpStream, Conn) {

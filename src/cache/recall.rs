@@ -39,6 +39,11 @@ impl<H> Zone<H> {
         self.recalled(found, tier, made.clone(), now)
     }
 
+    /// Whether there are any.
+    pub fn has_slower(&self) -> bool {
+        self.disk.is_some() || self.redis.is_some()
+    }
+
     /// In the nearest tier first.
     async fn look_below(
         &self,

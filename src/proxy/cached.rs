@@ -41,6 +41,7 @@ pub async fn answer(
     resource: &Resource,
 ) -> pingora::Result<Answered> {
     let zone = resource.zone();
+    let mut looked_below = false;
     for _ in 0..LOOKS {
         let now = unix_now();
         let request = client.request();
@@ -65,13 +66,21 @@ pub async fn answer(
             Found::Pass => return Ok(pass(ctx, zone, "hit-for-pass")),
             Found::Nothing { key } => (key, None),
         };
-        if CacheControl::parse(&request.headers).only_if_cached {
-            return Ok(Answered::Refused(Problem::OnlyIfCached));
-        }
+        let only_if_cached = CacheControl::parse(&request.headers).only_if_cached;
         // The whole would have to come before the part; the origin can send the part at once. But
         // when it fails, the part of a stale object will do.
         let may_stay = stale.as_ref().is_some_and(|(_, on_error)| *on_error);
-        if request.headers.contains_key(RANGE) && !may_stay {
+        let is_part = request.headers.contains_key(RANGE) && !may_stay;
+        if (only_if_cached || is_part) && stale.is_none() && zone.has_slower() && !looked_below {
+            looked_below = true;
+            if promote(edge, request, ctx, resource, &key).await? {
+                continue;
+            }
+        }
+        if only_if_cached {
+            return Ok(Answered::Refused(Problem::OnlyIfCached));
+        }
+        if is_part {
             return Ok(pass(ctx, zone, "range"));
         }
         if let Some(answered) = miss(edge, client, ctx, resource, key, stale).await? {
@@ -133,6 +142,25 @@ fn refresh(
         tokio::spawn(fill::run(job));
     }
     Ok(())
+}
+
+/// For those who don't wait for a fill: whether a slower tier had it, fresh. Memory has it then. Who
+/// comes while it is being filled has no use for that.
+async fn promote(
+    edge: &Arc<Edge>,
+    request: &RequestHeader,
+    ctx: &Context,
+    resource: &Resource,
+    key: &Key,
+) -> pingora::Result<bool> {
+    let names = |since| resource.names(&Request::of(request), since);
+    match resource.zone().fills.lead(key, names) {
+        Some(filling) => {
+            let job = Job::new(edge, request, ctx, resource, filling, None)?;
+            Ok(job.promote().await)
+        }
+        None => Ok(false),
+    }
 }
 
 /// Fetches, or waits for whoever does. None: look again.

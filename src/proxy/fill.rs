@@ -88,6 +88,13 @@ impl Job {
         }
     }
 
+    /// Looks into the slower tiers, and no further. True if memory has it now, fresh.
+    pub async fn promote(mut self) -> bool {
+        let found = self.recall().await;
+        self.abandon();
+        matches!(found, Ok(Some(_)))
+    }
+
     /// Between looking and leading, another may have filled.
     fn filled_meanwhile(&self) -> Option<Opening<Response>> {
         let now = unix_now();

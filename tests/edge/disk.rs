@@ -75,6 +75,39 @@ fn noisy() -> Origin {
     })
 }
 
+/// The origin has gone: whatever is answered is from the disk.
+#[test]
+fn parts_and_what_must_be_cached_come_from_the_disk_too() {
+    let (folder, mut origin) = (Folder::new(), noisy());
+    let yaml = yaml(folder.path());
+    let first = edge(&yaml, &origin);
+    for target in ["/200000/1", "/200000/2"] {
+        get(target).send(&first).expect(200);
+    }
+    stop(first);
+    origin.stop();
+
+    let second = edge(&yaml, &origin);
+    let part = get("/200000/1").with("range", "bytes=1000-1999");
+    assert_eq!(
+        part.send(&second).expect(206).body,
+        noise_of("/200000/1")[1000..2000]
+    );
+    let cached = |target| get(target).with("cache-control", "only-if-cached");
+    assert_eq!(
+        cached("/200000/2").send(&second).expect(200).body,
+        noise_of("/200000/2")
+    );
+    // Of what no tier has, neither waits for anything.
+    cached("/200000/3").send(&second).expect(504);
+    get("/200000/4")
+        .with("range", "bytes=1-2")
+        .send(&second)
+        .expect(502);
+    let hits = "lakh_cache_tier_total{tier=\"disk\",result=\"hit\"}";
+    assert_eq!(second.metric(hits), 2.0);
+}
+
 #[test]
 fn a_restarted_edge_is_warm() {
     let (folder, mut origin) = (Folder::new(), counting());

@@ -491,12 +491,7 @@ impl<H> State<H> {
         if let Some(block) = &self.block {
             return block.whole();
         }
-        if self.chunks.is_empty() {
-            return last.clone();
-        }
-        if self.chunks.len() == 1 && last.is_empty() {
-            return self.chunks[0].clone();
-        }
+        // Copied even if it is one: a chunk is part of the larger block that it was read into.
         let mut body = BytesMut::with_capacity(self.held as usize + last.len());
         for chunk in self.chunks.iter().chain([last]) {
             body.extend_from_slice(chunk);

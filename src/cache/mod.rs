@@ -5,6 +5,7 @@
 //! wait for it; `tier` is what lies below memory. A partial body is never stored and never passed
 //! off as whole.
 
+mod compact;
 mod encoded;
 mod fill;
 mod growing;

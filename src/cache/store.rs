@@ -1,5 +1,6 @@
 //! Where objects are kept: zones of bounded bytes, on `moka` (TinyLFU).
 
+use super::compact::compact;
 use super::encoded::Encoded;
 use super::fill::Fills;
 use super::hits::{Hits, hottest};
@@ -56,7 +57,7 @@ impl Object {
         Object {
             hits: Hits::default(),
             status,
-            headers,
+            headers: compact(&headers),
             body,
             freshness,
             names,

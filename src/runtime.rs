@@ -8,7 +8,7 @@ use crate::cache::{Force, KeyRules, Name, Redis, RouteTtl, Told, Zone, Zones};
 use crate::compress::Encoders;
 use crate::config::{Config, HeaderEdits, RouteSettings};
 use crate::guard::{
-    AddressRules, Auth, Auths, Ban, Bans, Cors, Fetch, Fleet, Limiter, Limiters,
+    AddressRules, Auth, Auths, Ban, Bans, Cors, Fetch, Fleet, Identity, Limiter, Limiters,
     Limits as RateLimits, Networks, Offence, SecurityHeaders,
 };
 use crate::listen::{Caps, Limits};
@@ -17,7 +17,7 @@ use crate::pool;
 use crate::route::Router;
 use crate::upstream::{Client, Pool, Priority, Registry, Response, Split};
 use bytes::Bytes;
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -115,6 +115,18 @@ pub struct RouteAuth {
     pub auth: Arc<Auth>,
     /// Claims by name and value, all of them.
     pub require: Vec<(String, String)>,
+}
+
+impl RouteAuth {
+    /// Whether whoever asks has proven these claims. Who can't be told yet may have: `require` has
+    /// them too, and decides.
+    fn may_hold(&self, headers: &HeaderMap, claims: &[(String, String)], now: u64) -> bool {
+        match self.auth.check(headers, now, false) {
+            Identity::Known(known) => claims.iter().all(|(name, is)| known.holds(name, is)),
+            Identity::Undecided(_) | Identity::NoKeys => true,
+            Identity::Nobody | Identity::Refused(_) => false,
+        }
+    }
 }
 
 /// What a route says while it is being worked on.
@@ -276,7 +288,7 @@ impl Foundation {
                 maintenance,
                 auth: settings.auth.map(|auth| RouteAuth {
                     auth: auths[auth].clone(),
-                    require: settings.require.clone(),
+                    require: [&settings.require[..], &settings.matches.claims].concat(),
                 }),
                 limits: limits(settings, &limiters, fleet.as_ref()),
                 ..self.route(settings, &config, &pools, &zones, &images)
@@ -554,7 +566,17 @@ impl Runtime {
         }
     }
 
-    pub fn route(&self, asked: &crate::route::Asked<'_>) -> Option<&Arc<Route>> {
-        self.router.find(asked).map(|index| &self.routes[*index])
+    /// `now`: Unix seconds.
+    pub fn route(
+        &self,
+        asked: &crate::route::Asked<'_>,
+        now: impl Fn() -> u64,
+    ) -> Option<&Arc<Route>> {
+        let proves = |index: &usize, claims: &[(String, String)]| {
+            let auth = self.routes[*index].auth.as_ref();
+            auth.is_some_and(|auth| auth.may_hold(asked.headers, claims, now()))
+        };
+        let index = self.router.find(asked, &proves)?;
+        Some(&self.routes[*index])
     }
 }

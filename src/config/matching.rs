@@ -2,7 +2,7 @@
 
 use super::closest::did_you_mean;
 use super::section::Section;
-use super::values::{header_text, no_slash, percent_encoded, request_field};
+use super::values::{header_text, no_slash, percent_encoded, request_field, some_text};
 use crate::route::Match;
 use http::Method;
 
@@ -26,6 +26,7 @@ pub fn read(s: &mut Section<'_>) -> Match {
         path: s.or("path", "/*".to_owned(), pattern),
         methods: s.list("methods", method),
         headers: s.pairs("header", request_field, header_text),
+        claims: s.pairs("claim", some_text, some_text),
     })
 }
 

@@ -154,5 +154,10 @@ fn shadows(earlier: &Match, later: &Match) -> bool {
             .headers
             .iter()
             .all(|field| earlier.headers.contains(field));
-    same_hosts && same_methods && same_headers && earlier.path == later.path
+    let same_claims = earlier.claims.len() == later.claims.len()
+        && later
+            .claims
+            .iter()
+            .all(|claim| earlier.claims.contains(claim));
+    same_hosts && same_methods && same_headers && same_claims && earlier.path == later.path
 }

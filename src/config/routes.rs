@@ -159,6 +159,12 @@ fn check_together(s: &Section<'_>, route: &RouteSettings) {
             "cache does nothing: only GET and HEAD are cached, and match.methods has neither",
         );
     }
+    if !route.matches.claims.is_empty() && !s.has("auth") {
+        s.error(
+            "match",
+            "nothing proves a claim here; write auth: NAME beside match",
+        );
+    }
     if !route.require.is_empty() && !s.has("auth") {
         s.error_at(
             s.key_span("require"),

@@ -172,7 +172,7 @@ pub fn find_route<'a>(
     method: &Method,
 ) -> Option<&'a Arc<Route>> {
     let (path, _) = path_and_query(target);
-    runtime.route(&Asked {
+    let asked = Asked {
         host: request.host,
         // A path that is not UTF-8 fits the routes that fit any path; so does `*`, which is for the
         // server as a whole (RFC 9110 §9.3.7).
@@ -182,5 +182,6 @@ pub fn find_route<'a>(
             .unwrap_or("/"),
         method,
         headers: request.headers,
-    })
+    };
+    runtime.route(&asked, unix_now)
 }

@@ -28,8 +28,12 @@ struct Paths<T> {
 struct Candidate<T> {
     methods: Vec<Method>,
     headers: Vec<(http::HeaderName, String)>,
+    claims: Vec<(String, String)>,
     target: T,
 }
+
+/// Whether whoever asks has proven these claims, by the rules of this target.
+pub type Proves<'a, T> = &'a dyn Fn(&T, &[(String, String)]) -> bool;
 
 /// What of a request decides its route.
 pub struct Asked<'a> {
@@ -63,22 +67,28 @@ impl<T: Clone> Router<T> {
         router
     }
 
-    pub fn find(&self, asked: &Asked<'_>) -> Option<&T> {
+    /// `proves` is asked for routes alone that match by claims.
+    pub fn find(&self, asked: &Asked<'_>, proves: Proves<'_, T>) -> Option<&T> {
         if self.exact.is_empty() && self.wildcard.is_empty() {
-            return self.any.find(asked);
+            return self.any.find(asked, proves);
         }
         let host = normal_host(asked.host);
-        self.find_exact_host(&host, asked)
-            .or_else(|| self.find_wildcard_host(&host, asked))
-            .or_else(|| self.any.find(asked))
+        self.find_exact_host(&host, asked, proves)
+            .or_else(|| self.find_wildcard_host(&host, asked, proves))
+            .or_else(|| self.any.find(asked, proves))
     }
 
-    fn find_exact_host(&self, host: &str, asked: &Asked<'_>) -> Option<&T> {
-        self.exact.get(host)?.find(asked)
+    fn find_exact_host(&self, host: &str, asked: &Asked<'_>, proves: Proves<'_, T>) -> Option<&T> {
+        self.exact.get(host)?.find(asked, proves)
     }
 
     /// The longest suffix wins, so labels are cut from the left one by one.
-    fn find_wildcard_host(&self, host: &str, asked: &Asked<'_>) -> Option<&T> {
+    fn find_wildcard_host(
+        &self,
+        host: &str,
+        asked: &Asked<'_>,
+        proves: Proves<'_, T>,
+    ) -> Option<&T> {
         if self.wildcard.is_empty() {
             return None;
         }
@@ -87,7 +97,7 @@ impl<T: Clone> Router<T> {
             if let Some(found) = self
                 .wildcard
                 .get(suffix)
-                .and_then(|paths| paths.find(asked))
+                .and_then(|paths| paths.find(asked, proves))
             {
                 return Some(found);
             }
@@ -130,6 +140,7 @@ impl<T> Paths<T> {
         let candidate = Candidate {
             methods: matches.methods.clone(),
             headers: matches.headers.clone(),
+            claims: matches.claims.clone(),
             target,
         };
         let (table, path) = match matches.path.strip_suffix('*') {
@@ -139,14 +150,18 @@ impl<T> Paths<T> {
         table.entry(path.into()).or_default().push(candidate);
     }
 
-    fn find(&self, asked: &Asked<'_>) -> Option<&T> {
-        if let Some(found) = self.exact.get(asked.path).and_then(|c| first(c, asked)) {
+    fn find(&self, asked: &Asked<'_>, proves: Proves<'_, T>) -> Option<&T> {
+        if let Some(found) = self
+            .exact
+            .get(asked.path)
+            .and_then(|c| first(c, asked, proves))
+        {
             return Some(found);
         }
         let mut end = asked.path.len();
         while let Some(slash) = asked.path[..end].rfind('/') {
             let candidates = self.prefix.get(&asked.path[..=slash]);
-            if let Some(found) = candidates.and_then(|c| first(c, asked)) {
+            if let Some(found) = candidates.and_then(|c| first(c, asked, proves)) {
                 return Some(found);
             }
             end = slash;
@@ -155,16 +170,19 @@ impl<T> Paths<T> {
     }
 }
 
-fn first<'a, T>(candidates: &'a [Candidate<T>], asked: &Asked<'_>) -> Option<&'a T> {
-    candidates
-        .iter()
-        .find(|c| c.admits(asked))
-        .map(|c| &c.target)
+fn first<'a, T>(
+    candidates: &'a [Candidate<T>],
+    asked: &Asked<'_>,
+    proves: Proves<'_, T>,
+) -> Option<&'a T> {
+    let proven = |c: &&Candidate<T>| c.claims.is_empty() || proves(&c.target, &c.claims);
+    let mut admitting = candidates.iter().filter(|c| c.admits(asked));
+    admitting.find(proven).map(|c| &c.target)
 }
 
 impl<T> Candidate<T> {
     fn conditions(&self) -> usize {
-        usize::from(!self.methods.is_empty()) + self.headers.len()
+        usize::from(!self.methods.is_empty()) + self.headers.len() + self.claims.len()
     }
 
     fn admits(&self, asked: &Asked<'_>) -> bool {
@@ -208,12 +226,15 @@ mod tests {
     fn find<'a>(router: &'a Router<&'a str>, host: &str, path: &str) -> Option<&'a str> {
         let (method, headers) = (Method::GET, HeaderMap::new());
         router
-            .find(&Asked {
-                host,
-                path,
-                method: &method,
-                headers: &headers,
-            })
+            .find(
+                &Asked {
+                    host,
+                    path,
+                    method: &method,
+                    headers: &headers,
+                },
+                &|_, _| false,
+            )
             .copied()
     }
 
@@ -273,7 +294,7 @@ mod tests {
                 method: &method,
                 headers: &headers,
             };
-            router.find(&asked).copied()
+            router.find(&asked, &|_, _| false).copied()
         };
         assert_eq!(ask(Method::GET, Some("1")), Some("plain"));
         assert_eq!(ask(Method::POST, None), Some("post"));
@@ -289,5 +310,35 @@ mod tests {
         ]);
         assert_eq!(find(&router, "[::1]:8080", "/"), Some("six"));
         assert_eq!(find(&router, "1.2.3.4:80", "/"), Some("four"));
+    }
+
+    #[test]
+    fn a_claim_is_a_condition_that_its_own_target_checks() {
+        let by_claim = |role: &str| Match {
+            claims: vec![("role".into(), role.into())],
+            ..route(&[], "/*")
+        };
+        let router = Router::new([
+            (route(&[], "/*"), "everybody"),
+            (by_claim("editor"), "editors"),
+            (by_claim("admin"), "admins"),
+        ]);
+        let (method, headers) = (Method::GET, HeaderMap::new());
+        let asked = Asked {
+            host: "h",
+            path: "/",
+            method: &method,
+            headers: &headers,
+        };
+        let find = |proven: &str| {
+            let proves = |target: &&str, claims: &[(String, String)]| {
+                assert_ne!(*target, "everybody", "it asks for no claim");
+                claims == [("role".to_owned(), proven.to_owned())]
+            };
+            router.find(&asked, &proves).copied()
+        };
+        assert_eq!(find("admin"), Some("admins"));
+        assert_eq!(find("editor"), Some("editors"));
+        assert_eq!(find("nobody"), Some("everybody"));
     }
 }

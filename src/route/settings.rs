@@ -10,4 +10,6 @@ pub struct Match {
     pub methods: Vec<http::Method>,
     /// Fields that must be there with exactly this value.
     pub headers: Vec<(http::HeaderName, String)>,
+    /// Claims that must be proven, with exactly this value.
+    pub claims: Vec<(String, String)>,
 }

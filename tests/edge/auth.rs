@@ -22,6 +22,48 @@ routes:
 - {name: all, match: {path: /*}, upstream: app, auth: people}
 ";
 
+/// By what is proven, one takes another route than the rest.
+#[test]
+fn claims_choose_the_route() {
+    let (all, editors) = (Origin::saying("all"), Origin::saying("editors"));
+    let edge = start(
+        "
+upstreams: {app: {servers: [$0]}, new: {servers: [$1]}}
+auth: {people: {jwt: {secret_file: $dir/secret, issuer: us, leeway: 0s}}}
+routes:
+- {name: all, match: {path: /*}, upstream: app}
+- {name: editors, match: {path: /*, claim: {role: editor, sub: ann}}, auth: people, upstream: new}
+",
+        &[&all, &editors],
+    );
+    let ask = |token: &str| bearer(get("/"), token).send(&edge).expect(200).text();
+
+    assert_eq!(ask(&token(json!({"role": "editor"}))), "editors");
+    assert_eq!(
+        ask(&token(json!({"role": ["reader", "editor"]}))),
+        "editors"
+    );
+    assert_eq!(ask(&token(json!({"role": "reader"}))), "all");
+    assert_eq!(ask(&token(json!({"role": "editor", "sub": "bob"}))), "all");
+    assert_eq!(
+        ask(&token(json!({"role": "editor", "exp": now() - 10}))),
+        "all"
+    );
+    assert_eq!(
+        ask(&hs256(
+            b"another secret, of nobody here at all",
+            &claims(json!({"role": "editor"}))
+        )),
+        "all"
+    );
+    assert_eq!(get("/").send(&edge).expect(200).text(), "all");
+    // What a client says of itself proves nothing.
+    let claimed = get("/")
+        .with("x-claim-role", "editor")
+        .with("x-claim-sub", "ann");
+    assert_eq!(claimed.send(&edge).expect(200).text(), "all");
+}
+
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.expect("after 1970").as_secs()

@@ -18,25 +18,109 @@ const DEFAULT_QUALITY: u8 = 80;
 /// A checked transformation. Equal plans of equal sources give equal renditions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Plan {
-    width: Option<u32>,
-    height: Option<u32>,
-    quality: u8,
-    output: Output,
+    /// Of the rendition, in its own pixels: a density that was asked for is multiplied in.
+    pub(crate) width: Option<u32>,
+    pub(crate) height: Option<u32>,
+    pub(crate) fit: Fit,
+    /// Which part stays where some is cut away, and where a padded picture lies.
+    pub(crate) gravity: Gravity,
+    /// Behind what lets its background through, and around what is padded. Without one, formats
+    /// that hold transparency keep it and the others get white.
+    pub(crate) background: Option<Colour>,
+    /// Edges of one colour are cut off first, with this much tolerance in each channel.
+    pub(crate) trim: Option<u8>,
+    /// After the source's own orientation, before the fit.
+    pub(crate) turn: Turn,
+    /// Standard deviation of a Gaussian in tenths of a pixel of the rendition.
+    pub(crate) blur: Option<u16>,
+    /// Strength of an unsharp mask in hundredths; 100 doubles the detail.
+    pub(crate) sharpen: Option<u16>,
+    pub(crate) grey: bool,
+    /// The name of one of the edge's own overlays.
+    pub(crate) watermark: Option<String>,
+    pub(crate) quality: Quality,
+    pub(crate) output: Output,
+    /// Of an animated source: all frames where the output holds them, else the first.
+    pub(crate) animated: bool,
+    /// Whether the copyright and artist fields survive; all other metadata is dropped.
+    pub(crate) copyright: bool,
 }
 
-/// The format to write.
+/// How a picture meets its box. A side that isn't given follows from the other by the proportions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Fit {
+    /// Inside the box, never enlarged.
+    #[default]
+    ScaleDown,
+    /// Inside the box, enlarged if need be.
+    Contain,
+    /// Fills the box, what stands out is cut away; enlarged if need be.
+    Cover,
+    /// As `Cover`, never enlarged: a smaller source is cut to the box's proportions.
+    Crop,
+    /// As `Contain`, then filled up to the box with the background.
+    Pad,
+    /// To the box, whatever becomes of the proportions.
+    Squeeze,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Gravity {
+    /// A point of the picture, each way in thousandths from the left and the top.
+    Point { x: u16, y: u16 },
+    #[default]
+    Centre,
+    /// Where the detail is.
+    Auto,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Colour {
+    pub red: u8,
+    pub green: u8,
+    pub blue: u8,
+    /// 255 hides what is behind.
+    pub alpha: u8,
+}
+
+/// Mirrored first, then turned clockwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Turn {
+    /// Left and right change places.
+    pub mirrored: bool,
+    /// Quarters of a full turn, 0 to 3.
+    pub quarters: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Quality {
+    /// 1 to 100.
+    Fixed(u8),
+    /// The fewest bytes that still look the same.
+    Auto,
+}
+
+/// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Output {
-    /// The best the client reads: WebP where it says so; else JPEG, or PNG for a picture that
-    /// lets its background through.
+    /// The best the client reads: AVIF or WebP where it says so; else JPEG, or PNG for a picture
+    /// that lets its background through.
     Auto {
         webp: bool,
+        avif: bool,
     },
     Jpeg,
     Webp,
+    WebpLossless,
     Png,
-    /// The source's own; PNG for a source in a format that isn't written here (GIF, BMP, TIFF).
+    Avif,
+    /// The source's own; PNG for a source in a format that isn't written here (BMP, TIFF).
     Original,
+    /// A few dozen pixels, blurred, in a format that every client reads: to show while the
+    /// picture itself is on its way.
+    Placeholder,
+    /// JSON: what the source is.
+    Info,
 }
 
 /// Why a query isn't a plan, in words for whoever wrote the query.
@@ -74,11 +158,39 @@ impl Plan {
         asked.plan(preset, accept).map(Some)
     }
 
+    /// The source in the best format its reader knows, otherwise as it is.
+    pub fn unchanged() -> Self {
+        Self {
+            width: None,
+            height: None,
+            fit: Fit::default(),
+            gravity: Gravity::default(),
+            background: None,
+            trim: None,
+            turn: Turn::default(),
+            blur: None,
+            sharpen: None,
+            grey: false,
+            watermark: None,
+            quality: Quality::Fixed(DEFAULT_QUALITY),
+            output: Output::Auto {
+                webp: false,
+                avif: false,
+            },
+            animated: true,
+            copyright: false,
+        }
+    }
+
     /// Canonical: equal for equal plans however they were asked for, different for different ones.
     pub fn key(&self) -> String {
         let side = |side: Option<u32>| side.map_or("-".to_owned(), |pixels| pixels.to_string());
         let (width, height) = (side(self.width), side(self.height));
-        format!("w{width}h{height}q{}{}", self.quality, self.output.label())
+        let quality = match self.quality {
+            Quality::Fixed(quality) => quality.to_string(),
+            Quality::Auto => "auto".to_owned(),
+        };
+        format!("w{width}h{height}q{quality}{}", self.output.label())
     }
 
     /// Whether another `Accept` could have led to another plan.
@@ -95,14 +207,6 @@ impl Plan {
         query.split('&').filter(own).collect::<Vec<_>>().join("&")
     }
 
-    pub(super) fn quality(&self) -> u8 {
-        self.quality
-    }
-
-    pub(super) fn output(&self) -> Output {
-        self.output
-    }
-
     /// The rendition's size for an upright source of this size: inside the box, never enlarged.
     pub(super) fn fit(&self, source: Size) -> Size {
         let bounded = |side: Option<u32>| Some(side.unwrap_or(MAX_SIDE).min(MAX_SIDE));
@@ -113,12 +217,17 @@ impl Plan {
 impl Output {
     fn label(self) -> &'static str {
         match self {
-            Self::Auto { webp: true } => "auto-webp",
-            Self::Auto { webp: false } => "auto",
+            Self::Auto { avif: true, .. } => "auto-avif",
+            Self::Auto { webp: true, .. } => "auto-webp",
+            Self::Auto { .. } => "auto",
             Self::Jpeg => "jpeg",
             Self::Webp => "webp",
             Self::Png => "png",
             Self::Original => "original",
+            Self::WebpLossless => "webp-lossless",
+            Self::Avif => "avif",
+            Self::Placeholder => "placeholder",
+            Self::Info => "info",
         }
     }
 }
@@ -175,8 +284,9 @@ impl<'q> Asked<'q> {
             width: width.or(preset.and_then(|preset| preset.width)),
             height: height.or(preset.and_then(|preset| preset.height)),
             // PNG has no quality, so it mustn't tell two plans apart.
-            quality: if output == Output::Png { 100 } else { quality },
+            quality: Quality::Fixed(if output == Output::Png { 100 } else { quality }),
             output,
+            ..Plan::unchanged()
         })
     }
 }
@@ -208,6 +318,7 @@ fn parse_output(format: Option<&str>, accept: Option<&str>) -> Result<Output, Pl
     match format.unwrap_or("auto") {
         "auto" => Ok(Output::Auto {
             webp: accept.is_some_and(names_webp),
+            avif: false,
         }),
         "jpeg" | "jpg" => Ok(Output::Jpeg),
         "webp" => Ok(Output::Webp),
@@ -337,7 +448,14 @@ mod tests {
         ];
         for (accept, expected) in cases {
             let plan = plan("w=9", Some(accept)).expect("good").expect("a plan");
-            assert_eq!(plan.output(), Output::Auto { webp: expected }, "{accept}");
+            assert_eq!(
+                plan.output,
+                Output::Auto {
+                    webp: expected,
+                    avif: false
+                },
+                "{accept}"
+            );
         }
     }
 

@@ -6,7 +6,7 @@
 
 use super::codec::{Format, Source, encode};
 use super::orient::{orient, oriented};
-use super::plan::Plan;
+use super::plan::{Plan, Quality};
 use super::resize::resize;
 use super::settings::ImageSettings;
 use super::size::Size;
@@ -51,11 +51,15 @@ pub fn transform(source: &[u8], plan: &Plan, limits: &Limits) -> Result<Renditio
     // A picture that lies on its side is reduced lying, and turned when it's small.
     let target = oriented(upright, orientation);
 
+    let quality = match plan.quality {
+        Quality::Fixed(quality) => quality,
+        Quality::Auto => 80,
+    };
     let profile = opened.colour_profile();
-    let picture = opened.decode(target, plan.output())?;
+    let picture = opened.decode(target, plan.output)?;
     let picture = orient(resize(picture, target), orientation);
-    let format = Format::choose(plan.output(), from, &picture);
-    let bytes = encode(picture, format, plan.quality(), profile)?;
+    let format = Format::choose(plan.output, from, &picture);
+    let bytes = encode(picture, format, quality, profile)?;
 
     let reshaped = target != stored || orientation != Orientation::NoTransforms;
     if !reshaped && from == Some(format) && bytes.len() > source.len() {

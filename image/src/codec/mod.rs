@@ -89,10 +89,10 @@ impl Format {
     pub fn choose(output: Output, from: Option<Self>, picture: &Picture) -> Self {
         match output {
             Output::Jpeg => Self::Jpeg,
-            Output::Webp | Output::Auto { webp: true } => Self::Webp,
-            Output::Png => Self::Png,
+            Output::Webp | Output::WebpLossless | Output::Auto { webp: true, .. } => Self::Webp,
+            Output::Png | Output::Avif | Output::Placeholder | Output::Info => Self::Png,
             Output::Original => from.unwrap_or(Self::Png),
-            Output::Auto { webp: false } => match picture {
+            Output::Auto { .. } => match picture {
                 Picture::Packed(raster) if raster.is_translucent() => Self::Png,
                 _ => Self::Jpeg,
             },

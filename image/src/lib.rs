@@ -12,7 +12,10 @@
 
 mod settings;
 
-// From a request to its rendition.
+// From a request to its plan.
+mod ask;
+
+// From a plan to its rendition.
 mod codec;
 mod orient;
 mod plan;
@@ -24,6 +27,9 @@ mod transform;
 #[cfg(test)]
 mod fixtures;
 
-pub use plan::{Plan, PlanError};
-pub use settings::{ImageSettings, Preset};
+pub use ask::{
+    AskError, Asked, Client, Field, Keys, Place, Request, Source, Vary, Wish, ask, source_target,
+};
+pub use plan::{Gravity, Output, Plan};
+pub use settings::{ImageSettings, OnFull, PathForm, Unknown, Watermark};
 pub use transform::{Limits, Rendition, TransformError, transform};

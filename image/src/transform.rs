@@ -11,13 +11,20 @@ use super::resize::resize;
 use super::settings::ImageSettings;
 use super::size::Size;
 use image::metadata::Orientation;
+use std::time::Duration;
 
-/// Bounds on a source.
+/// Bounds on a source, and on what is made of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub max_pixels: u64,
     /// Bytes.
     pub max_source: u64,
+    /// Of an animation; those after them are left out.
+    pub max_frames: u32,
+    /// Pixels of the rendition, all frames together.
+    pub max_output: u64,
+    /// For the whole transform.
+    pub max_time: Duration,
 }
 
 /// A finished variant. Of the source's metadata it carries a colour profile at most, unless
@@ -110,6 +117,9 @@ impl From<&ImageSettings> for Limits {
         Self {
             max_pixels: settings.max_pixels,
             max_source: settings.max_source,
+            max_frames: settings.max_frames,
+            max_output: settings.max_output,
+            max_time: settings.max_time,
         }
     }
 }

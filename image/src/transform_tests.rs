@@ -4,11 +4,15 @@ use super::*;
 use crate::fixtures::*;
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, GenericImageView, ImageFormat, RgbImage};
+use std::time::Duration;
 use turbojpeg::Subsamp;
 
 const LIMITS: Limits = Limits {
     max_pixels: 50_000_000,
     max_source: 32 << 20,
+    max_frames: 500,
+    max_output: 50_000_000,
+    max_time: Duration::from_secs(60),
 };
 
 /// The sizes of this table are odd on purpose: half a chroma sample, and a block's first pixels.
@@ -397,6 +401,7 @@ fn limits_are_inclusive() {
         let limits = Limits {
             max_pixels,
             max_source,
+            ..LIMITS
         };
         transform(&source, &plan("w=5"), &limits)
             .map_err(|error| error.cause())

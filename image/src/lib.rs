@@ -28,8 +28,9 @@ mod transform;
 mod fixtures;
 
 pub use ask::{
-    AskError, Asked, Client, Field, Keys, Place, Request, Source, Vary, Wish, ask, source_target,
+    AskError, Asked, Client, Field, Keys, Place, Request, Source, Vary, Wish, ask, source_of,
+    source_target,
 };
 pub use plan::{Gravity, Output, Plan};
 pub use settings::{ImageSettings, OnFull, PathForm, Unknown, Watermark};
-pub use transform::{Limits, Rendition, TransformError, transform};
+pub use transform::{Limits, Rendition, TransformError, check_watermark, memory, transform};

@@ -221,6 +221,21 @@ impl Plan {
         self
     }
 
+    /// Whether it differs from `other` in nothing but the box's sides and the quality.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let same = Self {
+            width: self.width,
+            height: self.height,
+            quality: self.quality,
+            ..other.clone()
+        };
+        *self == same
+    }
+
+    pub fn width(&self) -> Option<u32> {
+        self.width
+    }
+
     /// Pixels that it asks for at most, if it says.
     pub fn pixels(&self) -> Option<u64> {
         Some(u64::from(self.width?) * u64::from(self.height?))
@@ -242,7 +257,8 @@ impl Plan {
 }
 
 impl Output {
-    fn label(self) -> &'static str {
+    /// For keys and metrics: one of a few words.
+    pub fn label(self) -> &'static str {
         match self {
             Self::Auto { avif: true, .. } => "auto-avif",
             Self::Auto { webp: true, .. } => "auto-webp",
@@ -270,6 +286,10 @@ impl Fit {
             Self::Squeeze => "squeeze",
         }
     }
+}
+
+impl Gravity {
+    pub const BOTTOM_RIGHT: Self = Self::Point { x: 1000, y: 1000 };
 }
 
 impl Colour {

@@ -25,13 +25,14 @@ pub struct ImageSettings {
     pub sources: Vec<String>,
     /// Whether these may have addresses of the machine's own or of a private network.
     pub private_sources: bool,
-    /// Pixels of a source; one with more is refused by its header, before it is decoded.
+    /// Pixels of a source, or of a rendition; a source with more is refused by its header, before it
+    /// is decoded.
     pub max_pixels: u64,
     /// Bytes of a source.
     pub max_source: u64,
-    /// Frames of an animation that are read; the rest is left out.
-    pub max_frames: u32,
-    /// Pixels of a rendition, all frames together.
+    /// Pixels of all frames of an animation together, read or written.
+    pub max_animation: u64,
+    /// Bytes of a rendition.
     pub max_output: u64,
     /// How long a transform may take, and whoever waits for it waits.
     pub max_time: Duration,
@@ -43,7 +44,7 @@ pub struct ImageSettings {
     pub queue: usize,
     pub on_full: OnFull,
     /// Bytes of an original that is small enough to stand in for its rendition.
-    pub small: u64,
+    pub small_original: u64,
     /// How long a client waits for AVIF before it gets WebP.
     pub avif_wait: Duration,
 }
@@ -56,8 +57,8 @@ pub struct Watermark {
     pub gravity: Gravity,
     /// Percent: 100 hides what is below.
     pub opacity: u8,
-    /// Percent of the rendition's width; without one, as many pixels as it has.
-    pub width: Option<u8>,
+    /// Percent of the rendition's sides that it takes at most; it is never enlarged.
+    pub width: u8,
 }
 
 /// A way to ask in the path.
@@ -103,14 +104,14 @@ impl Default for ImageSettings {
             private_sources: false,
             max_pixels: 50_000_000,
             max_source: 32 << 20,
-            max_frames: 500,
-            max_output: 50_000_000,
+            max_animation: 100_000_000,
+            max_output: 32 << 20,
             max_time: Duration::from_secs(10),
             max_memory: 1 << 30,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             queue: 256,
             on_full: OnFull::Nearest,
-            small: 256 << 10,
+            small_original: 256 << 10,
             avif_wait: Duration::from_secs(1),
         }
     }

@@ -11,7 +11,7 @@ use super::resize::resize;
 use super::settings::ImageSettings;
 use super::size::Size;
 use image::metadata::Orientation;
-use std::time::Duration;
+use std::time::Instant;
 
 /// Bounds on a source, and on what is made of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,12 +19,12 @@ pub struct Limits {
     pub max_pixels: u64,
     /// Bytes.
     pub max_source: u64,
-    /// Of an animation; those after them are left out.
-    pub max_frames: u32,
-    /// Pixels of the rendition, all frames together.
+    /// Pixels of all frames of an animation together, read or written.
+    pub max_animation: u64,
+    /// Bytes.
     pub max_output: u64,
-    /// For the whole transform.
-    pub max_time: Duration,
+    /// Looked at between steps: a step that has begun is finished.
+    pub deadline: Option<Instant>,
 }
 
 /// A finished variant. Of the source's metadata it carries a colour profile at most, unless
@@ -75,6 +75,21 @@ pub fn transform(source: &[u8], plan: &Plan, limits: &Limits) -> Result<Renditio
     Ok(Rendition::new(bytes, format, upright))
 }
 
+/// Bytes that a transform may take at its height, as far as the source's head tells: its pixels
+/// with four channels, twice, and what is read and written. A source that can't be opened takes
+/// what it has.
+pub fn memory(source: &[u8], limits: &Limits) -> u64 {
+    let opened = Source::open(source, limits).ok();
+    let pixels = opened.map_or(0, |opened| opened.size().pixels());
+    pixels * 8 + 2 * source.len() as u64
+}
+
+/// Whether this can be laid over other pictures.
+pub fn check_watermark(file: &[u8], limits: &Limits) -> Result<(), TransformError> {
+    limits.check_bytes(file)?;
+    Source::open(file, limits).map(drop)
+}
+
 impl Rendition {
     fn new(bytes: Vec<u8>, format: Format, size: Size) -> Self {
         Self {
@@ -117,9 +132,9 @@ impl From<&ImageSettings> for Limits {
         Self {
             max_pixels: settings.max_pixels,
             max_source: settings.max_source,
-            max_frames: settings.max_frames,
+            max_animation: settings.max_animation,
             max_output: settings.max_output,
-            max_time: settings.max_time,
+            deadline: None,
         }
     }
 }

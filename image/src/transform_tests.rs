@@ -4,15 +4,14 @@ use super::*;
 use crate::fixtures::*;
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, GenericImageView, ImageFormat, RgbImage};
-use std::time::Duration;
 use turbojpeg::Subsamp;
 
 const LIMITS: Limits = Limits {
     max_pixels: 50_000_000,
     max_source: 32 << 20,
-    max_frames: 500,
-    max_output: 50_000_000,
-    max_time: Duration::from_secs(60),
+    max_animation: 100_000_000,
+    max_output: 32 << 20,
+    deadline: None,
 };
 
 /// The sizes of this table are odd on purpose: half a chroma sample, and a block's first pixels.

@@ -102,6 +102,15 @@ pub fn source_target(request: &Request<'_>, settings: &ImageSettings) -> Option<
     }
 }
 
+/// Where the source is of what a request asks for, whether it would be made or not.
+pub fn source_of(request: &Request<'_>, settings: &ImageSettings) -> Option<Source> {
+    let written = match in_path(request, settings) {
+        Some(written) => written.ok(),
+        None => query::read(request, settings).ok().flatten(),
+    };
+    Some(written?.source)
+}
+
 fn in_path<'r>(
     request: &Request<'r>,
     settings: &ImageSettings,

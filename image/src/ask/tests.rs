@@ -14,7 +14,7 @@ fn settings() -> ImageSettings {
         bytes: [].into(),
         gravity: crate::plan::Gravity::Centre,
         opacity: 50,
-        width: None,
+        width: 100,
     };
     settings.watermarks.insert("logo".to_owned(), logo);
     settings

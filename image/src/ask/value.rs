@@ -46,6 +46,13 @@ pub fn gravity(text: &str) -> Option<Gravity> {
     }
 }
 
+impl Gravity {
+    /// As a query has it.
+    pub fn read(text: &str) -> Option<Self> {
+        gravity(text)
+    }
+}
+
 /// `top-left`; what isn't named is in the middle.
 fn side_point(text: &str) -> Option<Gravity> {
     let (mut x, mut y) = (None, None);

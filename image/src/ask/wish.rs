@@ -141,6 +141,14 @@ impl Wish {
         }
     }
 
+    pub fn watermark(&self) -> Option<&str> {
+        self.watermark.as_deref()
+    }
+
+    pub fn is_avif(&self) -> bool {
+        self.format == Some(Format::As(Output::Avif))
+    }
+
     /// Adds what a parameter says. What was said before must have been the same.
     pub fn say(&mut self, field: Field, text: &str) -> Result<(), AskError> {
         fn once<T: PartialEq>(
@@ -243,8 +251,8 @@ impl Wish {
         }
         .reduced();
         let enlarges = !matches!(plan.fit, Fit::ScaleDown | Fit::Crop);
-        if enlarges && plan.pixels().is_some_and(|n| n > settings.max_output) {
-            return Err(AskError::TooLarge(settings.max_output));
+        if enlarges && plan.pixels().is_some_and(|n| n > settings.max_pixels) {
+            return Err(AskError::TooLarge(settings.max_pixels));
         }
         Ok((plan, vary))
     }

@@ -28,7 +28,7 @@ mod transform;
 mod fixtures;
 
 pub use ask::{
-    AskError, Asked, Client, Field, Keys, Place, Request, Source, Vary, Wish, ask, source_of,
+    AskError, Asked, Client, Field, Keys, Place, Request, Source, Vary, Wish, ask, ask_by_query, source_of,
     source_target,
 };
 pub use plan::{Gravity, Output, Plan};

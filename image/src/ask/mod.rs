@@ -84,10 +84,18 @@ struct Written<'r> {
 
 /// The rendition that a request asks for; None when it asks for none.
 pub fn ask(request: &Request<'_>, settings: &ImageSettings) -> Result<Option<Asked>, AskError> {
-    let written = match in_path(request, settings) {
-        Some(written) => Some(written?),
-        None => query::read(request, settings)?,
-    };
+    match in_path(request, settings) {
+        Some(written) => written?.resolve(request, settings).map(Some),
+        None => ask_by_query(request, settings),
+    }
+}
+
+/// As `ask`, for a path that only looks as if it were a way to ask: the query alone counts.
+pub fn ask_by_query(
+    request: &Request<'_>,
+    settings: &ImageSettings,
+) -> Result<Option<Asked>, AskError> {
+    let written = query::read(request, settings)?;
     written
         .map(|written| written.resolve(request, settings))
         .transpose()
@@ -142,9 +150,7 @@ impl Plan {
             client,
             now: 0,
         };
-        let asked = query::read(&request, settings)?;
-        let asked = asked.map(|written| written.resolve(&request, settings));
-        Ok(asked.transpose()?.map(|asked| asked.plan))
+        Ok(ask_by_query(&request, settings)?.map(|asked| asked.plan))
     }
 }
 

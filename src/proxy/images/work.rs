@@ -38,7 +38,14 @@ impl Work {
         let Some(asked) = fields.read(request) else {
             return Ok(None);
         };
-        let Some(asked) = lakh_image::ask(&asked, &images.settings).map_err(refusal)? else {
+        // A path of the application's own, by the rules of this route.
+        let is_own_path = ctx.target.is_none()
+            && lakh_image::source_target(&asked, &images.settings).is_some();
+        let asked = match is_own_path {
+            true => lakh_image::ask_by_query(&asked, &images.settings),
+            false => lakh_image::ask(&asked, &images.settings),
+        };
+        let Some(asked) = asked.map_err(refusal)? else {
             return Ok(None);
         };
         let Asked { plan, source, vary } = asked;

@@ -10,20 +10,33 @@
 //! Must never happen here: a look at an HTTP session, a wait on the network, a buffer of pixels
 //! before the picture's dimensions are checked, or a damaged source answered as a whole picture.
 
+mod limits;
 mod settings;
 
 // From a request to its rendition.
+mod animate;
 mod codec;
+mod finish;
+mod geometry;
+mod info;
+mod ops;
 mod orient;
 mod plan;
+mod quality;
 mod raster;
 mod resize;
 mod size;
 mod transform;
 
+// Of two pictures, and of one.
+mod blurhash;
+mod similarity;
+
 #[cfg(test)]
 mod fixtures;
 
-pub use plan::{Plan, PlanError};
+pub use limits::Limits;
+pub use ops::{Overlay, Overlays, Place};
+pub use plan::{Colour, Fit, Gravity, Output, Plan, PlanError, Quality, Turn};
 pub use settings::{ImageSettings, Preset};
-pub use transform::{Limits, Rendition, TransformError, transform};
+pub use transform::{Rendition, TransformError, transform, transform_all};

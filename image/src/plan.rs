@@ -5,13 +5,9 @@
 //! aren't the image's own never reach it.
 
 use super::settings::{ImageSettings, Preset};
-use super::size::Size;
 
 /// The longest side a request may ask for.
 const MAX_ASKED: u32 = 16_384;
-
-/// The longest side a rendition has: what WebP can hold (14 bits, less one).
-const MAX_SIDE: u32 = 16_383;
 
 const DEFAULT_QUALITY: u8 = 80;
 
@@ -205,12 +201,6 @@ impl Plan {
             !PARAMETERS.contains(&name)
         };
         query.split('&').filter(own).collect::<Vec<_>>().join("&")
-    }
-
-    /// The rendition's size for an upright source of this size: inside the box, never enlarged.
-    pub(super) fn fit(&self, source: Size) -> Size {
-        let bounded = |side: Option<u32>| Some(side.unwrap_or(MAX_SIDE).min(MAX_SIDE));
-        source.fit(bounded(self.width), bounded(self.height))
     }
 }
 
@@ -476,12 +466,6 @@ mod tests {
                 .expect("a plan");
             assert_eq!(plan.varies_on_accept(), expected, "{query}");
         }
-    }
-
-    #[test]
-    fn no_side_is_longer_than_webp_can_hold() {
-        let plan = plan("f=webp", None).expect("good").expect("a plan");
-        assert_eq!(plan.fit(Size::new(32_766, 100)), Size::new(16_383, 50));
     }
 
     proptest! {

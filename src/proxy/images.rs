@@ -21,7 +21,7 @@ use http::header::{
     ETAG, LAST_MODIFIED, VARY,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
-use lakh_image::{Limits, Plan, Rendition, transform};
+use lakh_image::{Limits, Overlays, Plan, Rendition, transform};
 use pingora::http::RequestHeader;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -240,7 +240,7 @@ async fn render(edge: &Edge, work: &Work, source: Bytes) -> Result<Rendition, &'
     let job = move || {
         let (waited, started) = (asked.elapsed(), Instant::now());
         (
-            transform(&source, &plan, &limits),
+            transform(&source, &plan, &limits, &Overlays::new()),
             waited,
             started.elapsed(),
         )

@@ -1,7 +1,10 @@
 //! Pictures for this room's tests: drawn here, compressed by libraries, or headers by hand.
 
+use image::codecs::gif::GifEncoder;
 use image::codecs::png::PngEncoder;
-use image::{DynamicImage, ImageEncoder, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
+use image::{
+    Delay, DynamicImage, Frame, ImageEncoder, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage,
+};
 use std::io::Cursor;
 use turbojpeg::{Compressor, PixelFormat, Subsamp};
 
@@ -129,6 +132,23 @@ pub fn encoded(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8>
         .write_to(&mut bytes, format)
         .expect("the format is written");
     bytes.into_inner()
+}
+
+/// A square that wanders over a drawing, 60 ms a frame.
+pub fn animated_gif(width: u32, height: u32, frames: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = GifEncoder::new(&mut bytes);
+    for at in 0..frames {
+        let mut picture = DynamicImage::from(drawing(width, height)).to_rgba8();
+        for (x, y) in (0..6).flat_map(|x| (0..6).map(move |y| (x, y))) {
+            picture.put_pixel((x + at * 5) % width, y % height, Rgba([255, 0, 0, 255]));
+        }
+        let delay = Delay::from_numer_denom_ms(60, 1);
+        let frame = Frame::from_parts(picture, 0, 0, delay);
+        encoder.encode_frame(frame).expect("a frame");
+    }
+    drop(encoder);
+    bytes
 }
 
 /// A baseline JPEG's headers up to its scan, without a scan.

@@ -4,11 +4,6 @@
 //! plan holds bounded numbers, choices of a few, and names that the operator gave; parameters that
 //! aren't the image's own never reach it.
 
-use super::size::Size;
-
-/// The longest side a rendition has: what WebP can hold (14 bits, less one).
-const MAX_SIDE: u32 = 16_383;
-
 pub(crate) const DEFAULT_QUALITY: u8 = 80;
 
 /// A checked transformation. Equal plans of equal sources give equal renditions.
@@ -247,12 +242,6 @@ impl Plan {
 
     pub fn output(&self) -> Output {
         self.output
-    }
-
-    /// The rendition's size for an upright source of this size: inside the box, never enlarged.
-    pub(super) fn fit(&self, source: Size) -> Size {
-        let bounded = |side: Option<u32>| Some(side.unwrap_or(MAX_SIDE).min(MAX_SIDE));
-        source.fit(bounded(self.width), bounded(self.height))
     }
 }
 

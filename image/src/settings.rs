@@ -1,8 +1,13 @@
 //! What an operator sets under `images:`, and the defaults.
 
 use super::ask::{Keys, Wish};
-use super::plan::Gravity;
+use super::limits::Limits;
+use super::ops::{Overlay, Overlays, Place};
+use super::plan::{Gravity, Plan};
+use super::transform::TransformError;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -53,12 +58,66 @@ pub struct ImageSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watermark {
     /// The file's: PNG, WebP or JPEG, checked when the configuration was.
-    pub bytes: std::sync::Arc<[u8]>,
+    pub bytes: Arc<[u8]>,
     pub gravity: Gravity,
     /// Percent: 100 hides what is below.
     pub opacity: u8,
     /// Percent of the rendition's sides that it takes at most; it is never enlarged.
     pub width: u8,
+}
+
+impl Watermark {
+    /// Decoded, for all renditions to come.
+    pub fn overlay(&self) -> Result<Overlay, TransformError> {
+        let share = |part: u16| part.min(1000);
+        let at = match self.gravity {
+            Gravity::Point { x, y } => (share(x), share(y)),
+            Gravity::Centre | Gravity::Auto => (500, 500),
+        };
+        let opacity = u16::from(self.opacity.min(100)) * 255 / 100;
+        let place = Place {
+            at,
+            share: self.width,
+            opacity: u8::try_from(opacity).unwrap_or(u8::MAX),
+        };
+        Overlay::read(&self.bytes, place, &Limits::from(&ImageSettings::default()))
+    }
+
+    /// Another one of the same name has another.
+    fn fingerprint(&self) -> String {
+        let Self {
+            gravity,
+            opacity,
+            width,
+            bytes,
+        } = self;
+        let place = format!("{gravity:?} {opacity} {width} ");
+        let digest = Sha256::new().chain_update(place).chain_update(bytes);
+        let digest = digest.finalize();
+        digest[..4]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}
+
+impl ImageSettings {
+    /// What a rendition is called beside its source: the plan's key, and which picture it means by
+    /// its watermark.
+    pub fn key(&self, plan: &Plan) -> String {
+        let mark = plan.watermark().and_then(|name| self.watermarks.get(name));
+        let mark = mark.map_or(String::new(), |mark| format!("@{}", mark.fingerprint()));
+        plan.key() + &mark
+    }
+
+    /// Decoded.
+    pub fn overlays(&self) -> Overlays {
+        let read = |(name, mark): (&String, &Watermark)| {
+            let overlay = mark.overlay().ok()?;
+            Some((name.clone(), Arc::new(overlay)))
+        };
+        self.watermarks.iter().filter_map(read).collect()
+    }
 }
 
 /// A way to ask in the path.

@@ -3,10 +3,7 @@
 use super::section::Section;
 use super::units::{size_from, wait};
 use super::values::{choice, count, switch, threads};
-use lakh_image::{
-    Field, Gravity, ImageSettings, Keys, Limits, OnFull, PathForm, Unknown, Watermark, Wish,
-    check_watermark,
-};
+use lakh_image::{Field, Gravity, ImageSettings, Keys, OnFull, PathForm, Unknown, Watermark, Wish};
 use std::collections::BTreeMap;
 
 /// As for a size that a URL asks for.
@@ -142,11 +139,8 @@ fn keys(text: &str) -> Result<Keys, String> {
 
 fn watermark(name: &str, s: &mut Section<'_>) -> Option<(String, Watermark)> {
     let read = |text: &str| {
-        let bytes = std::fs::read(text)
-            .map_err(|error| format!("`{text}` cannot be read: {error}; write a file's path"))?;
-        let checked = check_watermark(&bytes, &Limits::from(&ImageSettings::default()));
-        checked.map_err(|why| format!("`{text}` is no picture to lay over others: {why}"))?;
-        Ok(bytes)
+        std::fs::read(text)
+            .map_err(|error| format!("`{text}` cannot be read: {error}; write a file's path"))
     };
     let bytes = s.required("file", "logo.png", read);
     let gravity = s.or("gravity", Gravity::BOTTOM_RIGHT, |text| {
@@ -161,5 +155,9 @@ fn watermark(name: &str, s: &mut Section<'_>) -> Option<(String, Watermark)> {
         opacity,
         width,
     };
+    if let Err(why) = watermark.overlay() {
+        s.error("file", format!("no picture to lay over others: {why}"));
+        return None;
+    }
     Some((name.to_owned(), watermark))
 }

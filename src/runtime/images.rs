@@ -2,7 +2,7 @@
 
 use crate::cache::Key;
 use crate::pool::Pool;
-use lakh_image::{ImageSettings, Plan};
+use lakh_image::{ImageSettings, Overlays, Plan};
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -16,6 +16,7 @@ pub struct Images {
     pub memory: Memory,
     pub late: Late,
     pub shelf: Shelf,
+    pub overlays: Overlays,
 }
 
 impl Images {
@@ -25,6 +26,7 @@ impl Images {
             memory: Memory::new(settings.max_memory),
             late: Late::default(),
             shelf: Shelf::new(),
+            overlays: settings.overlays(),
             settings,
         }
     }

@@ -292,10 +292,7 @@ fn where_there_are_keys_only_what_is_signed_is_made() {
             "{closed}"
         );
     }
-    assert_eq!(
-        edge.metric(r#"REFUSED"#),
-        4.0
-    );
+    assert_eq!(edge.metric(r#"REFUSED"#), 4.0);
     for open in ["/a.jpg", "/a.jpg?preset=thumbnail", "/img/thumbnail/a.jpg"] {
         at(open).send(&edge).expect(200);
     }

@@ -53,7 +53,7 @@ impl Rendering {
             let _room = images.memory.enter(lakh_image::memory(&source, &limits));
             let (waited, started) = (asked.elapsed(), Instant::now());
             limits.deadline = Some(started + max_time);
-            let made = transform(&source, &plan, &limits);
+            let made = transform(&source, &plan, &limits, &images.overlays);
             let took = started.elapsed();
             Some(Done { made, waited, took })
         };

@@ -39,8 +39,8 @@ impl Work {
             return Ok(None);
         };
         // A path of the application's own, by the rules of this route.
-        let is_own_path = ctx.target.is_none()
-            && lakh_image::source_target(&asked, &images.settings).is_some();
+        let is_own_path =
+            ctx.target.is_none() && lakh_image::source_target(&asked, &images.settings).is_some();
         let asked = match is_own_path {
             true => lakh_image::ask_by_query(&asked, &images.settings),
             false => lakh_image::ask(&asked, &images.settings),
@@ -54,7 +54,7 @@ impl Work {
             Source::Elsewhere(_) => return Err(Problem::ImageSource),
         };
         Ok(Some(Work {
-            key: source.key.derived(&plan.key()),
+            key: source.key.derived(&images.settings.key(&plan)),
             images: images.clone(),
             plan,
             vary,

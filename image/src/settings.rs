@@ -64,9 +64,25 @@ pub struct Watermark {
     pub opacity: u8,
     /// Percent of the rendition's sides that it takes at most; it is never enlarged.
     pub width: u8,
+    /// Another one of the same name has another.
+    pub fingerprint: String,
 }
 
 impl Watermark {
+    pub fn new(bytes: Vec<u8>, gravity: Gravity, opacity: u8, width: u8) -> Self {
+        let place = format!("{gravity:?} {opacity} {width} ");
+        let digest = Sha256::new().chain_update(place).chain_update(&bytes);
+        let digest = digest.finalize();
+        let hex = |byte: &u8| format!("{byte:02x}");
+        Self {
+            bytes: bytes.into(),
+            gravity,
+            opacity,
+            width,
+            fingerprint: digest[..4].iter().map(hex).collect(),
+        }
+    }
+
     /// Decoded, for all renditions to come.
     pub fn overlay(&self) -> Result<Overlay, TransformError> {
         let share = |part: u16| part.min(1000);
@@ -82,23 +98,6 @@ impl Watermark {
         };
         Overlay::read(&self.bytes, place, &Limits::from(&ImageSettings::default()))
     }
-
-    /// Another one of the same name has another.
-    fn fingerprint(&self) -> String {
-        let Self {
-            gravity,
-            opacity,
-            width,
-            bytes,
-        } = self;
-        let place = format!("{gravity:?} {opacity} {width} ");
-        let digest = Sha256::new().chain_update(place).chain_update(bytes);
-        let digest = digest.finalize();
-        digest[..4]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
-    }
 }
 
 impl ImageSettings {
@@ -106,11 +105,11 @@ impl ImageSettings {
     /// its watermark.
     pub fn key(&self, plan: &Plan) -> String {
         let mark = plan.watermark().and_then(|name| self.watermarks.get(name));
-        let mark = mark.map_or(String::new(), |mark| format!("@{}", mark.fingerprint()));
+        let mark = mark.map_or(String::new(), |mark| format!("@{}", mark.fingerprint));
         plan.key() + &mark
     }
 
-    /// Decoded.
+    /// Decoded. Those that can't be are left out: the configuration is checked with `overlay`.
     pub fn overlays(&self) -> Overlays {
         let read = |(name, mark): (&String, &Watermark)| {
             let overlay = mark.overlay().ok()?;

@@ -42,7 +42,7 @@ fn origin() -> Origin {
         let fields = [("content-type", "image/jpeg"), ("cache-control", control)];
         match seen.path().ends_with(".jpg") {
             true => Answer::of(200, &fields, &file),
-            false => Answer::ok("a page"),
+            false => Answer::of(200, &[("cache-control", "max-age=60")], "a page"),
         }
     })
 }

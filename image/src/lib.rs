@@ -34,9 +34,11 @@ mod similarity;
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod golden;
 
 pub use limits::Limits;
-pub use ops::{Overlay, Overlays, Place};
+pub use ops::{Overlay, Overlays, Placement};
 pub use plan::{Colour, Fit, Gravity, Output, Plan, PlanError, Quality, Turn};
 pub use settings::{ImageSettings, Preset};
 pub use transform::{Rendition, TransformError, transform, transform_all};

@@ -16,12 +16,12 @@ pub type Overlays = BTreeMap<String, Arc<Overlay>>;
 
 pub struct Overlay {
     picture: Raster,
-    place: Place,
+    place: Placement,
 }
 
 /// How an overlay lies on a rendition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Placement {
     /// How the space beside it is divided, in thousandths from the left and from the top.
     pub at: (u16, u16),
     /// Hundredths of the rendition's sides that it may take at most; it is never enlarged.
@@ -32,7 +32,7 @@ pub struct Place {
 
 impl Overlay {
     /// Decodes the file once, for all renditions to come.
-    pub fn read(file: &[u8], place: Place, limits: &Limits) -> Result<Self, TransformError> {
+    pub fn read(file: &[u8], place: Placement, limits: &Limits) -> Result<Self, TransformError> {
         limits.check_bytes(file)?;
         let source = Source::open(file, limits)?;
         let (size, pose) = (source.header().size, source.header().pose());
@@ -101,7 +101,7 @@ mod tests {
         let pixels = [[255, 0, 0, 255]; 16].concat();
         Overlay {
             picture: Raster::whole(Size::new(4, 4), Layout::Rgba, pixels),
-            place: Place { at, share, opacity },
+            place: Placement { at, share, opacity },
         }
     }
 

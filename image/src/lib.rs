@@ -13,7 +13,10 @@
 mod limits;
 mod settings;
 
-// From a request to its rendition.
+// From a request to its plan.
+mod ask;
+
+// From a plan to its rendition.
 mod animate;
 mod codec;
 mod finish;
@@ -37,8 +40,12 @@ mod fixtures;
 #[cfg(test)]
 mod golden;
 
+pub use ask::{
+    AskError, Asked, Client, Field, Keys, Place, Request, Source, Vary, Wish, ask, ask_by_query,
+    source_of, source_target,
+};
 pub use limits::Limits;
-pub use ops::{Overlay, Overlays, Placement};
-pub use plan::{Colour, Fit, Gravity, Output, Plan, PlanError, Quality, Turn};
-pub use settings::{ImageSettings, Preset};
-pub use transform::{Rendition, TransformError, transform, transform_all};
+pub use ops::{Overlays, check_watermark, overlays};
+pub use plan::{Gravity, Output, Plan};
+pub use settings::{ImageSettings, OnFull, PathForm, Unknown, Watermark};
+pub use transform::{Rendition, TransformError, memory, transform, transform_all};

@@ -83,9 +83,9 @@ impl From<&ImageSettings> for Limits {
     fn from(settings: &ImageSettings) -> Self {
         Self {
             max_pixels: settings.max_pixels,
-            max_animation: settings.max_pixels.saturating_mul(2),
+            max_animation: settings.max_animation,
             max_source: settings.max_source,
-            max_output: settings.max_source,
+            max_output: settings.max_output,
             deadline: None,
         }
     }

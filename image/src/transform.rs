@@ -70,6 +70,15 @@ pub fn transform_all(
     }
 }
 
+/// Bytes that a transform may take at its height, as far as the source's head tells: its pixels
+/// with four channels, twice, and what is read and written. A source that can't be opened takes
+/// what it has.
+pub fn memory(source: &[u8], limits: &Limits) -> u64 {
+    let opened = Source::open(source, limits).ok();
+    let pixels = opened.map_or(0, |opened| opened.header().size.pixels());
+    pixels * 8 + 2 * source.len() as u64
+}
+
 /// A source, decoded as far as all its plans need it.
 struct Work<'w> {
     source: &'w [u8],

@@ -92,9 +92,9 @@ fn claim_fields(fields: &HeaderMap) -> Vec<HeaderName> {
 /// frames the body anew by it.
 pub fn to_server(request: &mut RequestHeader, ctx: &Context) -> pingora::Result<()> {
     let target = match &ctx.routed().strip_prefix {
-        Some(prefix) => Some(strip_prefix(request.raw_path(), prefix)),
-        None if is_uri(request) => None,
-        None => Some(request.raw_path().to_vec()),
+        Some(prefix) => Some(strip_prefix(ctx.target(request), prefix)),
+        None if is_uri(request) && ctx.target.is_none() => None,
+        None => Some(ctx.target(request).to_vec()),
     };
     let (nothing, ()) = http::Request::new(()).into_parts();
     let mut parts: request::Parts = std::mem::replace(request, nothing.into()).into();

@@ -18,9 +18,10 @@ use crate::guard::{
 use crate::listen::{Caps, Limits};
 use crate::observe::{AccessLog, ImageMetrics, Metrics, RouteMetrics};
 use crate::route::Router;
-use crate::upstream::{Client, Pool, Priority, Registry, Response, Split};
+use crate::upstream::{Client, Pool, Priority, Registry, Response, Split, UpstreamSettings};
 use bytes::Bytes;
 use http::HeaderName;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,6 +74,8 @@ pub struct Runtime {
     auths: Vec<Arc<Auth>>,
     /// None where no route makes pictures.
     pub images: Option<Arc<Images>>,
+    /// Upstreams of the hosts that pictures may come from.
+    pub sources: HashMap<String, Arc<Pool>>,
     pub encoders: Arc<Encoders>,
     pub access_log: AccessLog,
     /// Fields by which an origin purges tags.
@@ -250,7 +253,16 @@ impl Foundation {
 
     /// All of a configuration, or why it can't be. Nothing that runs is changed.
     pub fn build(&self, config: Config) -> Result<Runtime, String> {
-        let pools = self.registry.pools(&config.upstreams)?;
+        let images = &config.images;
+        let of_source =
+            |source: &String| UpstreamSettings::of_source(source, images.private_sources);
+        let upstreams = config.upstreams.iter().cloned();
+        let upstreams: Vec<_> = upstreams
+            .chain(images.sources.iter().map(of_source))
+            .collect();
+        let pools = self.registry.pools(&upstreams)?;
+        let of_sources = pools[config.upstreams.len()..].iter().cloned();
+        let sources = images.sources.iter().cloned().zip(of_sources).collect();
         let limiters = self
             .limiters
             .build(&config.rate_limits, |name| self.metrics.limit(name));
@@ -300,6 +312,7 @@ impl Foundation {
             limiters,
             auths,
             images,
+            sources,
             encoders: self.encoders.clone(),
             access_log,
             invalidate_headers: config

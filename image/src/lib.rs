@@ -41,11 +41,11 @@ mod fixtures;
 mod golden;
 
 pub use ask::{
-    AskError, Asked, Client, Field, Keys, Place, Request, Source, Vary, Wish, ask, ask_by_query,
-    source_of, source_target,
+    AskError, Asked, Client, Field, Keys, Place as SourcePlace, Request, Source, Vary, Wish, ask,
+    ask_by_query, source_of, source_target,
 };
 pub use limits::Limits;
-pub use ops::{Overlays, check_watermark, overlays};
-pub use plan::{Gravity, Output, Plan};
+pub use ops::{Overlay, Overlays, Place};
+pub use plan::{Colour, Fit, Gravity, Output, Plan, Quality, Turn};
 pub use settings::{ImageSettings, OnFull, PathForm, Unknown, Watermark};
 pub use transform::{Rendition, TransformError, memory, transform, transform_all};

@@ -1,8 +1,13 @@
 //! What an operator sets under `images:`, and the defaults.
 
 use super::ask::{Keys, Wish};
-use super::plan::Gravity;
+use super::limits::Limits;
+use super::ops::{Overlay, Overlays, Place};
+use super::plan::{Gravity, Plan};
+use super::transform::TransformError;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -53,12 +58,65 @@ pub struct ImageSettings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watermark {
     /// The file's: PNG, WebP or JPEG, checked when the configuration was.
-    pub bytes: std::sync::Arc<[u8]>,
+    pub bytes: Arc<[u8]>,
     pub gravity: Gravity,
     /// Percent: 100 hides what is below.
     pub opacity: u8,
     /// Percent of the rendition's sides that it takes at most; it is never enlarged.
     pub width: u8,
+    /// Another one of the same name has another.
+    pub fingerprint: String,
+}
+
+impl Watermark {
+    pub fn new(bytes: Vec<u8>, gravity: Gravity, opacity: u8, width: u8) -> Self {
+        let place = format!("{gravity:?} {opacity} {width} ");
+        let digest = Sha256::new().chain_update(place).chain_update(&bytes);
+        let digest = digest.finalize();
+        let hex = |byte: &u8| format!("{byte:02x}");
+        Self {
+            bytes: bytes.into(),
+            gravity,
+            opacity,
+            width,
+            fingerprint: digest[..4].iter().map(hex).collect(),
+        }
+    }
+
+    /// Decoded, for all renditions to come.
+    pub fn overlay(&self) -> Result<Overlay, TransformError> {
+        let share = |part: u16| part.min(1000);
+        let at = match self.gravity {
+            Gravity::Point { x, y } => (share(x), share(y)),
+            Gravity::Centre | Gravity::Auto => (500, 500),
+        };
+        let opacity = u16::from(self.opacity.min(100)) * 255 / 100;
+        let place = Place {
+            at,
+            share: self.width,
+            opacity: u8::try_from(opacity).unwrap_or(u8::MAX),
+        };
+        Overlay::read(&self.bytes, place, &Limits::from(&ImageSettings::default()))
+    }
+}
+
+impl ImageSettings {
+    /// What a rendition is called beside its source: the plan's key, and which picture it means by
+    /// its watermark.
+    pub fn key(&self, plan: &Plan) -> String {
+        let mark = plan.watermark().and_then(|name| self.watermarks.get(name));
+        let mark = mark.map_or(String::new(), |mark| format!("@{}", mark.fingerprint));
+        plan.key() + &mark
+    }
+
+    /// Decoded. Those that can't be are left out: the configuration is checked with `overlay`.
+    pub fn overlays(&self) -> Overlays {
+        let read = |(name, mark): (&String, &Watermark)| {
+            let overlay = mark.overlay().ok()?;
+            Some((name.clone(), Arc::new(overlay)))
+        };
+        self.watermarks.iter().filter_map(read).collect()
+    }
 }
 
 /// A way to ask in the path.

@@ -3,11 +3,10 @@
 use super::section::Section;
 use super::units::{size_from, wait};
 use super::values::{choice, count, switch, threads};
-use lakh_image::{
-    Field, Gravity, ImageSettings, Keys, Limits, OnFull, PathForm, Unknown, Watermark, Wish,
-    check_watermark,
-};
+use crate::upstream::is_public;
+use lakh_image::{Field, Gravity, ImageSettings, Keys, OnFull, PathForm, Unknown, Watermark, Wish};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// As for a size that a URL asks for.
 const MAX_SIDE: u32 = 16_384;
@@ -63,6 +62,8 @@ pub fn read(s: &mut Section<'_>) -> ImageSettings {
         unknown: s.or("unknown", default.unknown, choice(&unknown)),
         avif,
         signing: s.optional("signing_key_file", keys),
+        sources: sources(s),
+        private_sources: s.or("private_sources", default.private_sources, switch),
         max_pixels: s.or("max_pixels", default.max_pixels, count(1..=1_000_000_000)),
         max_source: s.or("max_source", default.max_source, size_from(1 << 10)),
         max_animation: s.or(
@@ -78,8 +79,25 @@ pub fn read(s: &mut Section<'_>) -> ImageSettings {
         on_full: s.or("on_full", default.on_full, choice(&on_full)),
         small_original: s.or("small_original", default.small_original, size_from(0)),
         avif_wait: s.or("avif_wait", default.avif_wait, wait),
-        ..default
     }
+}
+
+/// Only an address can be judged here; what is behind a name, once it is looked up.
+fn sources(s: &mut Section<'_>) -> Vec<String> {
+    let is_private = s.is("private_sources", "true");
+    s.list("sources", |text| {
+        let url = format!("http://{text}/").parse::<http::Uri>();
+        let host = url.ok().filter(|url| url.path() == "/" && !text.contains('@'));
+        let host = host.and_then(|url| Some(url.host()?.trim_matches(['[', ']']).to_owned()));
+        let host = host.filter(|host| !host.is_empty());
+        let host = host.ok_or(format!("`{text}` is not a host; write one like cdn.example"))?;
+        match host.parse::<IpAddr>() {
+            Ok(ip) if !is_private && !is_public(ip) => Err(format!(
+                "`{text}` is an address of a network of its own; add private_sources: true if that is meant"
+            )),
+            _ => Ok(text.to_ascii_lowercase()),
+        }
+    })
 }
 
 /// Ascending, whatever their order was.
@@ -142,11 +160,8 @@ fn keys(text: &str) -> Result<Keys, String> {
 
 fn watermark(name: &str, s: &mut Section<'_>) -> Option<(String, Watermark)> {
     let read = |text: &str| {
-        let bytes = std::fs::read(text)
-            .map_err(|error| format!("`{text}` cannot be read: {error}; write a file's path"))?;
-        let checked = check_watermark(&bytes, &Limits::from(&ImageSettings::default()));
-        checked.map_err(|why| format!("`{text}` is no picture to lay over others: {why}"))?;
-        Ok(bytes)
+        std::fs::read(text)
+            .map_err(|error| format!("`{text}` cannot be read: {error}; write a file's path"))
     };
     let bytes = s.required("file", "logo.png", read);
     let gravity = s.or("gravity", Gravity::BOTTOM_RIGHT, |text| {
@@ -155,11 +170,10 @@ fn watermark(name: &str, s: &mut Section<'_>) -> Option<(String, Watermark)> {
     });
     let opacity = s.or("opacity", 100, count(1..=100));
     let width = s.or("width", 100, count(1..=100));
-    let watermark = Watermark {
-        bytes: bytes?.into(),
-        gravity,
-        opacity,
-        width,
-    };
+    let watermark = Watermark::new(bytes?, gravity, opacity, width);
+    if let Err(why) = watermark.overlay() {
+        s.error("file", format!("no picture to lay over others: {why}"));
+        return None;
+    }
     Some((name.to_owned(), watermark))
 }

@@ -60,7 +60,7 @@ pub enum Problem {
     /// Not signed as it has to be.
     ImageSignature(String),
     /// From a host that pictures are not fetched from.
-    ImageSource,
+    ImageSource(&'static str),
     OnlyIfCached,
     Upstream(Kind),
     Internal,
@@ -80,7 +80,7 @@ impl Problem {
             | Problem::Banned { .. }
             | Problem::ClaimsMissing { .. }
             | Problem::ImageSignature(_)
-            | Problem::ImageSource
+            | Problem::ImageSource(_)
             | Problem::OriginRefused => StatusCode::FORBIDDEN,
             Problem::UrlTooLong { .. } => StatusCode::URI_TOO_LONG,
             Problem::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
@@ -126,7 +126,7 @@ impl Problem {
             Problem::UrlTooLong { .. } => "url-too-long",
             Problem::ImageQuery(_) => "image-query",
             Problem::ImageSignature(_) => "image-signature",
-            Problem::ImageSource => "image-source",
+            Problem::ImageSource(_) => "image-source",
             Problem::OnlyIfCached => "not-cached",
             Problem::Upstream(Kind::NoServer) => "no-server",
             Problem::Upstream(Kind::Busy) => "upstream-busy",
@@ -188,7 +188,7 @@ impl Problem {
             }
             Problem::ImageQuery(what) => format!("The image can't be made as asked: {what}."),
             Problem::ImageSignature(what) => format!("The image is not made: {what}."),
-            Problem::ImageSource => "Images are not fetched from that host.".into(),
+            Problem::ImageSource(what) => (*what).into(),
             Problem::OnlyIfCached => {
                 "Not in the cache, and the request asked for nothing else.".into()
             }

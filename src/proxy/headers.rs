@@ -6,7 +6,7 @@ use crate::coding::Accepted;
 use crate::config::HeaderEdits;
 use crate::guard::is_claim_field;
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, COOKIE, FORWARDED, HOST, TE, TRAILER, UPGRADE, VIA,
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, COOKIE, FORWARDED, HOST, TE, TRAILER, UPGRADE, VIA,
 };
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, request, response};
@@ -128,6 +128,16 @@ pub fn for_fetch(
         Some(prefix) => request.set_raw_path(&strip_prefix(target, prefix))?,
         None => request.set_raw_path(target)?,
     }
+    Ok(request)
+}
+
+/// A GET for a picture, of somebody who need not know for whom.
+pub fn for_stranger(host: &str, target: &[u8]) -> pingora::Result<RequestHeader> {
+    let mut request = RequestHeader::build_no_case(Method::GET, target, Some(4))?;
+    request.insert_header(HOST, host)?;
+    request.insert_header(ACCEPT, "image/*")?;
+    request.insert_header(ACCEPT_ENCODING, "identity")?;
+    request.insert_header(VIA, VIA_LAKH)?;
     Ok(request)
 }
 

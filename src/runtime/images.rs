@@ -2,7 +2,7 @@
 
 use crate::cache::Key;
 use crate::pool::Pool;
-use lakh_image::{ImageSettings, Overlays, Plan, overlays};
+use lakh_image::{ImageSettings, Overlays, Plan};
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -12,11 +12,11 @@ const RENDITIONS: usize = 32;
 
 pub struct Images {
     pub settings: ImageSettings,
-    pub overlays: Overlays,
     pub pool: Pool,
     pub memory: Memory,
     pub late: Late,
     pub shelf: Shelf,
+    pub overlays: Overlays,
 }
 
 impl Images {
@@ -26,7 +26,7 @@ impl Images {
             memory: Memory::new(settings.max_memory),
             late: Late::default(),
             shelf: Shelf::new(),
-            overlays: overlays(&settings),
+            overlays: settings.overlays(),
             settings,
         }
     }

@@ -292,7 +292,10 @@ fn where_there_are_keys_only_what_is_signed_is_made() {
             "{closed}"
         );
     }
-    assert_eq!(edge.metric(r#"REFUSED"#), 4.0);
+    assert_eq!(
+        edge.metric(r#"lakh_refused_total{reason="image_signature"}"#),
+        4.0
+    );
     for open in ["/a.jpg", "/a.jpg?preset=thumbnail", "/img/thumbnail/a.jpg"] {
         at(open).send(&edge).expect(200);
     }
@@ -325,4 +328,136 @@ fn where_there_are_keys_only_what_is_signed_is_made() {
         .send(&edge)
         .expect_problem(403);
     at("/a.jpg?w=9&e=1&s=AA").send(&edge).expect_problem(403);
+}
+
+#[test]
+fn a_listed_host_gives_pictures_and_nothing_else() {
+    let own = origin();
+    let file = jpeg(&red_and_blue(400, 300));
+    let stranger = Origin::start(move |seen| {
+        let fields = [
+            ("content-type", "image/jpeg"),
+            ("cache-control", "max-age=60"),
+            ("clear-site-data", "*"),
+            ("x-odd", "1"),
+        ];
+        let away = [
+            ("location", "http://127.0.0.1/internal"),
+            ("cache-control", "max-age=60"),
+        ];
+        let cookie = [("set-cookie", "session=1"), ("content-type", "image/jpeg")];
+        match seen.path() {
+            "/away.jpg" => Answer::of(302, &away, ""),
+            "/cookie.jpg" => Answer::of(200, &cookie, &file),
+            "/page" => Answer::of(200, &fields, "<script>alert(1)</script>"),
+            _ => Answer::of(200, &fields, &file),
+        }
+    });
+    let listed = yaml().replace(
+        "images: {paths",
+        "images: {sources: [$1], private_sources: true, paths",
+    );
+    let edge = Edge::start(&listed, &[&own, &stranger]);
+    let at_stranger = |path: &str| format!("http://{}{path}", stranger.address);
+    let ask_for = |path: &str| {
+        let way = format!("/cdn-cgi/image/w=40,f=jpeg/{}", at_stranger(path));
+        at(&way)
+            .with("cookie", "secret=1")
+            .with("authorization", "Basic eDp5")
+    };
+
+    let reply = ask_for("/a.jpg?id=1").send(&edge).expect(200);
+    assert_eq!(reply.the("content-type"), "image/jpeg");
+    assert_eq!(
+        (reply.field("x-odd"), reply.field("clear-site-data")),
+        (None, None)
+    );
+    let same = format!("/_/w:40/plain/{}@jpg", at_stranger("/a.jpg%3Fid=1"));
+    assert!(at(&same).send(&edge).expect(200).is_hit());
+    let seen = stranger.the_request();
+    assert_eq!(seen.target, "/a.jpg?id=1");
+    assert_eq!(
+        (seen.field("cookie"), seen.field("authorization")),
+        (None, None)
+    );
+    assert_eq!(seen.field("host"), Some(&*stranger.address.to_string()));
+
+    assert_eq!(
+        ask_for("/away.jpg")
+            .send(&edge)
+            .expect_problem(502)
+            .field("location"),
+        None
+    );
+    assert_eq!(
+        ask_for("/cookie.jpg")
+            .send(&edge)
+            .expect_problem(502)
+            .field("set-cookie"),
+        None
+    );
+    ask_for("/page").send(&edge).expect_problem(415);
+    let https = format!("/cdn-cgi/image/w=40/https://{}/a.jpg", stranger.address);
+    at(&https).send(&edge).expect_problem(403);
+    edge.purge(&format!("{{\"url\": \"{}\"}}", at_stranger("/a.jpg?id=1")));
+    assert!(!ask_for("/a.jpg?id=1").send(&edge).expect(200).is_hit());
+    assert_eq!(own.count(), 0);
+}
+
+#[test]
+fn a_name_for_an_address_of_ones_own_is_no_way_in() {
+    let (own, inner) = (origin(), origin());
+    let named = format!("localhost:{}", inner.address.port());
+    let listed = yaml().replace(
+        "images: {paths",
+        &format!("images: {{sources: [\"{named}\"], paths"),
+    );
+    let edge = Edge::start(&listed, &[&own]);
+
+    at(&format!("/cdn-cgi/image/w=40/http://{named}/a.jpg"))
+        .send(&edge)
+        .expect_problem(503);
+
+    assert_eq!(inner.count(), 0);
+}
+
+#[test]
+fn words_about_a_picture_and_a_watermark_on_it() {
+    let origin = origin();
+    let marked = yaml().replace(
+        "images: {paths",
+        "images: {watermarks: {logo: {file: $dir/logo.png, width: 100}}, paths",
+    );
+    let prepare = |dir: &std::path::Path| {
+        let green = image::RgbImage::from_pixel(40, 30, image::Rgb([0, 255, 0]));
+        green.save(dir.join("logo.png")).expect("a folder");
+    };
+    let edge = Edge::start_with(&marked, &[&origin], prepare);
+
+    let info = at("/a.jpg?info").send(&edge).expect(200);
+    assert_eq!(
+        (&info.json()["width"], &info.json()["height"]),
+        (&400.into(), &300.into())
+    );
+    assert_eq!(
+        at("/cdn-cgi/image/format=json/a.jpg")
+            .send(&edge)
+            .expect(200)
+            .body,
+        info.body
+    );
+    at("/page?info").send(&edge).expect_problem(415);
+
+    let plain = at("/a.jpg?w=40&f=png").send(&edge).expect(200);
+    let marked = at("/a.jpg?w=40&f=png&wm=logo").send(&edge).expect(200);
+    let pixel = |reply: &Reply| {
+        image::load_from_memory(&reply.body)
+            .expect("a picture")
+            .to_rgb8()
+            .get_pixel(20, 15)
+            .0
+    };
+    assert_eq!(pixel(&marked), [0, 255, 0]);
+    assert_ne!(pixel(&plain), [0, 255, 0]);
+    at("/page?w=40&wm=logo").send(&edge).expect_problem(415);
 }

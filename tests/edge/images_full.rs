@@ -209,3 +209,44 @@ fn little_memory_makes_transforms_wait_for_each_other_and_no_more() {
     assert_eq!(made, [200; 6]);
     edge.await_metric("lakh_image_memory_bytes", 0.0);
 }
+
+#[test]
+fn who_would_wait_too_long_for_avif_gets_webp_and_the_next_one_avif() {
+    let origin = Origin::start(|_| Answer::of(200, &fields(), photo()));
+    let yaml = IMAGES.replace(
+        "images: {presets",
+        "images: {workers: 2, avif: true, avif_wait: 1ms, presets",
+    );
+    let edge = Edge::start(&yaml, &[&origin]);
+    let ask = || {
+        get("/p?w=800")
+            .with("accept", "image/avif,image/webp,*/*")
+            .send(&edge)
+            .expect(200)
+    };
+
+    let first = ask();
+    assert_eq!(first.the("content-type"), "image/webp");
+    assert!(
+        first.cache_status().ends_with("detail=webp"),
+        "{}",
+        first.cache_status()
+    );
+    assert_eq!(first.the("cache-control"), "no-store");
+    eventually("AVIF is there", || {
+        ask().the("content-type") == "image/avif"
+    });
+    let webp = get("/p?w=800")
+        .with("accept", "image/webp")
+        .send(&edge)
+        .expect(200);
+    assert!(
+        webp.is_hit() && webp.body == first.body,
+        "what was made meanwhile is for others too"
+    );
+    assert_eq!(
+        edge.metric(r#"lakh_images_total{format="auto-avif",outcome="transformed"}"#),
+        1.0
+    );
+    assert_eq!(origin.count(), 1);
+}

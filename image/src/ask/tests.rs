@@ -10,12 +10,7 @@ fn settings() -> ImageSettings {
         avif: true,
         ..ImageSettings::default()
     };
-    let logo = crate::settings::Watermark {
-        bytes: [].into(),
-        gravity: crate::plan::Gravity::Centre,
-        opacity: 50,
-        width: 100,
-    };
+    let logo = crate::Watermark::new(Vec::new(), crate::Gravity::Centre, 50, 100);
     settings.watermarks.insert("logo".to_owned(), logo);
     settings
 }

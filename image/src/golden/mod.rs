@@ -7,17 +7,18 @@ mod cases;
 
 use crate::codec::{Source, Wanted};
 use crate::fixtures::scene;
-use crate::ops::Overlays;
-use crate::plan::{Gravity, Output, Plan, Quality};
+use crate::ops::{Overlay, Overlays, Place};
+use crate::plan::{Output, Plan, Quality};
 use crate::raster::{Layout, Picture, Raster};
 use crate::similarity::similarity;
 use crate::size::Size;
 use crate::transform::{Rendition, transform};
-use crate::{ImageSettings, Limits, Watermark};
+use crate::{ImageSettings, Limits};
 use image::ImageFormat;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 const SCRIPT: &str = include_str!("reference.py");
 
@@ -145,16 +146,15 @@ fn picture(bytes: &[u8]) -> Raster {
 
 fn overlays() -> Overlays {
     let red = image::RgbaImage::from_pixel(20, 20, image::Rgba([255, 0, 0, 255]));
-    let mark = Watermark {
-        bytes: crate::fixtures::encoded(red, ImageFormat::Png).into(),
-        gravity: Gravity::BOTTOM_RIGHT,
-        opacity: 50,
-        width: 50,
+    let file = crate::fixtures::encoded(red, ImageFormat::Png);
+    let place = Place {
+        at: (1000, 1000),
+        share: 50,
+        opacity: 128,
     };
-    crate::overlays(&ImageSettings {
-        watermarks: [("red".to_owned(), mark)].into(),
-        ..ImageSettings::default()
-    })
+    let limits = Limits::from(&ImageSettings::default());
+    let overlay = Overlay::read(&file, place, &limits).expect("a PNG");
+    Overlays::from([("red".to_owned(), Arc::new(overlay))])
 }
 
 /// Where the script writes; gone when dropped.

@@ -12,6 +12,6 @@ pub use blur::blur;
 pub use detail::{luma, point_of_detail};
 pub use grey::grey;
 pub use ground::{flatten, pad, with_colour};
-pub use overlay::{Overlays, check_watermark, overlays};
+pub use overlay::{Overlay, Overlays, Place};
 pub use sharpen::sharpen;
 pub use trim::trim;

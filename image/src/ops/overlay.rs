@@ -6,47 +6,44 @@ use crate::geometry::Region;
 use crate::limits::Limits;
 use crate::raster::{Picture, Raster};
 use crate::resize::resize_raster;
-use crate::settings::{ImageSettings, Watermark};
 use crate::size::Size;
 use crate::transform::TransformError;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// By the name that plans call them.
-pub type Overlays = BTreeMap<String, Overlay>;
-
-/// The operator's watermarks, decoded once for all renditions to come. They were checked with the
-/// configuration; one that can't be read now isn't there.
-pub fn overlays(settings: &ImageSettings) -> Overlays {
-    let limits = Limits::from(settings);
-    let read = |(name, mark): (&String, &Watermark)| {
-        Some((name.clone(), Overlay::read(mark, &limits).ok()?))
-    };
-    settings.watermarks.iter().filter_map(read).collect()
-}
-
-/// Whether this can be laid over other pictures.
-pub fn check_watermark(file: &[u8], limits: &Limits) -> Result<(), TransformError> {
-    read(file, limits).map(drop)
-}
+pub type Overlays = BTreeMap<String, Arc<Overlay>>;
 
 pub struct Overlay {
     picture: Raster,
+    place: Place,
+}
+
+/// How an overlay lies on a rendition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
     /// How the space beside it is divided, in thousandths from the left and from the top.
-    at: (u16, u16),
-    /// Percent of the rendition's sides that it may take; it is never enlarged.
-    share: u8,
-    /// Percent of its own that its solidity is.
-    opacity: u8,
+    pub at: (u16, u16),
+    /// Hundredths of the rendition's sides that it may take at most; it is never enlarged.
+    pub share: u8,
+    /// 255 leaves the overlay as solid as it is.
+    pub opacity: u8,
 }
 
 impl Overlay {
-    fn read(mark: &Watermark, limits: &Limits) -> Result<Self, TransformError> {
-        Ok(Self {
-            picture: read(&mark.bytes, limits)?,
-            at: mark.gravity.thousandths(),
-            share: mark.width,
-            opacity: mark.opacity,
-        })
+    /// Decodes the file once, for all renditions to come.
+    pub fn read(file: &[u8], place: Place, limits: &Limits) -> Result<Self, TransformError> {
+        limits.check_bytes(file)?;
+        let source = Source::open(file, limits)?;
+        let (size, pose) = (source.header().size, source.header().pose());
+        let wanted = Wanted { size, packed: true };
+        let Picture::Packed(picture) = source.decode(wanted, limits)? else {
+            return Err(TransformError::Unsupported(
+                "planes as an overlay".to_owned(),
+            ));
+        };
+        let picture = pose.raster(&picture);
+        Ok(Self { picture, place })
     }
 
     /// The raster with this on it. A grey one gets colours.
@@ -56,8 +53,8 @@ impl Overlay {
         let target = self.picture.size.contained(room).within(room);
         let mark = resize_raster(&self.picture, Region::WHOLE, target);
         let before = |free: u32, part: u16| free as usize * usize::from(part.min(1000)) / 1000;
-        let left = before(ground.size.width - mark.size.width, self.at.0);
-        let top = before(ground.size.height - mark.size.height, self.at.1);
+        let left = before(ground.size.width - mark.size.width, self.place.at.0);
+        let top = before(ground.size.height - mark.size.height, self.place.at.1);
         let (stride, channels) = (ground.stride(), ground.layout.channels());
         let lines = ground.samples.chunks_exact_mut(stride).skip(top);
         for (line, row) in lines.zip(mark.rows()) {
@@ -72,7 +69,7 @@ impl Overlay {
     /// The largest size it may have on a rendition of this one.
     fn room(&self, rendition: Size) -> Size {
         let share = |side: u32| {
-            let part = u64::from(side) * u64::from(self.share.min(100)) / 100;
+            let part = u64::from(side) * u64::from(self.place.share.min(100)) / 100;
             u32::try_from(part.max(1)).expect("a part of a side")
         };
         Size::new(share(rendition.width), share(rendition.height)).within(self.picture.size)
@@ -80,21 +77,9 @@ impl Overlay {
 
     fn lay_pixel(&self, pixel: &mut [u8], mark: &[u8]) {
         let [r, g, b, alpha] = rgba(mark);
-        let alpha = (u16::from(alpha) * u16::from(self.opacity.min(100)) + 50) / 100;
+        let alpha = (u16::from(alpha) * u16::from(self.place.opacity) + 127) / 255;
         let made = over([r, g, b, alpha as u8], rgba(pixel));
         pixel.copy_from_slice(&made[..pixel.len()]);
-    }
-}
-
-/// Decoded and upright.
-fn read(file: &[u8], limits: &Limits) -> Result<Raster, TransformError> {
-    limits.check_bytes(file)?;
-    let source = Source::open(file, limits)?;
-    let (size, pose) = (source.header().size, source.header().pose());
-    let wanted = Wanted { size, packed: true };
-    match source.decode(wanted, limits)? {
-        Picture::Packed(picture) => Ok(pose.raster(&picture)),
-        Picture::Planar(_) => Err(TransformError::Unsupported("planes".to_owned())),
     }
 }
 
@@ -116,9 +101,7 @@ mod tests {
         let pixels = [[255, 0, 0, 255]; 16].concat();
         Overlay {
             picture: Raster::whole(Size::new(4, 4), Layout::Rgba, pixels),
-            at,
-            share,
-            opacity,
+            place: Place { at, share, opacity },
         }
     }
 
@@ -130,7 +113,7 @@ mod tests {
 
     #[test]
     fn lies_where_it_is_put() {
-        let made = overlay(50, (1000, 1000), 100).lay_on(black(Layout::Rgb));
+        let made = overlay(50, (1000, 1000), 255).lay_on(black(Layout::Rgb));
         for (at, pixel) in made.samples.chunks_exact(3).enumerate() {
             let inside = at % 10 >= 6 && at / 10 >= 4;
             assert_eq!(pixel[0], if inside { 255 } else { 0 }, "pixel {at}");
@@ -140,7 +123,7 @@ mod tests {
     #[test]
     fn is_made_smaller_but_never_larger() {
         let red = |share| {
-            let made = overlay(share, (0, 0), 100).lay_on(black(Layout::Rgba));
+            let made = overlay(share, (0, 0), 255).lay_on(black(Layout::Rgba));
             let lit = |pixel: &&[u8]| pixel[0] == 255;
             made.samples.chunks_exact(4).filter(lit).count()
         };
@@ -150,7 +133,7 @@ mod tests {
 
     #[test]
     fn lets_through_what_it_may() {
-        let made = overlay(100, (0, 0), 50).lay_on(black(Layout::Grey));
+        let made = overlay(100, (0, 0), 128).lay_on(black(Layout::Grey));
         assert_eq!(made.samples[..3], [128, 0, 0]);
     }
 }

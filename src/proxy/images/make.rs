@@ -6,19 +6,21 @@ use super::super::request::Request;
 use super::super::resource::unix_now;
 use super::obtain::{Obtain, Obtained};
 use super::render::{Rendering, Unmade};
+use super::work::Goal;
 use super::{Edge, Work};
 use crate::cache::{Filling, Found, Key, Object, Opening, Recalled, Use, usable};
 use crate::error::Kind;
 use crate::upstream::Response;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_TYPE, ETAG, LAST_MODIFIED, VARY,
+    CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, VARY,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use lakh_image::{OnFull, Output, Rendition};
 use pingora::http::RequestHeader;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::timeout;
 
 /// Starts the making of a rendition. `awaited`: for clients, and not ahead of them.
@@ -62,6 +64,10 @@ impl Making {
             Obtained::Object(original) if original.status == StatusCode::OK => {
                 self.render(&original).await;
             }
+            // Redirects are not followed, and what else a stranger says is not passed on.
+            Obtained::Object(_) | Obtained::NotShared(_) if self.is_strangers() => {
+                self.filling.open(Opening::Failed(Kind::BadAnswer));
+            }
             Obtained::Object(answer) => self.filling.open(Opening::Object(answer)),
             Obtained::Failed(kind) => self.filling.open(Opening::Failed(kind)),
             Obtained::NotShared(response) => self.filling.open(Opening::Private(response)),
@@ -71,7 +77,9 @@ impl Making {
     /// What a slower tier has of it, fresh.
     async fn recall(&self) -> Option<(Arc<Object>, &'static str)> {
         let (zone, now) = (self.work.source.zone(), unix_now());
-        let recalled = zone.recall_made(&self.root, &self.work.key, now).await?;
+        let recalled = zone
+            .recall_made(&self.root, &self.work.goal.key, now)
+            .await?;
         let Recalled { object, key, tier } = recalled;
         let is_fresh = usable(&object.freshness, &HeaderMap::new(), now) == Use::Fresh;
         if !is_fresh || self.filling.is_outdated() {
@@ -84,29 +92,72 @@ impl Making {
 
     /// Answers all who wait; what takes longer than they should wait goes on without them.
     async fn render(&self, original: &Arc<Object>) {
-        let images = &self.work.images;
-        if images.late.has(&self.work.key) {
-            return self.filling.open(self.stand_in(original));
+        let (images, goal) = (&self.work.images, &self.work.goal);
+        if images.late.has(&goal.key) {
+            let opening = self.meanwhile(original).await;
+            return self.filling.open(opening);
         }
-        let awaited = self.awaited.then(|| self.filling.clone());
-        let begun = Rendering::begin(&self.edge, &self.work, original.body.clone(), awaited);
-        let mut rendering = match begun {
+        let mut rendering = match self.begin(goal, original) {
             Ok(rendering) => rendering,
             Err(unmade) => return self.filling.open(self.unmade(unmade, original)),
         };
-        match timeout(images.settings.max_time, rendering.outcome()).await {
+        match timeout(self.patience(), rendering.outcome()).await {
             Ok(outcome) => {
                 let opening = self.settle(outcome, original);
                 self.filling.open(opening);
             }
             Err(_) => {
-                let _late = images.late.add(&self.work.key);
+                let _late = images.late.add(&goal.key);
                 self.edge.foundation.image_metrics.late.inc();
-                self.filling.open(self.stand_in(original));
+                rendering.keep();
+                let opening = self.meanwhile(original).await;
+                self.filling.open(opening);
                 let outcome = rendering.outcome().await;
                 self.settle(outcome, original);
             }
         }
+    }
+
+    fn begin(&self, goal: &Goal, original: &Object) -> Result<Rendering, Unmade> {
+        let awaited = self.awaited.then(|| self.filling.clone());
+        Rendering::begin(
+            &self.edge,
+            &self.work,
+            &goal.plan,
+            original.body.clone(),
+            awaited,
+        )
+    }
+
+    /// How long clients wait.
+    fn patience(&self) -> Duration {
+        let settings = &self.work.images.settings;
+        match self.work.sooner() {
+            Some(_) => settings.avif_wait.min(settings.max_time),
+            None => settings.max_time,
+        }
+    }
+
+    /// For those who would wait too long: WebP, where that is what they would have had without AVIF.
+    async fn meanwhile(&self, original: &Arc<Object>) -> Opening<Response> {
+        let Some(goal) = self.work.sooner() else {
+            return self.stand_in(original);
+        };
+        let object = match self.stored(&goal.key) {
+            Some(object) => object,
+            None => {
+                let Ok(mut rendering) = self.begin(&goal, original) else {
+                    return self.stand_in(original);
+                };
+                let outcome = timeout(self.work.images.settings.max_time, rendering.outcome());
+                match outcome.await {
+                    Ok(Ok(made)) => self.keep(made, &goal, original),
+                    _ => return self.stand_in(original),
+                }
+            }
+        };
+        self.edge.foundation.image_metrics.stand_in("webp");
+        Opening::Recalled(for_now(&object), "webp")
     }
 
     /// Stores what was made, or what is to be had instead.
@@ -116,19 +167,19 @@ impl Making {
         original: &Arc<Object>,
     ) -> Opening<Response> {
         match outcome {
-            Ok(made) => Opening::Object(self.keep(made, original)),
+            Ok(made) => Opening::Object(self.keep(made, &self.work.goal, original)),
             Err(unmade) => self.unmade(unmade, original),
         }
     }
 
-    fn keep(&self, made: Rendition, original: &Object) -> Arc<Object> {
+    fn keep(&self, made: Rendition, goal: &Goal, original: &Object) -> Arc<Object> {
         let work = &self.work;
         let object = Arc::new(object_of(made, work, original));
         let zone = work.source.zone();
-        zone.store(work.key.clone(), object.clone());
-        zone.hand_down_made(&self.root, &work.key, &object);
+        zone.store(goal.key.clone(), object.clone());
+        zone.hand_down_made(&self.root, &goal.key, &object);
         let shelf = &work.images.shelf;
-        shelf.add(&work.source.key, &work.plan, &work.key);
+        shelf.add(&work.source.key, &goal.plan, &goal.key);
         object
     }
 
@@ -143,7 +194,7 @@ impl Making {
             // What can't be made now can't be later either.
             Unmade::Failed if self.may_show() => {
                 let zone = self.work.source.zone();
-                zone.store(self.work.key.clone(), original.clone());
+                zone.store(self.work.goal.key.clone(), original.clone());
                 Opening::Object(original.clone())
             }
             Unmade::Failed => Opening::Failed(Kind::NotAPicture),
@@ -174,21 +225,30 @@ impl Making {
 
     /// The rendition that is stored and differs only in size, and in that the least.
     fn nearest(&self) -> Option<Arc<Object>> {
-        let (work, now) = (&self.work, unix_now());
-        let zone = work.source.zone();
-        let known = work.images.shelf.nearest(&work.source.key, &work.plan);
-        known
-            .into_iter()
-            .find_map(|key| match zone.find(key, &HeaderMap::new(), now) {
-                Found::Object { object, .. } if object.status == StatusCode::OK => Some(object),
-                _ => None,
-            })
+        let shelf = &self.work.images.shelf;
+        let known = shelf.nearest(&self.work.source.key, &self.work.goal.plan);
+        known.iter().find_map(|key| self.stored(key))
     }
 
-    /// The original must not stand in for a picture with a watermark, nor for words about it.
+    fn stored(&self, key: &Key) -> Option<Arc<Object>> {
+        let (zone, now) = (self.work.source.zone(), unix_now());
+        match zone.find(key.clone(), &HeaderMap::new(), now) {
+            Found::Object { object, .. } if object.freshness.ttl(now) > 0 => Some(object),
+            _ => None,
+        }
+    }
+
+    fn is_strangers(&self) -> bool {
+        self.work.source.elsewhere.is_some()
+    }
+
+    /// The original must not stand in for a picture with a watermark, nor for words about it; and
+    /// what a stranger has may be anything.
     fn may_show(&self) -> bool {
-        let plan = &self.work.plan;
-        plan.watermark().is_none() && !matches!(plan.output(), Output::Info | Output::Placeholder)
+        let plan = &self.work.goal.plan;
+        !self.is_strangers()
+            && plan.watermark().is_none()
+            && !matches!(plan.output(), Output::Info | Output::Placeholder)
     }
 }
 
@@ -208,6 +268,12 @@ fn for_now(object: &Object) -> Arc<Object> {
 /// As fresh as its source. The tag is of the bytes: equal renditions are equal everywhere.
 fn object_of(made: Rendition, work: &Work, original: &Object) -> Object {
     let mut headers = original.headers.clone();
+    if work.source.elsewhere.is_some() {
+        headers = [CACHE_CONTROL, DATE, EXPIRES]
+            .into_iter()
+            .filter_map(|name| Some((name.clone(), original.headers.get(name)?.clone())))
+            .collect();
+    }
     for name in [
         CONTENT_LENGTH,
         CONTENT_ENCODING,

@@ -32,12 +32,13 @@ pub async fn answer(
     let zone = work.source.zone().clone();
     let now = unix_now();
     let mut stale = None;
-    if let Found::Object { key, object } = zone.find(work.key.clone(), &HeaderMap::new(), now) {
+    if let Found::Object { key, object } = zone.find(work.goal.key.clone(), &HeaderMap::new(), now)
+    {
         match usable(&object.freshness, &client.request().headers, now) {
             Use::Fresh => return cached::hit(client, ctx, &zone, key, object, now).await,
             Use::StaleWhileRevalidate => {
                 let names = |since| work.source.names(&Request::of(client.request()), since);
-                if let Some(filling) = zone.fills.lead(&work.key, names) {
+                if let Some(filling) = zone.fills.lead(&work.goal.key, names) {
                     make(edge, client.request(), ctx, work, filling, false)?;
                 }
                 return cached::hit(client, ctx, &zone, key, object, now).await;
@@ -46,7 +47,7 @@ pub async fn answer(
         }
     }
     let names = |since| work.source.names(&Request::of(client.request()), since);
-    let mut follower = match zone.fills.join(&work.key, false, names) {
+    let mut follower = match zone.fills.join(&work.goal.key, false, names) {
         Joined::Follows(follower) => follower,
         Joined::Leads(filling, follower) => {
             make(edge, client.request(), ctx, work, filling, true)?;

@@ -6,8 +6,9 @@ use crate::cache::Filling;
 use crate::pool::{PoolError, Started};
 use crate::upstream::Response;
 use bytes::Bytes;
-use lakh_image::{Limits, Rendition, TransformError, transform};
+use lakh_image::{Limits, Plan, Rendition, TransformError, transform};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// On the queue or a thread.
@@ -16,6 +17,7 @@ pub struct Rendering {
     started: Started<Option<Done>>,
     format: &'static str,
     source: usize,
+    kept: Arc<AtomicBool>,
 }
 
 /// Why there is no rendition.
@@ -39,15 +41,19 @@ impl Rendering {
     pub fn begin(
         edge: &Arc<Edge>,
         work: &Work,
+        plan: &Plan,
         source: Bytes,
         awaited: Option<Arc<Filling<Response>>>,
     ) -> Result<Rendering, Unmade> {
-        let (plan, images) = (work.plan.clone(), work.images.clone());
+        let (plan, images) = (plan.clone(), work.images.clone());
+        let kept = Arc::new(AtomicBool::new(false));
+        let is_kept = kept.clone();
         let (mut limits, max_time) = (Limits::from(&images.settings), images.settings.max_time);
         let (asked, length) = (Instant::now(), source.len());
         let format = plan.output().label();
         let job = move || {
-            if awaited.is_some_and(|filling| !filling.is_awaited()) {
+            let is_awaited = awaited.is_none_or(|filling| filling.is_awaited());
+            if !(is_awaited || is_kept.load(Ordering::Relaxed)) {
                 return None;
             }
             let _room = images.memory.enter(lakh_image::memory(&source, &limits));
@@ -65,7 +71,13 @@ impl Rendering {
             started,
             format,
             source: length,
+            kept,
         })
+    }
+
+    /// It is to be made even if nobody waits for it any more.
+    pub fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
     }
 
     /// Waits for it. To be asked until it has answered once.

@@ -3,12 +3,12 @@
 use super::super::answer::Problem;
 use super::super::context::Context;
 use super::super::request::Request;
-use super::super::resource::{Resource, unix_now};
+use super::super::resource::{Elsewhere, Resource, unix_now};
 use crate::cache::{Found, Key, Object, Use, usable};
 use crate::runtime::{Images, Runtime};
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderName};
-use lakh_image::{AskError, Asked, Client, Plan, Source, Vary};
+use lakh_image::{AskError, Asked, Client, Plan, Source, SourcePlace, Vary};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -16,17 +16,38 @@ const SEC_CH_DPR: HeaderName = HeaderName::from_static("sec-ch-dpr");
 const SEC_CH_WIDTH: HeaderName = HeaderName::from_static("sec-ch-width");
 const WIDTH: HeaderName = HeaderName::from_static("width");
 
-/// A rendition that is asked for: what is to be made of which source, and where it goes.
+const NOT_LISTED: &str = "Images are not fetched from that host.";
+const NO_TLS: &str = "Images are fetched from other hosts over http only.";
+
+/// A rendition that is asked for.
 pub struct Work {
     pub images: Arc<Images>,
-    pub plan: Plan,
+    pub goal: Goal,
     /// The request's fields that the plan was made by.
     pub vary: Vary,
-    pub key: Key,
     pub source: Resource,
 }
 
+/// What is to be made, and where it goes.
+pub struct Goal {
+    pub plan: Plan,
+    pub key: Key,
+}
+
+impl Goal {
+    fn new(plan: Plan, source: &Key, images: &Images) -> Goal {
+        let key = source.derived(&images.settings.key(&plan));
+        Goal { plan, key }
+    }
+}
+
 impl Work {
+    /// What the client may have instead before what it waits for is ready.
+    pub fn sooner(&self) -> Option<Goal> {
+        let plan = self.goal.plan.sooner()?;
+        Some(Goal::new(plan, &self.source.key, &self.images))
+    }
+
     /// None: the request asks for the original.
     pub fn of(
         request: &Request<'_>,
@@ -51,12 +72,11 @@ impl Work {
         let Asked { plan, source, vary } = asked;
         let source = match source {
             Source::Here(target) => resource.beside(request, target.into_bytes(), ctx),
-            Source::Elsewhere(_) => return Err(Problem::ImageSource),
+            Source::Elsewhere(place) => elsewhere(place, resource, ctx)?,
         };
         Ok(Some(Work {
-            key: source.key.derived(&plan.key()),
+            goal: Goal::new(plan, &source.key, images),
             images: images.clone(),
-            plan,
             vary,
             source,
         }))
@@ -65,7 +85,7 @@ impl Work {
     /// The rendition, if there is a fresh one.
     pub fn stored(&self, request: &HeaderMap, now: u64) -> Option<Arc<Object>> {
         let zone = self.source.zone();
-        match zone.find(self.key.clone(), &HeaderMap::new(), now) {
+        match zone.find(self.goal.key.clone(), &HeaderMap::new(), now) {
             Found::Object { object, .. }
                 if usable(&object.freshness, request, now) == Use::Fresh =>
             {
@@ -74,6 +94,21 @@ impl Work {
             _ => None,
         }
     }
+}
+
+/// Only from hosts that the operator listed.
+fn elsewhere(place: SourcePlace, asked: &Resource, ctx: &Context) -> Result<Resource, Problem> {
+    let SourcePlace {
+        https,
+        host,
+        target,
+    } = place;
+    let pool = ctx.runtime.sources.get(&host);
+    let pool = pool.ok_or(Problem::ImageSource(NOT_LISTED))?.clone();
+    if https {
+        return Err(Problem::ImageSource(NO_TLS));
+    }
+    Ok(asked.elsewhere(Elsewhere { host, pool }, target.into_bytes()))
 }
 
 /// Path and query of the source, where the request's path is in one of the ways to ask for a

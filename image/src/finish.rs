@@ -2,7 +2,7 @@
 
 use super::codec::{Format, Header};
 use super::ops::{Overlays, blur, flatten, grey, pad, sharpen};
-use super::plan::{Colour, Gravity, Plan};
+use super::plan::{Colour, Plan};
 use super::raster::{Layout, Picture, Raster};
 use super::transform::{Shape, TransformError};
 
@@ -59,11 +59,12 @@ fn grounded(raster: Raster, plan: &Plan, shape: &Shape, format: Format) -> Raste
         None if format.has_alpha() => raster,
         _ => flatten(raster, ground),
     };
-    let point = match plan.gravity {
-        Gravity::Point { x, y } => (x.min(1000), y.min(1000)),
-        Gravity::Centre | Gravity::Auto => (500, 500),
-    };
-    pad(raster, shape.geometry.canvas, point, ground)
+    pad(
+        raster,
+        shape.geometry.canvas,
+        plan.gravity.thousandths(),
+        ground,
+    )
 }
 
 fn solid(colour: Colour) -> Colour {

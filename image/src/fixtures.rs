@@ -27,6 +27,23 @@ pub fn drawing(width: u32, height: u32) -> RgbImage {
     })
 }
 
+/// A drawing full of detail of every size, a few pixels at least: where nothing may move unseen.
+pub fn scene(width: u32, height: u32) -> RgbImage {
+    let soft = drawing(width, height);
+    RgbImage::from_fn(width, height, |x, y| {
+        let block = (x / 24).wrapping_mul(73) ^ (y / 18).wrapping_mul(151);
+        let (x, y) = (f64::from(x), f64::from(y));
+        // Each block its own stripes, of 9 to 30 pixels.
+        let angle = f64::from(block % 7) * 0.45;
+        let length = 9.0 + f64::from(block % 22);
+        let along = x * angle.cos() + y * (0.4 + angle.sin());
+        let stripes = 45.0 * (along * std::f64::consts::TAU / length).sin();
+        let step = f64::from(block % 5) * 12.0 - 24.0;
+        let pixel = soft.get_pixel(x as u32, y as u32).0;
+        Rgb(pixel.map(|level| (f64::from(level) * 0.6 + 50.0 + stripes + step) as u8))
+    })
+}
+
 /// A drawing that fades from clear on the left to solid on the right.
 pub fn fading(width: u32, height: u32) -> RgbaImage {
     let solid = drawing(width, height);

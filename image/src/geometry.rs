@@ -1,7 +1,7 @@
 //! What part of a source a plan shows, how large, and on how large a canvas.
 
 use super::orient::Pose;
-use super::plan::{Fit, Plan};
+use super::plan::{Fit, Gravity, Plan};
 use super::raster::Extent;
 use super::size::Size;
 
@@ -124,6 +124,16 @@ impl Region {
             top: left,
             width: height,
             height: width,
+        }
+    }
+}
+
+impl Gravity {
+    /// How free space is divided, from the left and from the top. Detail is no reason to move.
+    pub fn thousandths(self) -> (u16, u16) {
+        match self {
+            Self::Point { x, y } => (x.min(1000), y.min(1000)),
+            Self::Centre | Self::Auto => (500, 500),
         }
     }
 }

@@ -37,6 +37,8 @@ mod similarity;
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod golden;
 
 pub use ask::{
     AskError, Asked, Client, Field, Keys, Place as SourcePlace, Request, Source, Vary, Wish, ask,

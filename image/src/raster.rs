@@ -1,7 +1,6 @@
 //! Decoded pictures, as the steps of a transformation hand them on.
 
 use super::size::Size;
-use fast_image_resize::PixelType;
 
 /// A picture in the form that costs least between its codecs.
 pub enum Picture {
@@ -147,13 +146,5 @@ impl Layout {
     /// Bytes of a raster of this size.
     pub fn bytes(self, size: Size) -> usize {
         size.width as usize * size.height as usize * self.channels()
-    }
-
-    pub const fn pixel_type(self) -> PixelType {
-        match self {
-            Self::Grey => PixelType::U8,
-            Self::Rgb => PixelType::U8x3,
-            Self::Rgba => PixelType::U8x4,
-        }
     }
 }

@@ -2,10 +2,11 @@
 //! background through weighs as much as it hides.
 
 use super::geometry::Region;
-use super::raster::{Extent, Picture, Planar, Raster};
+use super::raster::{Extent, Layout, Picture, Planar, Raster};
 use super::size::Size;
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3, U8x4};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 /// The region at `target`, the picture's padding gone; planes come out as 4:2:0.
 pub fn resize(picture: &Picture, region: Region, target: Size) -> Picture {
@@ -43,21 +44,37 @@ fn resize_planes(resizer: &mut Resizer, planar: &Planar, region: Region, target:
 
 /// The region of what is picture in `raster`, as large as `target`.
 fn resample(resizer: &mut Resizer, raster: &Raster, region: Region, target: Size) -> Raster {
-    let Size { width, height } = raster.size;
     let part = Part::of(raster, region);
     if let Some((left, top)) = part.whole_pixels(target) {
         return raster.cut(left, top, target);
     }
-    let source = ImageRef::new(width, height, &raster.samples, raster.layout.pixel_type())
+    match raster.layout {
+        Layout::Grey => convolve::<U8>(resizer, raster, &part, target),
+        Layout::Rgb => convolve::<U8x3>(resizer, raster, &part, target),
+        Layout::Rgba => convolve::<U8x4>(resizer, raster, &part, target),
+    }
+}
+
+/// Typed, because what picks the type at run time would be compiled for thirteen of them.
+fn convolve<P: PixelTrait + Default>(
+    resizer: &mut Resizer,
+    raster: &Raster,
+    part: &Part,
+    target: Size,
+) -> Raster {
+    let Size { width, height } = raster.size;
+    let source = TypedImageRef::<P>::from_buffer(width, height, &raster.samples)
         .expect("a raster holds exactly its size's samples");
-    let mut scaled = Image::new(target.width, target.height, raster.layout.pixel_type());
+    let mut samples = vec![0; raster.layout.bytes(target)];
+    let mut scaled = TypedImage::<P>::from_buffer(target.width, target.height, &mut samples)
+        .expect("as many samples as the target has");
     let options = ResizeOptions::new()
         .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
         .crop(part.left, part.top, part.width, part.height);
     resizer
-        .resize(&source, &mut scaled, &options)
-        .expect("one pixel type, and a part inside the raster");
-    Raster::whole(target, raster.layout, scaled.into_vec())
+        .resize_typed(&source, &mut scaled, &options)
+        .expect("a part inside the raster");
+    Raster::whole(target, raster.layout, samples)
 }
 
 /// A region in a raster's samples.

@@ -1,14 +1,13 @@
 //! What making pictures costs and saves.
 
 use super::register::Make;
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
 /// Of the image transformer.
 #[derive(Clone)]
 pub struct ImageMetrics {
     outcomes: IntCounterVec,
-    /// Seconds from a transform's start to its end.
-    pub time: Histogram,
+    time: HistogramVec,
     /// Seconds a transform waited for a worker, and for memory.
     pub wait: Histogram,
     /// Transforms waiting for a worker.
@@ -38,7 +37,11 @@ impl ImageMetrics {
                 "Transforms, by what was asked for and outcome; a failed one answers with the original.",
                 &["format", "outcome"],
             ),
-            time: make.histogram("lakh_image_seconds", "Time that a transform takes."),
+            time: make.histograms(
+                "lakh_image_seconds",
+                "Time that a transform takes, by what was asked for.",
+                &["format"],
+            ),
             wait: make.histogram(
                 "lakh_image_wait_seconds",
                 "Time that a transform waits for a worker and memory.",
@@ -71,6 +74,11 @@ impl ImageMetrics {
     /// by label, because a transform costs ten thousand times what the look-up does.
     pub fn count(&self, format: &'static str, outcome: &'static str) {
         self.outcomes.with_label_values(&[format, outcome]).inc();
+    }
+
+    /// Seconds from a transform's start to its end.
+    pub fn took(&self, format: &'static str, seconds: f64) {
+        self.time.with_label_values(&[format]).observe(seconds);
     }
 
     /// Of a transform that succeeded.

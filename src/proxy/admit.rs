@@ -44,7 +44,10 @@ pub fn admit(request: &Request<'_>, ctx: &mut Context) -> Admission {
     if request.version == Version::HTTP_2 && head_size(request) > ctx.runtime.limits.header_size {
         return Admission::Refused(Problem::HeadTooLarge);
     }
-    ctx.target = images::source_target(request, &ctx.runtime).map(|t| t.into_bytes().into());
+    if matches!(*request.method, Method::GET | Method::HEAD) {
+        let source = images::source_target(request, &ctx.runtime);
+        ctx.target = source.map(|target| target.into_bytes().into());
+    }
     let Some((route, preflight)) = find(request, ctx) else {
         return Admission::Refused(Problem::NoRoute);
     };

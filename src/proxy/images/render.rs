@@ -90,7 +90,7 @@ impl Rendering {
         };
         let metrics = &edge.foundation.image_metrics;
         metrics.wait.observe(done.waited.as_secs_f64());
-        metrics.time.observe(done.took.as_secs_f64());
+        metrics.took(format, done.took.as_secs_f64());
         match done.made {
             Ok(made) => {
                 metrics.count(format, "transformed");

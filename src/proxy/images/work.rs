@@ -56,7 +56,7 @@ impl Work {
         ctx: &Context,
     ) -> Result<Option<Work>, Problem> {
         let fields = Fields::of(request.headers);
-        let Some(asked) = fields.read(request) else {
+        let Some(asked) = fields.read(request, unix_now()) else {
             return Ok(None);
         };
         // A path of the application's own, by the rules of this route.
@@ -115,12 +115,12 @@ fn elsewhere(place: SourcePlace, asked: &Resource, ctx: &Context) -> Result<Reso
 /// rendition of it.
 pub fn source_target(request: &Request<'_>, runtime: &Runtime) -> Option<String> {
     let images = runtime.images.as_ref()?;
-    lakh_image::source_target(&Fields::default().read(request)?, &images.settings)
+    lakh_image::source_target(&Fields::default().read(request, 0)?, &images.settings)
 }
 
 /// What a request for a rendition has its source by, whether it would be made or not.
 pub fn source_of(request: &Request<'_>, images: &Images) -> Option<Source> {
-    lakh_image::source_of(&Fields::default().read(request)?, &images.settings)
+    lakh_image::source_of(&Fields::default().read(request, 0)?, &images.settings)
 }
 
 fn refusal(why: AskError) -> Problem {
@@ -152,7 +152,7 @@ impl<'r> Fields<'r> {
     }
 
     /// None: what isn't UTF-8 is no way to ask.
-    fn read<'a>(&'a self, request: &Request<'a>) -> Option<lakh_image::Request<'a>> {
+    fn read<'a>(&'a self, request: &Request<'a>, now: u64) -> Option<lakh_image::Request<'a>> {
         let (path, query) = request.path_and_query();
         Some(lakh_image::Request {
             host: request.host,
@@ -167,7 +167,7 @@ impl<'r> Fields<'r> {
                 sec_ch_width: self.sec_ch_width.as_deref(),
                 width: self.width.as_deref(),
             },
-            now: unix_now(),
+            now,
         })
     }
 }

@@ -9,7 +9,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 BUILD_PACKAGES := cmake nasm pkg-config
-TEST_PACKAGES := $(BUILD_PACKAGES) redis-server slowhttptest
+TEST_PACKAGES := $(BUILD_PACKAGES) redis-server slowhttptest python3-pil
 BENCH_PACKAGES := $(BUILD_PACKAGES) wrk nginx-light haproxy varnish
 
 .PHONY: help run test test-cache fuzz sanitize lint unit edge configs build bench micro clean

@@ -25,6 +25,10 @@ pub enum Kind {
     BadAnswer,
     /// The answer ended before its framing said so. RFC 9112 §8.
     Truncated,
+    /// No more pictures can be made at the moment.
+    Full,
+    /// What the server has is no picture that can be worked on.
+    NotAPicture,
 }
 
 impl Error {
@@ -45,6 +49,8 @@ impl fmt::Display for Error {
             Kind::Timeout => "the server did not answer in time",
             Kind::BadAnswer => "the server's answer is not valid",
             Kind::Truncated => "the server's answer broke off",
+            Kind::Full => "no more pictures can be made at the moment",
+            Kind::NotAPicture => "not a picture that can be worked on",
         };
         write!(f, "{what}: {}", self.detail)
     }

@@ -1,5 +1,8 @@
 //! Threads for work that would hold up a server's: a few, with a bounded queue before them.
 //!
+//! Jobs wait in lanes, which take turns: a lane with many jobs doesn't hold up one with few. When no
+//! more may wait, the longest lane gives up its last for a lane that is shorter by two or more.
+//!
 //! Called by async code, which waits for its answer without blocking. A job whose caller has gone
 //! before it starts is never run; one that has started runs to its end. A job that panics costs
 //! its caller an error, and nobody else anything.
@@ -20,8 +23,13 @@ pub struct Pool {
 pub struct Started<T>(oneshot::Receiver<Result<T, PoolError>>);
 
 impl<T> Started<T> {
-    pub async fn answer(self) -> Result<T, PoolError> {
-        self.0.await.unwrap_or(Err(PoolError::Cancelled))
+    pub async fn answer(mut self) -> Result<T, PoolError> {
+        self.answer_mut().await
+    }
+
+    /// As `answer`, for who may stop waiting and wait again. It has one answer.
+    pub async fn answer_mut(&mut self) -> Result<T, PoolError> {
+        (&mut self.0).await.unwrap_or(Err(PoolError::Cancelled))
     }
 }
 
@@ -69,14 +77,23 @@ impl Pool {
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Started<T>, PoolError> {
+        self.start_in("", job)
+    }
+
+    /// As `start`, in a lane of its own.
+    pub fn start_in<T: Send + 'static>(
+        &self,
+        lane: &str,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Started<T>, PoolError> {
         let (caller, answer) = oneshot::channel();
-        self.enqueue(Box::new(Ticket { job, caller }))?;
+        self.enqueue(lane, Box::new(Ticket { job, caller }))?;
         Ok(Started(answer))
     }
 
     /// Jobs that wait for a thread.
     pub fn waiting(&self) -> usize {
-        self.shared.lock().queue.len()
+        self.shared.lock().lanes.waiting()
     }
 
     /// Jobs on a thread.
@@ -84,16 +101,17 @@ impl Pool {
         self.shared.lock().running
     }
 
-    fn enqueue(&self, job: Box<dyn Job>) -> Result<(), PoolError> {
+    fn enqueue(&self, lane: &str, job: Box<dyn Job>) -> Result<(), PoolError> {
         let mut state = self.shared.lock();
         if state.jobs() >= self.capacity {
             // The dead hold no place that a living one wants.
-            state.queue.retain(|job| !job.is_abandoned());
+            state.lanes.sweep();
         }
         if state.jobs() >= self.capacity {
-            return Err(PoolError::Full);
+            let given_up = state.lanes.give_up_for(lane).ok_or(PoolError::Full)?;
+            given_up.refuse();
         }
-        state.queue.push_back(job);
+        state.lanes.push(lane, job);
         drop(state);
         self.shared.changed.notify_one();
         Ok(())
@@ -117,14 +135,58 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Box<dyn Job>>,
+    lanes: Lanes,
     running: usize,
     closed: bool,
 }
 
+/// What waits: only lanes with something in them, the one whose turn it is first.
+#[derive(Default)]
+struct Lanes(VecDeque<(Box<str>, VecDeque<Box<dyn Job>>)>);
+
+impl Lanes {
+    fn waiting(&self) -> usize {
+        self.0.iter().map(|(_, jobs)| jobs.len()).sum()
+    }
+
+    fn push(&mut self, lane: &str, job: Box<dyn Job>) {
+        match self.0.iter_mut().find(|(name, _)| **name == *lane) {
+            Some((_, jobs)) => jobs.push_back(job),
+            None => self.0.push_back((lane.into(), VecDeque::from([job]))),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Box<dyn Job>> {
+        let (name, mut jobs) = self.0.pop_front()?;
+        let job = jobs.pop_front();
+        if !jobs.is_empty() {
+            self.0.push_back((name, jobs));
+        }
+        job
+    }
+
+    /// Takes out what nobody waits for.
+    fn sweep(&mut self) {
+        for (_, jobs) in &mut self.0 {
+            jobs.retain(|job| !job.is_abandoned());
+        }
+        self.0.retain(|(_, jobs)| !jobs.is_empty());
+    }
+
+    /// The last job of the longest lane, if `lane` stays shorter than that one with one more.
+    fn give_up_for(&mut self, lane: &str) -> Option<Box<dyn Job>> {
+        let known = self.0.iter().find(|(name, _)| **name == *lane);
+        let own = known.map_or(0, |(_, jobs)| jobs.len());
+        let (_, longest) = self.0.iter_mut().max_by_key(|(_, jobs)| jobs.len())?;
+        (longest.len() > own + 1)
+            .then(|| longest.pop_back())
+            .flatten()
+    }
+}
+
 impl State {
     fn jobs(&self) -> usize {
-        self.running + self.queue.len()
+        self.running + self.lanes.waiting()
     }
 }
 
@@ -142,10 +204,10 @@ impl Shared {
         loop {
             if state.closed {
                 // Whoever still waits learns of it by the dropped channel.
-                state.queue.clear();
+                state.lanes.0.clear();
                 return None;
             }
-            match state.queue.pop_front() {
+            match state.lanes.pop() {
                 Some(job) if job.is_abandoned() => {}
                 Some(job) => {
                     state.running += 1;
@@ -169,6 +231,9 @@ impl Shared {
 trait Job: Send {
     fn is_abandoned(&self) -> bool;
 
+    /// Tells the caller that it will not be run.
+    fn refuse(self: Box<Self>);
+
     /// `done` comes before the caller's answer: a caller that asks again at once finds the place
     /// it has just left.
     fn run(self: Box<Self>, done: &dyn Fn());
@@ -182,6 +247,11 @@ struct Ticket<F, T> {
 impl<T: Send, F: FnOnce() -> T + Send> Job for Ticket<F, T> {
     fn is_abandoned(&self) -> bool {
         self.caller.is_closed()
+    }
+
+    fn refuse(self: Box<Self>) {
+        // An error is a caller that left meanwhile.
+        let _ = self.caller.send(Err(PoolError::Full));
     }
 
     fn run(self: Box<Self>, done: &dyn Fn()) {
@@ -277,6 +347,36 @@ mod tests {
 
         end.send(()).expect("it is held");
         assert_eq!((first.await, second.await), (Ok(7), Ok(8)));
+    }
+
+    #[tokio::test]
+    async fn lanes_take_turns_and_the_longest_gives_way() {
+        let pool = Pool::new("test", 1, 4);
+        let (job, has_started, end) = held();
+        let mut first = pin!(pool.run(job));
+        assert!(start(first.as_mut()).is_pending());
+        has_started.recv().expect("it starts");
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let note = |lane: &'static str, number: u8| {
+            let order = order.clone();
+            let job = move || order.lock().expect("no panic").push((lane, number));
+            pool.start_in(lane, job)
+        };
+        let many: Vec<_> = (0..4).map(|n| note("many", n).expect("a place")).collect();
+        assert_eq!(note("many", 4).err(), Some(PoolError::Full));
+        let few = [note("few", 0), note("few", 1)].map(|few| few.expect("many gives way"));
+        assert_eq!(note("few", 2).err(), Some(PoolError::Full), "both have two");
+        assert_eq!(pool.waiting(), 4);
+
+        end.send(()).expect("it is held");
+        assert_eq!(first.await, Ok(7));
+        let mut refused = 0;
+        for started in many.into_iter().chain(few) {
+            refused += usize::from(started.answer().await == Err(PoolError::Full));
+        }
+        assert_eq!(refused, 2);
+        let order = order.lock().expect("no panic").clone();
+        assert_eq!(order, [("many", 0), ("few", 0), ("many", 1), ("few", 1)]);
     }
 
     #[tokio::test]

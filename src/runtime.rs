@@ -4,6 +4,10 @@
 //! `Foundation::commit`. What must survive a reload (servers and their health, limiter buckets,
 //! stored objects, the image pool) lives in the `Foundation` and is found again by name.
 
+mod images;
+
+pub use images::Images;
+
 use crate::cache::{Force, KeyRules, Name, Redis, RouteTtl, Told, Zone, Zones};
 use crate::compress::Encoders;
 use crate::config::{Config, HeaderEdits, RouteSettings};
@@ -13,11 +17,11 @@ use crate::guard::{
 };
 use crate::listen::{Caps, Limits};
 use crate::observe::{AccessLog, ImageMetrics, Metrics, RouteMetrics};
-use crate::pool;
 use crate::route::Router;
-use crate::upstream::{Client, Pool, Priority, Registry, Response, Split};
+use crate::upstream::{Client, Pool, Priority, Registry, Response, Split, UpstreamSettings};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,7 +72,10 @@ pub struct Runtime {
     fleet: Option<Arc<Fleet>>,
     limiters: Vec<Arc<Limiter>>,
     auths: Vec<Arc<Auth>>,
-    images: Arc<Images>,
+    /// None where no route makes pictures.
+    pub images: Option<Arc<Images>>,
+    /// Upstreams of the hosts that pictures may come from.
+    pub sources: HashMap<String, Arc<Pool>>,
     pub encoders: Arc<Encoders>,
     pub access_log: AccessLog,
     /// Fields by which an origin purges tags.
@@ -146,12 +153,6 @@ pub struct RouteCache {
     pub x_cache: bool,
     /// None: `PURGE` is a method like any other.
     pub purge_from: Option<Networks>,
-}
-
-/// The image transformer: settings and the pool that they size.
-pub struct Images {
-    pub settings: lakh_image::ImageSettings,
-    pub pool: pool::Pool,
 }
 
 /// How far a purge has come, beyond this process's memory.
@@ -254,13 +255,26 @@ impl Foundation {
         runtime.zones.iter().for_each(|zone| zone.report());
         let bans = self.bans.list(Instant::now());
         self.metrics.banned.set(bans.len() as i64);
-        let waiting = runtime.images.pool.waiting();
-        self.metrics.images.queue.set(waiting as i64);
+        if let Some(Images { pool, memory, .. }) = runtime.images.as_deref() {
+            let metrics = &self.metrics.images;
+            metrics.queue.set(pool.waiting() as i64);
+            metrics.running.set(pool.running() as i64);
+            metrics.memory.set(memory.used() as i64);
+        }
     }
 
     /// All of a configuration, or why it can't be. Nothing that runs is changed.
     pub fn build(&self, config: Config) -> Result<Runtime, String> {
-        let pools = self.registry.pools(&config.upstreams)?;
+        let images = &config.images;
+        let of_source =
+            |source: &String| UpstreamSettings::of_source(source, images.private_sources);
+        let upstreams = config.upstreams.iter().cloned();
+        let upstreams: Vec<_> = upstreams
+            .chain(images.sources.iter().map(of_source))
+            .collect();
+        let pools = self.registry.pools(&upstreams)?;
+        let of_sources = pools[config.upstreams.len()..].iter().cloned();
+        let sources = images.sources.iter().cloned().zip(of_sources).collect();
         let limiters = self
             .limiters
             .build(&config.rate_limits, |name| self.metrics.limit(name));
@@ -272,7 +286,8 @@ impl Foundation {
         let zones = self
             .zones
             .build(&config.caches, redis.as_ref(), &self.metrics);
-        let images = self.images(&config.images);
+        let makes_images = config.routes.iter().any(|route| route.images);
+        let images = makes_images.then(|| self.images(&config.images));
         let access_log = AccessLog::open(&config.access_log, self.metrics.clone())
             .map_err(|e| format!("access_log.to can't be opened: {e}"))?;
         let admin_token = config
@@ -309,6 +324,7 @@ impl Foundation {
             limiters,
             auths,
             images,
+            sources,
             encoders: self.encoders.clone(),
             access_log,
             invalidate_headers: config
@@ -335,7 +351,7 @@ impl Foundation {
             .images
             .lock()
             .expect("no code panics while it holds this lock");
-        *images = Some(runtime.images.clone());
+        *images = runtime.images.clone();
         self.metrics.config.loads.inc();
         self.metrics.config.stale.set(0);
     }
@@ -363,7 +379,7 @@ impl Foundation {
         config: &Config,
         pools: &[Arc<Pool>],
         zones: &[Arc<Zone<Response>>],
-        images: &Arc<Images>,
+        images: &Option<Arc<Images>>,
     ) -> Route {
         let cache = settings.cache.as_ref().map(|cache| {
             let zone = zones.iter().find(|z| z.name() == cache.zone);
@@ -411,7 +427,7 @@ impl Foundation {
             timeout: settings.timeout,
             body_size: settings.body_size.unwrap_or(config.limits.body_size),
             cache,
-            images: settings.images.then(|| images.clone()),
+            images: images.clone().filter(|_| settings.images),
             compress: settings.compress,
             priority: settings.priority,
             concurrency: settings.concurrency,
@@ -472,10 +488,7 @@ impl Foundation {
             .expect("no code panics while it holds this lock");
         match &*known {
             Some(images) if images.settings == *settings => images.clone(),
-            _ => Arc::new(Images {
-                pool: pool::Pool::new("image", settings.workers, settings.queue),
-                settings: settings.clone(),
-            }),
+            _ => Arc::new(Images::new(settings.clone())),
         }
     }
 }

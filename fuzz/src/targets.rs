@@ -18,6 +18,10 @@ use lakh::guard::{
     read_jwks, x_forwarded_for,
 };
 use lakh::listen::{Chunks, Head, check, read_proxied, to_origin_form};
+use lakh_image::{
+    Client, ImageSettings, Keys, Limits, Overlays, PathForm, Plan, Rendition, Request, Source, ask,
+    source_of, source_target, transform,
+};
 use std::ops::Range;
 
 pub type Target = fn(&[u8]);
@@ -37,7 +41,95 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("token", token),
     ("key_set", key_set),
     ("api_keys", api_keys),
+    ("image_ask", image_ask),
+    ("jpeg", |bytes| picture(bytes, b"\xFF\xD8\xFF", 0)),
+    ("png", |bytes| picture(bytes, b"\x89PNG\r\n\x1A\n", 0)),
+    ("gif", |bytes| picture(bytes, b"GIF89a", 0)),
+    ("webp", |bytes| picture(bytes, b"WEBP", 8)),
+    ("avif", |bytes| picture(bytes, b"ftypavif", 4)),
+    ("bitmap", |bytes| picture(bytes, b"", 0)),
 ];
+
+/// Whatever asks for a picture: its key is short, its source can be sent as it is, it is asked for
+/// again by its own words, and a path form is for the route that it says it is for.
+fn image_ask(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let mut lines = text.split('\n');
+    let (target, field) = (lines.next().unwrap_or_default(), lines.next());
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let client = Client {
+        accept: field,
+        sec_ch_dpr: field,
+        sec_ch_width: field,
+        width: field,
+    };
+    let request = Request {
+        host: "shop.example",
+        path,
+        query,
+        client,
+        now: 1,
+    };
+    let mut settings = ImageSettings {
+        paths: vec![PathForm::Presets, PathForm::Cloudflare, PathForm::Imgproxy],
+        avif: true,
+        ..ImageSettings::default()
+    };
+    for signing in [None, Keys::read("00ff:01").ok()] {
+        settings.signing = signing;
+        let in_path = source_target(&request, &settings);
+        let Ok(Some(asked)) = ask(&request, &settings) else {
+            continue;
+        };
+        assert!(asked.plan.key().len() < 200, "{}", asked.plan.key());
+        if let Some(in_path) = in_path {
+            assert_eq!(asked.source, Source::Here(in_path));
+        }
+        if let Source::Elsewhere(place) = &asked.source {
+            let sent = format!("{}{}", place.host, place.target);
+            assert!(sent.bytes().all(|b| b.is_ascii_graphic()), "{sent:?}");
+            assert!(place.target.starts_with('/') && !place.host.contains('@'));
+        }
+        assert_eq!(source_of(&request, &settings), Some(asked.source));
+    }
+}
+
+/// Whatever the bytes, with the mark of a format put where it belongs: an error, or a picture that
+/// can be read again in the size that it says.
+fn picture(bytes: &[u8], mark: &[u8], at: usize) {
+    let mut source = bytes.to_vec();
+    if let Some(place) = source.get_mut(at..at + mark.len()) {
+        place.copy_from_slice(mark);
+    }
+    let settings = ImageSettings {
+        max_pixels: 1 << 16,
+        max_animation: 1 << 18,
+        ..ImageSettings::default()
+    };
+    let made = |source: &[u8], query| {
+        let plan = Plan::from_request(Some(query), None, &settings).expect("a good query");
+        let limits = Limits::from(&settings);
+        transform(source, &plan.expect("a plan"), &limits, &Overlays::new())
+    };
+    let queries = [
+        "w=9&f=webp&metadata=copyright",
+        "w=8&h=8&fit=cover&g=auto&f=jpeg",
+        "f=png&trim=5",
+    ];
+    for query in queries {
+        let Ok(made_of_it) = made(&source, query) else {
+            continue;
+        };
+        let again = made(&made_of_it.bytes, "info=true").expect("a whole picture");
+        let sides = |made: &Rendition| (made.width, made.height);
+        assert_eq!(sides(&again), sides(&made_of_it));
+    }
+}
 
 /// A token that can be read has one spelling, and a header that is what a second reading of it says.
 fn token(bytes: &[u8]) {

@@ -1,7 +1,10 @@
 //! Pictures for this room's tests: drawn here, compressed by libraries, or headers by hand.
 
+use image::codecs::gif::GifEncoder;
 use image::codecs::png::PngEncoder;
-use image::{DynamicImage, ImageEncoder, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
+use image::{
+    Delay, DynamicImage, Frame, ImageEncoder, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage,
+};
 use std::io::Cursor;
 use turbojpeg::{Compressor, PixelFormat, Subsamp};
 
@@ -21,6 +24,23 @@ pub fn drawing(width: u32, height: u32) -> RgbImage {
         let disc = width > 30 && (u - 0.6).hypot(v - 0.4) < 0.2;
         let shade = if disc { 0.6 } else { 1.0 };
         Rgb([wave(0.0), wave(1.0), wave(2.5)].map(|level| (level * shade) as u8))
+    })
+}
+
+/// A drawing full of detail of every size, a few pixels at least: where nothing may move unseen.
+pub fn scene(width: u32, height: u32) -> RgbImage {
+    let soft = drawing(width, height);
+    RgbImage::from_fn(width, height, |x, y| {
+        let block = (x / 24).wrapping_mul(73) ^ (y / 18).wrapping_mul(151);
+        let (x, y) = (f64::from(x), f64::from(y));
+        // Each block its own stripes, of 9 to 30 pixels.
+        let angle = f64::from(block % 7) * 0.45;
+        let length = 9.0 + f64::from(block % 22);
+        let along = x * angle.cos() + y * (0.4 + angle.sin());
+        let stripes = 45.0 * (along * std::f64::consts::TAU / length).sin();
+        let step = f64::from(block % 5) * 12.0 - 24.0;
+        let pixel = soft.get_pixel(x as u32, y as u32).0;
+        Rgb(pixel.map(|level| (f64::from(level) * 0.6 + 50.0 + stripes + step) as u8))
     })
 }
 
@@ -129,6 +149,23 @@ pub fn encoded(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8>
         .write_to(&mut bytes, format)
         .expect("the format is written");
     bytes.into_inner()
+}
+
+/// A square that wanders over a drawing, 60 ms a frame.
+pub fn animated_gif(width: u32, height: u32, frames: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = GifEncoder::new(&mut bytes);
+    for at in 0..frames {
+        let mut picture = DynamicImage::from(drawing(width, height)).to_rgba8();
+        for (x, y) in (0..6).flat_map(|x| (0..6).map(move |y| (x, y))) {
+            picture.put_pixel((x + at * 5) % width, y % height, Rgba([255, 0, 0, 255]));
+        }
+        let delay = Delay::from_numer_denom_ms(60, 1);
+        let frame = Frame::from_parts(picture, 0, 0, delay);
+        encoder.encode_frame(frame).expect("a frame");
+    }
+    drop(encoder);
+    bytes
 }
 
 /// A baseline JPEG's headers up to its scan, without a scan.

@@ -1,7 +1,6 @@
 //! Decoded pictures, as the steps of a transformation hand them on.
 
 use super::size::Size;
-use fast_image_resize::PixelType;
 
 /// A picture in the form that costs least between its codecs.
 pub enum Picture {
@@ -17,6 +16,7 @@ pub struct Planar {
 }
 
 /// Rows of 8-bit samples, top to bottom, without gaps.
+#[derive(Clone)]
 pub struct Raster {
     pub size: Size,
     pub layout: Layout,
@@ -48,10 +48,14 @@ impl Picture {
         }
     }
 
-    pub fn has_colour(&self) -> bool {
+    /// The same pixels again.
+    pub fn copy(&self) -> Self {
         match self {
-            Self::Planar(_) => true,
-            Self::Packed(raster) => raster.layout != Layout::Grey,
+            Self::Packed(raster) => Self::Packed(raster.clone()),
+            Self::Planar(Planar { luma, chroma }) => Self::Planar(Planar {
+                luma: luma.clone(),
+                chroma: chroma.clone(),
+            }),
         }
     }
 }
@@ -66,6 +70,20 @@ impl Raster {
             samples,
             extent: Extent::of(size),
         }
+    }
+
+    /// The part of this size whose top left corner is there. It lies inside.
+    pub fn cut(&self, left: u32, top: u32, size: Size) -> Self {
+        let (channels, stride) = (self.layout.channels(), self.stride());
+        let part = left as usize * channels..(left + size.width) as usize * channels;
+        let rows = self.samples.chunks_exact(stride);
+        let samples = rows
+            .skip(top as usize)
+            .take(size.height as usize)
+            .flat_map(|row| &row[part.clone()])
+            .copied()
+            .collect();
+        Self::whole(size, self.layout, samples)
     }
 
     pub fn rows(&self) -> std::slice::ChunksExact<'_, u8> {
@@ -102,6 +120,12 @@ impl Extent {
         }
     }
 
+    /// In whole pixels, at least one each way.
+    pub fn rounded(self) -> Size {
+        let side = |side: f64| (side.round() as u32).max(1);
+        Size::new(side(self.width), side(self.height))
+    }
+
     pub fn within(self, size: Size) -> Self {
         Self {
             width: self.width.min(f64::from(size.width)),
@@ -122,13 +146,5 @@ impl Layout {
     /// Bytes of a raster of this size.
     pub fn bytes(self, size: Size) -> usize {
         size.width as usize * size.height as usize * self.channels()
-    }
-
-    pub const fn pixel_type(self) -> PixelType {
-        match self {
-            Self::Grey => PixelType::U8,
-            Self::Rgb => PixelType::U8x3,
-            Self::Rgba => PixelType::U8x4,
-        }
     }
 }

@@ -16,21 +16,26 @@ impl Size {
         u64::from(self.width) * u64::from(self.height)
     }
 
-    /// The largest size of this shape inside the box. Never larger than `self`, never empty.
-    pub fn fit(self, box_width: Option<u32>, box_height: Option<u32>) -> Self {
-        let by_width = box_width.filter(|&width| width < self.width);
-        let fitted = by_width.map_or(self, |width| Self {
-            width,
-            height: proportion(self.height, width, self.width),
-        });
-        match box_height.filter(|&height| height < fitted.height) {
-            // From the original shape, so that the first rounding isn't carried on.
-            Some(height) => Self {
-                width: proportion(self.width, height, self.height).min(fitted.width),
-                height,
-            },
-            None => fitted,
+    /// The largest size of this shape inside the box: one side is the box's. Never empty.
+    pub fn contained(self, frame: Self) -> Self {
+        let product = |one: u32, other: u32| u64::from(one) * u64::from(other);
+        if product(frame.width, self.height) <= product(frame.height, self.width) {
+            let height = proportion(self.height, frame.width, self.width);
+            Self::new(frame.width, height.min(frame.height))
+        } else {
+            let width = proportion(self.width, frame.height, self.height);
+            Self::new(width.min(frame.width), frame.height)
         }
+    }
+
+    /// Each side no longer than the other's.
+    pub fn within(self, other: Self) -> Self {
+        Self::new(self.width.min(other.width), self.height.min(other.height))
+    }
+
+    /// Each side at least as long as the other's.
+    pub fn around(self, other: Self) -> Self {
+        Self::new(self.width.max(other.width), self.height.max(other.height))
     }
 
     pub fn swapped(self) -> Self {
@@ -47,7 +52,7 @@ impl Size {
 fn proportion(side: u32, part: u32, whole: u32) -> u32 {
     let (side, part, whole) = (u64::from(side), u64::from(part), u64::from(whole));
     let rounded = (side * part + whole / 2) / whole;
-    u32::try_from(rounded.max(1)).expect("part ≤ whole, so the result is at most side")
+    u32::try_from(rounded.max(1)).expect("rounded to a side of the box at most")
 }
 
 #[cfg(test)]
@@ -58,43 +63,40 @@ mod tests {
     #[test]
     fn fits_and_keeps_the_shape() {
         let cases = [
-            ((4000, 3000), (Some(800), None), (800, 600)),
-            ((4000, 3000), (None, Some(300)), (400, 300)),
-            ((4000, 3000), (Some(800), Some(300)), (400, 300)),
-            ((4000, 3000), (Some(400), Some(2000)), (400, 300)),
-            ((375, 499), (Some(200), None), (200, 266)),
-            ((3, 5), (Some(2), None), (2, 3)),
-            ((10_000, 1), (Some(10), None), (10, 1)),
-            ((1, 1), (Some(1), Some(1)), (1, 1)),
-            ((100, 50), (None, None), (100, 50)),
-            ((100, 50), (Some(200), Some(200)), (100, 50)),
+            ((4000, 3000), (800, 3000), (800, 600)),
+            ((4000, 3000), (4000, 300), (400, 300)),
+            ((4000, 3000), (800, 300), (400, 300)),
+            ((4000, 3000), (400, 2000), (400, 300)),
+            ((375, 499), (200, 499), (200, 266)),
+            ((3, 5), (2, 5), (2, 3)),
+            ((10_000, 1), (10, 1), (10, 1)),
+            ((1, 1), (1, 1), (1, 1)),
+            ((100, 50), (200, 200), (200, 100)),
         ];
         for ((width, height), (box_width, box_height), (w, h)) in cases {
-            let fitted = Size::new(width, height).fit(box_width, box_height);
+            let fitted = Size::new(width, height).contained(Size::new(box_width, box_height));
             assert_eq!(fitted, Size::new(w, h), "{width}x{height}");
         }
     }
 
     proptest! {
         #[test]
-        fn never_enlarges_never_leaves_the_box_never_vanishes(
+        fn touches_the_box_and_never_leaves_it(
             width in 1u32..70_000, height in 1u32..70_000,
-            box_width in proptest::option::of(1u32..20_000),
-            box_height in proptest::option::of(1u32..20_000),
+            box_width in 1u32..20_000, box_height in 1u32..20_000,
         ) {
-            let source = Size::new(width, height);
-            let fitted = source.fit(box_width, box_height);
-            prop_assert!((1..=width).contains(&fitted.width));
-            prop_assert!((1..=height).contains(&fitted.height));
-            prop_assert!(box_width.is_none_or(|limit| fitted.width <= limit));
-            prop_assert!(box_height.is_none_or(|limit| fitted.height <= limit));
+            let frame = Size::new(box_width, box_height);
+            let fitted = Size::new(width, height).contained(frame);
+            prop_assert!((1..=box_width).contains(&fitted.width));
+            prop_assert!((1..=box_height).contains(&fitted.height));
+            prop_assert!(fitted.width == box_width || fitted.height == box_height);
         }
 
         #[test]
         fn keeps_the_shape_to_within_a_pixel(
             width in 1u32..70_000, height in 1u32..70_000, limit in 1u32..20_000,
         ) {
-            let fitted = Size::new(width, height).fit(Some(limit), None);
+            let fitted = Size::new(width, height).contained(Size::new(limit, u32::MAX));
             let exact = f64::from(height) * f64::from(fitted.width) / f64::from(width);
             prop_assert!((f64::from(fitted.height) - exact.max(1.0)).abs() <= 0.5001);
         }

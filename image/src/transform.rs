@@ -1,26 +1,25 @@
-//! A source and a plan become a rendition: open, decode, resize, turn upright, encode.
+//! A source and plans become renditions: open, decode, scale, turn upright, finish, encode.
 //!
-//! Called on the pool's threads. Pure: bytes in, bytes out. What a source says of itself is
-//! checked against the limits before anything is allocated for its pixels, and a source that
-//! ends early or contradicts itself is an error, never half a picture.
+//! Called on the pool's threads. Pure but for the look at the clock that the deadline needs: bytes
+//! in, bytes out. What a source says of itself is checked against the limits before anything is
+//! allocated for its pixels, and a source that ends early or contradicts itself is an error,
+//! never half a picture.
 
-use super::codec::{Format, Source, encode};
-use super::orient::{orient, oriented};
-use super::plan::Plan;
+use super::animate::{animate, is_animated};
+use super::codec::{Credits, Format, Header, Manner, Source, Wanted, encode};
+use super::finish::finish;
+use super::geometry::Geometry;
+use super::info;
+use super::limits::Limits;
+use super::ops::{Overlays, point_of_detail, trim};
+use super::orient::Pose;
+use super::plan::{Gravity, Output, Plan, Quality};
+use super::quality::least;
+use super::raster::Picture;
 use super::resize::resize;
-use super::settings::ImageSettings;
 use super::size::Size;
-use image::metadata::Orientation;
 
-/// Bounds on a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    pub max_pixels: u64,
-    /// Bytes.
-    pub max_source: u64,
-}
-
-/// A finished variant. Of the source's metadata it carries a colour profile at most, unless
+/// A finished variant. Of the source's metadata it says whose the picture is at most, unless
 /// re-encoding would have changed nothing but made it larger: then it is the source itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendition {
@@ -36,88 +35,313 @@ pub enum TransformError {
     TooLarge { what: String },
     #[error("not an image that can be transformed: {0}")]
     Unsupported(String),
+    #[error("SVG is text with links and scripts in it, and isn't transformed")]
+    Svg,
     #[error("the image is damaged: {0}")]
     Corrupt(String),
     #[error("the result could not be encoded: {0}")]
     Encode(String),
+    #[error("the time for it has run out")]
+    Deadline,
 }
 
 /// Makes the rendition that `plan` asks for. Takes tens of milliseconds of CPU.
-pub fn transform(source: &[u8], plan: &Plan, limits: &Limits) -> Result<Rendition, TransformError> {
-    limits.check_bytes(source)?;
-    let mut opened = Source::open(source, limits)?;
-    let (stored, orientation, from) = (opened.size(), opened.orientation(), opened.format());
-    let upright = plan.fit(oriented(stored, orientation));
-    // A picture that lies on its side is reduced lying, and turned when it's small.
-    let target = oriented(upright, orientation);
+pub fn transform(
+    source: &[u8],
+    plan: &Plan,
+    limits: &Limits,
+    overlays: &Overlays,
+) -> Result<Rendition, TransformError> {
+    let plans = std::slice::from_ref(plan);
+    let mut made = transform_all(source, plans, limits, overlays);
+    made.pop().expect("as many renditions as plans")
+}
 
-    let profile = opened.colour_profile();
-    let picture = opened.decode(target, plan.output())?;
-    let picture = orient(resize(picture, target), orientation);
-    let format = Format::choose(plan.output(), from, &picture);
-    let bytes = encode(picture, format, plan.quality(), profile)?;
-
-    let reshaped = target != stored || orientation != Orientation::NoTransforms;
-    if !reshaped && from == Some(format) && bytes.len() > source.len() {
-        return Ok(Rendition::new(source.to_vec(), format, upright));
+/// As many renditions as plans, in their order, of one decoding.
+pub fn transform_all(
+    source: &[u8],
+    plans: &[Plan],
+    limits: &Limits,
+    overlays: &Overlays,
+) -> Vec<Result<Rendition, TransformError>> {
+    match Work::open(source, plans, limits, overlays) {
+        Ok(work) => plans.iter().map(|plan| work.render(plan)).collect(),
+        Err(error) => vec![Err(error); plans.len()],
     }
-    Ok(Rendition::new(bytes, format, upright))
+}
+
+/// Bytes that a transform may take at its height, as far as the source's head tells: its pixels
+/// with four channels, twice, and what is read and written. A source that can't be opened takes
+/// what it has.
+pub fn memory(source: &[u8], limits: &Limits) -> u64 {
+    let opened = Source::open(source, limits).ok();
+    let pixels = opened.map_or(0, |opened| opened.header().size.pixels());
+    pixels * 8 + 2 * source.len() as u64
+}
+
+/// A source, decoded as far as all its plans need it.
+struct Work<'w> {
+    source: &'w [u8],
+    header: Header,
+    /// None where every plan is for all frames.
+    picture: Option<Picture>,
+    limits: &'w Limits,
+    overlays: &'w Overlays,
+}
+
+impl<'w> Work<'w> {
+    fn open(
+        source: &'w [u8],
+        plans: &[Plan],
+        limits: &'w Limits,
+        overlays: &'w Overlays,
+    ) -> Result<Self, TransformError> {
+        limits.check_bytes(source)?;
+        let opened = Source::open(source, limits)?;
+        let header = opened.header().clone();
+        let stills = plans.iter().filter(|plan| !is_animated(plan, &header));
+        let wanted = stills.map(|plan| wanted(plan, &header)).reduce(both);
+        let picture = wanted
+            .map(|wanted| opened.decode(wanted, limits))
+            .transpose()?;
+        Ok(Self {
+            source,
+            header,
+            picture,
+            limits,
+            overlays,
+        })
+    }
+
+    fn render(&self, plan: &Plan) -> Result<Rendition, TransformError> {
+        self.limits.check_time()?;
+        let rendition = match &self.picture {
+            Some(picture) if !is_animated(plan, &self.header) => match plan.output {
+                Output::Info => info::describe(self.source, &self.header, picture),
+                _ => self.still(plan, picture)?,
+            },
+            _ => animate(self.source, &self.header, plan, self.limits, self.overlays)?,
+        };
+        self.limits.check_output(&rendition.bytes)?;
+        Ok(rendition)
+    }
+
+    fn still(&self, plan: &Plan, picture: &Picture) -> Result<Rendition, TransformError> {
+        let plan = &placeholder(plan);
+        let trimmed = plan.trim.map(|tolerance| trimmed(picture, tolerance));
+        let (picture, stored) = match &trimmed {
+            Some(picture) => (picture, picture.size()),
+            None => (picture, self.header.size),
+        };
+        let shape = Shape::of(stored, &self.header, plan, picture);
+        self.limits.check_rendition(shape.geometry.canvas)?;
+        let scaled = shape.scaled(picture);
+        let format = choose(plan.output, &self.header, &scaled);
+        let finished = finish(scaled, &self.header, plan, &shape, format, self.overlays)?;
+        self.limits.check_time()?;
+
+        let size = finished.size();
+        let quality = match plan.quality {
+            Quality::Fixed(quality) => quality,
+            Quality::Auto => least(&finished, format, self.limits)?,
+        };
+        let credits = self.header.exif.as_deref().filter(|_| plan.copyright);
+        let credits = credits.and_then(Credits::read);
+        let bytes = encode(finished, Manner { format, quality }, credits.as_ref())?;
+        let may_stay = self.is_only_written_again(plan, &shape, format);
+        if may_stay && bytes.len() > self.source.len() {
+            let kind = self.header.kind;
+            return Ok(Rendition::new(
+                self.source.to_vec(),
+                kind.content_type(),
+                size,
+            ));
+        }
+        Ok(Rendition::new(bytes, format.kind().content_type(), size))
+    }
+
+    /// Whether the client may as well have the source: nothing about it was to change, and it is
+    /// in the format asked for, or the choice was ours and everybody reads the source's.
+    fn is_only_written_again(&self, plan: &Plan, shape: &Shape, format: Format) -> bool {
+        let same_format = self.header.kind.written() == Some(format);
+        let our_choice = matches!(plan.output, Output::Auto { .. });
+        (same_format || our_choice && self.header.kind.is_read_by_all())
+            && shape.changes_nothing(self.header.size)
+            && !changes_pixels(plan)
+    }
+}
+
+/// What of a stored picture is shown, how it is turned, how large it becomes.
+pub struct Shape {
+    pub geometry: Geometry,
+    pose: Pose,
+    region: super::geometry::Region,
+}
+
+impl Shape {
+    /// `picture` is what is stored in this size, or its reduction.
+    pub fn of(stored: Size, header: &Header, plan: &Plan, picture: &Picture) -> Self {
+        let pose = header.pose().turned(plan.turn);
+        let upright = pose.size(stored);
+        let geometry = Geometry::of(upright, plan);
+        let thousandths = |part: u16| f64::from(part.min(1000)) / 1000.0;
+        let point = match plan.gravity {
+            Gravity::Auto if geometry.cuts(upright) => {
+                let region = geometry.region(upright, (0.5, 0.5));
+                point_of_detail(picture, pose, (region.width, region.height))
+            }
+            Gravity::Auto | Gravity::Centre => (0.5, 0.5),
+            Gravity::Point { x, y } => (thousandths(x), thousandths(y)),
+        };
+        let region = geometry.region(upright, point).stored(pose);
+        Self {
+            geometry,
+            pose,
+            region,
+        }
+    }
+
+    /// Upright, at its size. A picture that lies on its side is scaled lying, and turned when
+    /// it's small.
+    pub fn scaled(&self, picture: &Picture) -> Picture {
+        let target = self.pose.size(self.geometry.content);
+        self.pose.picture(resize(picture, self.region, target))
+    }
+
+    fn changes_nothing(&self, stored: Size) -> bool {
+        self.pose == Pose::UPRIGHT
+            && self.geometry.canvas == stored
+            && self.geometry.content == stored
+            && !self.geometry.cuts(stored)
+    }
+}
+
+/// What a still needs to be made of.
+fn wanted(plan: &Plan, header: &Header) -> Wanted {
+    let plan = &placeholder(plan);
+    // Where its edges end can only be told in full.
+    if plan.trim.is_some() {
+        return Wanted {
+            size: header.size,
+            packed: true,
+        };
+    }
+    if plan.output == Output::Info {
+        return info::wanted(header);
+    }
+    let pose = header.pose().turned(plan.turn);
+    let upright = pose.size(header.size);
+    let geometry = Geometry::of(upright, plan);
+    // JPEG has no alpha, so that what becomes of a JPEG never depends on its pixels.
+    let format = format_of(plan.output, header, false);
+    let padded = geometry.canvas != geometry.content;
+    Wanted {
+        size: pose.size(geometry.whole(upright)),
+        packed: padded || needs_pixels(plan) || header.profile.is_some() || !format.takes_planes(),
+    }
+}
+
+fn both(one: Wanted, other: Wanted) -> Wanted {
+    Wanted {
+        size: one.size.around(other.size),
+        packed: one.packed || other.packed,
+    }
+}
+
+/// Greying alone is done on planes.
+fn needs_pixels(plan: &Plan) -> bool {
+    plan.blur.is_some() || plan.sharpen.is_some() || plan.watermark.is_some()
+}
+
+fn changes_pixels(plan: &Plan) -> bool {
+    needs_pixels(plan) || plan.grey || plan.background.is_some() || plan.trim.is_some()
+}
+
+fn trimmed(picture: &Picture, tolerance: u8) -> Picture {
+    match picture {
+        Picture::Packed(raster) => {
+            let whole = raster.cut(0, 0, raster.extent.rounded().within(raster.size));
+            Picture::Packed(trim(whole, tolerance))
+        }
+        // `wanted` asked for pixels.
+        Picture::Planar(_) => unreachable!("a picture that is trimmed was decoded to pixels"),
+    }
+}
+
+/// The longest side of a placeholder.
+const PLACEHOLDER: u32 = 32;
+
+/// A placeholder is the plan itself, at a few dozen pixels, blurred.
+fn placeholder(plan: &Plan) -> Plan {
+    if plan.output != Output::Placeholder {
+        return plan.clone();
+    }
+    let asked = |side: Option<u32>| side.unwrap_or(PLACEHOLDER).max(1);
+    let (width, height) = (asked(plan.width), asked(plan.height));
+    let frame = Size::new(width, height);
+    let frame = frame.contained(Size::new(PLACEHOLDER, PLACEHOLDER).within(frame));
+    let side = |asked: Option<u32>, side: u32| {
+        if plan.width.or(plan.height).is_none() {
+            Some(side)
+        } else {
+            asked.map(|_| side)
+        }
+    };
+    Plan {
+        width: side(plan.width, frame.width),
+        height: side(plan.height, frame.height),
+        blur: Some(10),
+        sharpen: None,
+        watermark: None,
+        quality: Quality::Fixed(60),
+        ..plan.clone()
+    }
+}
+
+fn choose(output: Output, header: &Header, picture: &Picture) -> Format {
+    let translucent = matches!(picture, Picture::Packed(raster) if raster.is_translucent());
+    format_of(output, header, translucent)
+}
+
+/// The format that `output` means for a picture of this source.
+fn format_of(output: Output, header: &Header, translucent: bool) -> Format {
+    match output {
+        Output::Jpeg => Format::Jpeg,
+        Output::Webp
+        | Output::Auto {
+            webp: true,
+            avif: false,
+        } => Format::Webp,
+        Output::WebpLossless => Format::WebpLossless,
+        Output::Avif | Output::Auto { avif: true, .. } => Format::Avif,
+        Output::Png => Format::Png,
+        Output::Original => header.kind.written().unwrap_or(Format::Png),
+        Output::Auto { .. } | Output::Placeholder | Output::Info if translucent => Format::Png,
+        Output::Auto { .. } | Output::Placeholder | Output::Info => Format::Jpeg,
+    }
 }
 
 impl Rendition {
-    fn new(bytes: Vec<u8>, format: Format, size: Size) -> Self {
+    pub(super) fn new(bytes: Vec<u8>, content_type: &'static str, size: Size) -> Self {
         Self {
             bytes,
-            content_type: format.content_type(),
+            content_type,
             width: size.width,
             height: size.height,
         }
     }
 }
 
-impl Limits {
-    fn check_bytes(&self, source: &[u8]) -> Result<(), TransformError> {
-        if source.len() as u64 <= self.max_source {
-            return Ok(());
-        }
-        let (len, max) = (source.len(), self.max_source);
-        Err(TransformError::TooLarge {
-            what: format!("the source has {len} bytes, at most {max} are read"),
-        })
-    }
-
-    /// Called by whatever has read a header, before it allocates for pixels.
-    pub(super) fn check_size(&self, size: Size) -> Result<(), TransformError> {
-        if size.pixels() == 0 {
-            return Err(TransformError::Corrupt("a side is zero".to_owned()));
-        }
-        if size.pixels() <= self.max_pixels {
-            return Ok(());
-        }
-        let (Size { width, height }, max) = (size, self.max_pixels);
-        Err(TransformError::TooLarge {
-            what: format!("the source is {width} × {height}, at most {max} pixels are decoded"),
-        })
-    }
-}
-
-impl From<&ImageSettings> for Limits {
-    fn from(settings: &ImageSettings) -> Self {
-        Self {
-            max_pixels: settings.max_pixels,
-            max_source: settings.max_source,
-        }
-    }
-}
-
 impl TransformError {
-    /// For a metric: one of four words.
+    /// For a metric: one of six words.
     pub fn cause(&self) -> &'static str {
         match self {
             Self::TooLarge { .. } => "too_large",
             Self::Unsupported(_) => "unsupported",
+            Self::Svg => "svg",
             Self::Corrupt(_) => "corrupt",
             Self::Encode(_) => "encode",
+            Self::Deadline => "deadline",
         }
     }
 }

@@ -290,6 +290,11 @@ impl<H> Filling<H> {
         lock(&self.fill.state).outdated
     }
 
+    /// Whether anybody waits for it.
+    pub fn is_awaited(&self) -> bool {
+        lock(&self.fill.state).followers() > 0
+    }
+
     /// For all who wait.
     pub fn interim(&self, interim: Interim) {
         let mut state = lock(&self.fill.state);
@@ -407,7 +412,7 @@ impl<H> Filling<H> {
     /// Ends it unnoticed, unless somebody waits for it: then it has to go on.
     pub fn abandon(&self) -> bool {
         let mut running = lock(&self.running);
-        let is_awaited = lock(&self.fill.state).followers() > 0;
+        let is_awaited = self.is_awaited();
         if !is_awaited
             && running
                 .get(&self.key)

@@ -4,6 +4,7 @@ mod check;
 mod hash_key;
 mod run;
 mod running;
+mod sign_url;
 mod warm;
 
 use crate::admin::{BanOrder, LiftOrder, PurgeOrder, ServerName, SplitName};
@@ -63,6 +64,22 @@ enum Verb {
     Warm(Warm),
     /// Make the line of an API key for the file that `api_keys` names: the key's hash, and claims
     HashKey(HashKey),
+    /// Sign an image's URL with the first key of images.signing_key_file
+    SignUrl(SignUrl),
+}
+
+#[derive(Args)]
+struct SignUrl {
+    /// Path and query, or a whole URL: '/photos/1.jpg?w=400'
+    url: String,
+    /// How long it holds: 10m, 24h; without it, for as long as the key does
+    #[arg(long = "for", value_parser = units::duration)]
+    length: Option<Duration>,
+    /// In imgproxy's form, the path without its signature: /rs:fit:400:300/plain/photos/1.jpg
+    #[arg(long)]
+    imgproxy: bool,
+    #[command(flatten)]
+    file: File,
 }
 
 #[derive(Args)]
@@ -235,6 +252,9 @@ pub fn main() -> ExitCode {
         Some(Verb::Warm(warm)) => warm::warm(&warm.order()),
         Some(Verb::HashKey(HashKey { name, claims, new })) => {
             hash_key::hash_key(&name, &claims, new)
+        }
+        Some(Verb::SignUrl(sign)) => {
+            sign_url::sign_url(&sign.file.config, &sign.url, sign.length, sign.imgproxy)
         }
     }
 }

@@ -72,6 +72,7 @@ fn read_server(s: &mut Section<'_>) -> Option<Listed> {
             every: every?,
             weight,
             backup,
+            public: false,
         }),
     })
 }

@@ -22,6 +22,7 @@ pub enum Refusal {
     Concurrency,
     NoServer,
     ImageQueue,
+    ImageSignature,
     Busy,
     LimitUnknown,
     /// No proof of who asks, or a bad one.
@@ -184,18 +185,6 @@ pub struct KeysMetrics {
     pub stale: IntGauge,
 }
 
-/// Of the image transformer.
-#[derive(Clone)]
-pub struct ImageMetrics {
-    pub(super) outcomes: IntCounterVec,
-    /// Seconds from a transform's start to its end.
-    pub time: Histogram,
-    /// Seconds a transform waited for a worker.
-    pub wait: Histogram,
-    /// Transforms waiting for a worker.
-    pub queue: IntGauge,
-}
-
 /// Of content codings.
 #[derive(Clone)]
 pub struct CodingsMetrics {
@@ -276,13 +265,14 @@ impl CodingsMetrics {
 
 impl Refusal {
     /// In the order of the variants: the index of a counter is the variant's number.
-    pub const ALL: [Refusal; 15] = [
+    pub const ALL: [Refusal; 16] = [
         Refusal::RateLimit,
         Refusal::Address,
         Refusal::BodySize,
         Refusal::Concurrency,
         Refusal::NoServer,
         Refusal::ImageQueue,
+        Refusal::ImageSignature,
         Refusal::Busy,
         Refusal::LimitUnknown,
         Refusal::Token,
@@ -302,6 +292,7 @@ impl Refusal {
             Refusal::Concurrency => "concurrency",
             Refusal::NoServer => "no_server",
             Refusal::ImageQueue => "image_queue",
+            Refusal::ImageSignature => "image_signature",
             Refusal::Busy => "busy",
             Refusal::LimitUnknown => "limit_unknown",
             Refusal::Token => "token",
@@ -312,13 +303,5 @@ impl Refusal {
             Refusal::UrlLength => "url_length",
             Refusal::Origin => "origin",
         }
-    }
-}
-
-impl ImageMetrics {
-    /// `outcome` is from a fixed set: "transformed", or a failure's cause. Looked up by label,
-    /// because a transform costs ten thousand times what the look-up does.
-    pub fn count(&self, outcome: &'static str) {
-        self.outcomes.with_label_values(&[outcome]).inc();
     }
 }

@@ -1,14 +1,15 @@
-//! Every metric name, in one file.
+//! Every metric name, in one file; those of pictures are in `images.rs`.
 //!
 //! Handles are resolved when a Runtime is built, never per request: a request only adds to
 //! counters that it already holds. Labels are names from the configuration (route, upstream,
 //! server, cache, limit) and small fixed sets; never text that a client chose.
 
 use super::handles::{
-    AuthMetrics, CacheMetrics, CodingsMetrics, ConfigMetrics, DiskMetrics, ImageMetrics,
-    KeysMetrics, LimitMetrics, LinkMetrics, PoolMetrics, RedisMetrics, Refusal, RouteMetrics,
-    STATES, ServerMetrics, TierMetrics,
+    AuthMetrics, CacheMetrics, CodingsMetrics, ConfigMetrics, DiskMetrics, KeysMetrics,
+    LimitMetrics, LinkMetrics, PoolMetrics, RedisMetrics, Refusal, RouteMetrics, STATES,
+    ServerMetrics, TierMetrics,
 };
+use super::images::ImageMetrics;
 use super::register::Make;
 use prometheus::{
     Encoder, Gauge, GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
@@ -634,24 +635,6 @@ impl Auths {
             stale: self.stale.with_label_values(&[auth]),
         };
         (metrics, keys)
-    }
-}
-
-impl ImageMetrics {
-    fn new(make: &Make<'_>) -> ImageMetrics {
-        ImageMetrics {
-            outcomes: make.counters(
-                "lakh_images_total",
-                "Transforms, by outcome; a failed one answers with the original.",
-                &["outcome"],
-            ),
-            time: make.histogram("lakh_image_seconds", "Time that a transform takes."),
-            wait: make.histogram(
-                "lakh_image_wait_seconds",
-                "Time that a transform waits for a worker.",
-            ),
-            queue: make.gauge("lakh_image_queue", "Transforms waiting for a worker."),
-        }
     }
 }
 

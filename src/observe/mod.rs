@@ -2,6 +2,7 @@
 
 mod access_log;
 mod handles;
+mod images;
 mod metrics;
 mod register;
 mod settings;
@@ -9,8 +10,9 @@ mod settings;
 pub use access_log::{AccessLog, Line};
 pub use handles::{
     AuthMetrics, CacheMetrics, CodingMetrics, CodingsMetrics, ConfigMetrics, DiskMetrics,
-    ImageMetrics, KeysMetrics, LimitMetrics, LinkMetrics, PoolMetrics, RedisMetrics, Refusal,
-    RouteMetrics, ServerMetrics, TierMetrics,
+    KeysMetrics, LimitMetrics, LinkMetrics, PoolMetrics, RedisMetrics, Refusal, RouteMetrics,
+    ServerMetrics, TierMetrics,
 };
+pub use images::ImageMetrics;
 pub use metrics::Metrics;
 pub use settings::{AccessLogSettings, LogTarget};

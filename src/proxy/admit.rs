@@ -9,10 +9,10 @@
 
 use super::answer::Problem;
 use super::context::{Context, OfRoute};
-use super::headers;
 use super::request::Request;
 use super::resource::unix_now;
 use super::way::find_route;
+use super::{headers, images};
 use crate::cache::Scheme;
 use crate::guard::{
     Asked, Asker, Auth, Checked, Claims, Flaw, Identity, Issuer, SecurityHeaders, Standings,
@@ -43,6 +43,10 @@ pub enum Question {
 pub fn admit(request: &Request<'_>, ctx: &mut Context) -> Admission {
     if request.version == Version::HTTP_2 && head_size(request) > ctx.runtime.limits.header_size {
         return Admission::Refused(Problem::HeadTooLarge);
+    }
+    if matches!(*request.method, Method::GET | Method::HEAD) {
+        let source = images::source_target(request, &ctx.runtime);
+        ctx.target = source.map(|target| target.into_bytes().into());
     }
     let Some((route, preflight)) = find(request, ctx) else {
         return Admission::Refused(Problem::NoRoute);
@@ -91,8 +95,19 @@ pub async fn go_on(question: Question, request: &Request<'_>, ctx: &mut Context)
 }
 
 /// A preflight's route is that of the request which it asks about, where that one has rules for it.
-fn find(request: &Request<'_>, ctx: &Context) -> Option<(Arc<Route>, bool)> {
-    let by = |method: &Method| find_route(&ctx.runtime, request, request.target, method).cloned();
+/// What asks for a rendition is for the route of the source, whatever its own path is, so that no
+/// way around that route's rules leads over another's.
+fn find(request: &Request<'_>, ctx: &mut Context) -> Option<(Arc<Route>, bool)> {
+    let runtime = ctx.runtime.clone();
+    if let Some(target) = &ctx.target {
+        let route = find_route(&runtime, request, target, request.method);
+        match route.filter(|route| route.images.is_some()) {
+            Some(route) => return Some((route.clone(), false)),
+            // Where no pictures are made, it is a path like any other.
+            None => ctx.target = None,
+        }
+    }
+    let by = |method: &Method| find_route(&runtime, request, request.target, method).cloned();
     if let Some(method) = preflight(request.method, request.headers)
         && let Some(route) = by(&method).filter(|route| route.cors.is_some())
     {

@@ -62,6 +62,10 @@ pub enum Problem {
         limit: usize,
     },
     ImageQuery(String),
+    /// Not signed as it has to be.
+    ImageSignature(String),
+    /// From a host that pictures are not fetched from.
+    ImageSource(&'static str),
     OnlyIfCached,
     Upstream(Kind),
     Internal,
@@ -80,6 +84,8 @@ impl Problem {
             Problem::AddressRefused
             | Problem::Banned { .. }
             | Problem::ClaimsMissing { .. }
+            | Problem::ImageSignature(_)
+            | Problem::ImageSource(_)
             | Problem::OriginRefused => StatusCode::FORBIDDEN,
             Problem::UrlTooLong { .. } => StatusCode::URI_TOO_LONG,
             Problem::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
@@ -88,9 +94,10 @@ impl Problem {
             }
             Problem::RateLimited { .. } | Problem::ClientBusy => StatusCode::TOO_MANY_REQUESTS,
             Problem::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
-            Problem::LimitUnknown | Problem::Upstream(Kind::NoServer | Kind::Busy) => {
+            Problem::LimitUnknown | Problem::Upstream(Kind::NoServer | Kind::Busy | Kind::Full) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            Problem::Upstream(Kind::NotAPicture) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Problem::Upstream(Kind::Timeout) => StatusCode::GATEWAY_TIMEOUT,
             Problem::Upstream(_) => StatusCode::BAD_GATEWAY,
             Problem::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -123,9 +130,13 @@ impl Problem {
             Problem::Maintenance { .. } => "maintenance",
             Problem::UrlTooLong { .. } => "url-too-long",
             Problem::ImageQuery(_) => "image-query",
+            Problem::ImageSignature(_) => "image-signature",
+            Problem::ImageSource(_) => "image-source",
             Problem::OnlyIfCached => "not-cached",
             Problem::Upstream(Kind::NoServer) => "no-server",
             Problem::Upstream(Kind::Busy) => "upstream-busy",
+            Problem::Upstream(Kind::Full) => "images-busy",
+            Problem::Upstream(Kind::NotAPicture) => "not-an-image",
             Problem::Upstream(Kind::Timeout) => "upstream-timeout",
             Problem::Upstream(Kind::Connect) => "upstream-unreachable",
             Problem::Upstream(_) => "upstream-broken",
@@ -181,11 +192,19 @@ impl Problem {
                 format!("The request's head is larger than the {limit} bytes allowed here.")
             }
             Problem::ImageQuery(what) => format!("The image can't be made as asked: {what}."),
+            Problem::ImageSignature(what) => format!("The image is not made: {what}."),
+            Problem::ImageSource(what) => (*what).into(),
             Problem::OnlyIfCached => {
                 "Not in the cache, and the request asked for nothing else.".into()
             }
             Problem::Upstream(Kind::NoServer) => "No server is available at the moment.".into(),
             Problem::Upstream(Kind::Busy) => "Too many requests are waiting already.".into(),
+            Problem::Upstream(Kind::Full) => {
+                "Too many images are being made already. Try again in a moment.".into()
+            }
+            Problem::Upstream(Kind::NotAPicture) => {
+                "What is there is no image that can be worked on.".into()
+            }
             Problem::Upstream(Kind::Timeout) => "The server behind this one took too long.".into(),
             Problem::Upstream(_) => "The server behind this one did not answer properly.".into(),
             Problem::Internal => "Something went wrong here.".into(),
@@ -208,6 +227,8 @@ impl Problem {
             Problem::BodyTooLarge { .. } => Some(Refusal::BodySize),
             Problem::Upstream(Kind::NoServer) => Some(Refusal::NoServer),
             Problem::Upstream(Kind::Busy) => Some(Refusal::Busy),
+            Problem::Upstream(Kind::Full) => Some(Refusal::ImageQueue),
+            Problem::ImageSignature(_) => Some(Refusal::ImageSignature),
             _ => None,
         }
     }
@@ -274,7 +295,7 @@ impl Problem {
             Problem::ClientBusy
             | Problem::RouteBusy
             | Problem::LimitUnknown
-            | Problem::Upstream(Kind::NoServer | Kind::Busy) => Some(1),
+            | Problem::Upstream(Kind::NoServer | Kind::Busy | Kind::Full) => Some(1),
             Problem::NoKeys => Some(5),
             _ => None,
         }

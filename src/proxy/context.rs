@@ -8,6 +8,7 @@ use crate::observe::Metrics;
 use crate::runtime::{Route, Runtime};
 use crate::upstream::{Lease, Pool, ServerId, Tries, Turn, WebSocket};
 use http::HeaderValue;
+use pingora::http::RequestHeader;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,6 +42,8 @@ pub struct Context {
     pub preflight: bool,
     /// Asks to switch protocols.
     pub upgrade: bool,
+    /// Path and query of what it is about, where its own path only says what to make of that.
+    pub target: Option<Box<[u8]>>,
     /// Bytes of the request's body so far.
     pub body_bytes: u64,
     /// The server that has the request now, in Pingora's proxy.
@@ -118,6 +121,7 @@ impl Context {
             secure: false,
             preflight: false,
             upgrade: false,
+            target: None,
             body_bytes: 0,
             lease: None,
             server: None,
@@ -139,6 +143,11 @@ impl Context {
         self.cache
             .filter(|_| cache.x_cache)
             .map(CacheStatus::x_cache)
+    }
+
+    /// Path and query that a server is asked for.
+    pub fn target<'a>(&'a self, request: &'a RequestHeader) -> &'a [u8] {
+        self.target.as_deref().unwrap_or(request.raw_path())
     }
 
     /// The route, in phases that only a routed request reaches.

@@ -59,22 +59,28 @@ impl Job {
         filling: Filling<Response>,
         stale: Option<Arc<Object>>,
     ) -> pingora::Result<Job> {
-        let mut request = headers::for_fetch(client, ctx, resource.target.as_deref())?;
+        let target = resource.target.as_deref().unwrap_or(client.raw_path());
+        let mut request = match &resource.elsewhere {
+            Some(place) => headers::for_stranger(&place.host, target)?,
+            None => headers::for_fetch(client, ctx, resource.target.as_deref())?,
+        };
+        // What the client proves to us, it proves to nobody else.
+        let is_ours = resource.elsewhere.is_none();
+        let fields = is_ours.then(|| client.headers.clone());
         if let Some(stale) = &stale {
             make_conditional(&mut request, &stale.headers)?;
         }
-        let target = resource.target.as_deref().unwrap_or(client.raw_path());
         Ok(Job {
             balance_key: balance::key(&client.headers, target, ctx),
-            pool: ctx.pool().clone(),
+            pool: resource.pool(ctx).clone(),
             edge: edge.clone(),
             route: resource.route.clone(),
             cache: resource.cache.clone(),
             filling,
             key: resource.key.clone(),
             root: resource.root(&Request::of(client), ctx),
-            client: client.headers.clone(),
-            authorized: ctx.claims.is_some(),
+            client: fields.unwrap_or_default(),
+            authorized: is_ours && ctx.claims.is_some(),
             request,
             stale,
             recalled: None,

@@ -6,7 +6,7 @@ use crate::coding::Accepted;
 use crate::config::HeaderEdits;
 use crate::guard::is_claim_field;
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, COOKIE, FORWARDED, HOST, TE, TRAILER, UPGRADE, VIA,
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, COOKIE, FORWARDED, HOST, TE, TRAILER, UPGRADE, VIA,
 };
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, request, response};
@@ -92,9 +92,9 @@ fn claim_fields(fields: &HeaderMap) -> Vec<HeaderName> {
 /// frames the body anew by it.
 pub fn to_server(request: &mut RequestHeader, ctx: &Context) -> pingora::Result<()> {
     let target = match &ctx.routed().strip_prefix {
-        Some(prefix) => Some(strip_prefix(request.raw_path(), prefix)),
-        None if is_uri(request) => None,
-        None => Some(request.raw_path().to_vec()),
+        Some(prefix) => Some(strip_prefix(ctx.target(request), prefix)),
+        None if is_uri(request) && ctx.target.is_none() => None,
+        None => Some(ctx.target(request).to_vec()),
     };
     let (nothing, ()) = http::Request::new(()).into_parts();
     let mut parts: request::Parts = std::mem::replace(request, nothing.into()).into();
@@ -128,6 +128,16 @@ pub fn for_fetch(
         Some(prefix) => request.set_raw_path(&strip_prefix(target, prefix))?,
         None => request.set_raw_path(target)?,
     }
+    Ok(request)
+}
+
+/// A GET for a picture, of somebody who need not know for whom.
+pub fn for_stranger(host: &str, target: &[u8]) -> pingora::Result<RequestHeader> {
+    let mut request = RequestHeader::build_no_case(Method::GET, target, Some(4))?;
+    request.insert_header(HOST, host)?;
+    request.insert_header(ACCEPT, "image/*")?;
+    request.insert_header(ACCEPT_ENCODING, "identity")?;
+    request.insert_header(VIA, VIA_LAKH)?;
     Ok(request)
 }
 

@@ -3,6 +3,7 @@
 
 use super::answer::Problem;
 use super::context::Context;
+use super::images::{source_of, source_target};
 use super::reply::Reply;
 use super::request::Request;
 use super::way::{Way, find_route};
@@ -12,7 +13,7 @@ use crate::runtime::{Foundation, Route, RouteCache};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use lakh_image::Plan;
+use lakh_image::Source;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
@@ -32,7 +33,9 @@ pub fn way(request: &Request<'_>, ctx: &mut Context) -> Option<Way> {
     if request.method.as_str() != METHOD {
         return None;
     }
-    let route = find_route(&ctx.runtime, request, request.target, &Method::GET)?.clone();
+    let source = source_target(request, &ctx.runtime);
+    let target = source.as_deref().map_or(request.target, str::as_bytes);
+    let route = find_route(&ctx.runtime, request, target, &Method::GET)?.clone();
     let (cache, from) = purgeable(&route)?;
     ctx.route = Some(route.clone());
     if !from.contains(ctx.client) {
@@ -62,13 +65,14 @@ fn force(headers: &HeaderMap) -> Option<Force> {
 
 /// The URL's, with all that was made of it; of a rendition's URL, also its source's.
 fn names(request: &Request<'_>, cache: &RouteCache, route: &Route) -> Vec<Name> {
-    let url = Url::new(request.host, request.target);
-    let mut names = vec![Name::url(&cache.keys.address(&url))];
-    let query = url.query.and_then(|q| std::str::from_utf8(q).ok());
-    if let (Some(_), Some(query)) = (&route.images, query) {
-        let rest = Plan::without_parameters(query);
-        let query = Some(rest.as_bytes()).filter(|rest| !rest.is_empty());
-        names.push(Name::url(&cache.keys.address(&Url { query, ..url })));
+    let name = |target: &[u8]| {
+        let url = Url::new(request.host, target);
+        Name::url(&cache.keys.address(&url))
+    };
+    let mut names = vec![name(request.target)];
+    let images = route.images.as_ref();
+    if let Some(Source::Here(target)) = images.and_then(|images| source_of(request, images)) {
+        names.push(name(target.as_bytes()));
         names.dedup();
     }
     names

@@ -3,9 +3,10 @@
 use super::context::{CacheStatus, Context};
 use super::headers;
 use super::request::Request;
-use crate::cache::{Asked, CacheControl, Key, Names, Object, Url, Zone, may_look_up};
+use crate::cache::{Asked, CacheControl, Key, Names, Object, Scheme, Url, Zone, may_look_up};
 use crate::runtime::{Route, RouteCache};
-use crate::upstream::Response;
+use crate::upstream::{Pool, Response};
+use http::HeaderMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -19,6 +20,16 @@ pub struct Resource {
     pub key: Key,
     /// Where it is fetched from, when that is not what the client asked for.
     pub target: Option<Vec<u8>>,
+    /// Set when that is on another host than the client asked.
+    pub elsewhere: Option<Elsewhere>,
+}
+
+/// A host that is not ours: it learns nothing of the client, and the client nothing of it but
+/// pictures.
+#[derive(Clone)]
+pub struct Elsewhere {
+    pub host: String,
+    pub pool: Arc<Pool>,
 }
 
 impl Resource {
@@ -49,7 +60,21 @@ impl Resource {
             cache,
             key,
             target: None,
+            elsewhere: None,
         })
+    }
+
+    /// What is at a target of another host.
+    pub fn elsewhere(&self, elsewhere: Elsewhere, target: Vec<u8>) -> Resource {
+        let url = Url::new(&elsewhere.host, &target);
+        let (pool, fields) = (&elsewhere.pool.name, HeaderMap::new());
+        Resource {
+            key: self.cache.keys.key(pool, Scheme::Http, &url, &fields),
+            route: self.route.clone(),
+            cache: self.cache.clone(),
+            target: Some(target),
+            elsewhere: Some(elsewhere),
+        }
     }
 
     /// What is at another target, for the same request.
@@ -59,6 +84,7 @@ impl Resource {
             route: self.route.clone(),
             cache: self.cache.clone(),
             target: Some(target),
+            elsewhere: None,
         }
     }
 
@@ -74,17 +100,34 @@ impl Resource {
 
     /// What it is called, asked for at a time of `Purges`; without tags, which the answer gives.
     pub fn names(&self, request: &Request<'_>, since: u64) -> Names {
-        let url = Url::new(request.host, self.target(request));
+        let host = self.host(request);
+        let url = Url::new(host, self.target(request));
         let address = self.cache.keys.address(&url);
-        Names::new(request.host, url.path, &address, since)
+        Names::new(host, url.path, &address, since)
     }
 
     /// What it is taken out of the slower tiers by, when a write changes it.
     pub fn root(&self, request: &Request<'_>, ctx: &Context) -> Key {
-        let url = Url::new(request.host, self.target(request));
-        let scheme = headers::scheme(request.headers, ctx);
-        let root = self.cache.keys.root(&ctx.pool().name, scheme, &url);
+        let url = Url::new(self.host(request), self.target(request));
+        let scheme = match self.elsewhere {
+            Some(_) => Scheme::Http,
+            None => headers::scheme(request.headers, ctx),
+        };
+        let root = self.cache.keys.root(&self.pool(ctx).name, scheme, &url);
         root.unwrap_or_else(|| self.key.clone())
+    }
+
+    /// Where it comes from.
+    pub fn pool<'a>(&'a self, ctx: &'a Context) -> &'a Arc<Pool> {
+        self.elsewhere
+            .as_ref()
+            .map_or(ctx.pool(), |place| &place.pool)
+    }
+
+    fn host<'a>(&'a self, request: &Request<'a>) -> &'a str {
+        self.elsewhere
+            .as_ref()
+            .map_or(request.host, |place| &place.host)
     }
 
     fn target<'a>(&'a self, request: &'a Request<'_>) -> &'a [u8] {

@@ -109,7 +109,7 @@ fn beyond(request: &Request<'_>, ctx: &mut Context) -> Way {
         match images::Work::of(request, images, &resource, ctx) {
             Ok(Some(work)) => {
                 return match work.stored(request.headers, now) {
-                    Some(object) => stored(request, ctx, zone, work.key, object, now),
+                    Some(object) => stored(request, ctx, zone, work.goal.key, object, now),
                     None => Way::Render(work),
                 };
             }

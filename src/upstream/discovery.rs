@@ -3,6 +3,7 @@
 //! A look-up that fails changes nothing but a counter: the last answer stays in use, and an
 //! upstream whose name was never found is one without servers, not a reason to end.
 
+use super::public::is_public;
 use super::settings::{NameSettings, ServerSettings};
 use std::collections::HashMap;
 use std::io;
@@ -42,10 +43,10 @@ impl Answers {
         let known = self.lock();
         let of = |name: &NameSettings| {
             let found = known.get(&(name.host.clone(), name.port));
-            let (weight, backup) = (name.weight, name.backup);
+            let (weight, backup, public) = (name.weight, name.backup, name.public);
+            let found = found.into_iter().flatten();
             found
-                .into_iter()
-                .flatten()
+                .filter(move |address| !public || is_public(address.ip()))
                 .map(move |address| ServerSettings {
                     address: *address,
                     weight,
@@ -91,6 +92,7 @@ mod tests {
             every: Duration::from_secs(1),
             weight: 3,
             backup: true,
+            public: false,
         };
         let [one, two]: [SocketAddr; 2] = [([10, 0, 0, 1], 80).into(), ([10, 0, 0, 2], 80).into()];
         let answers = Answers::default();
@@ -100,6 +102,11 @@ mod tests {
         let servers = answers.servers(std::slice::from_ref(&name));
         assert_eq!(servers.len(), 2);
         assert!(servers.iter().all(|s| s.weight == 3 && s.backup));
+        let public = NameSettings {
+            public: true,
+            ..name.clone()
+        };
+        assert!(answers.servers(&[public]).is_empty());
         assert!(answers.take(&name, vec![two]));
     }
 }

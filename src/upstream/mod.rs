@@ -13,6 +13,7 @@ mod health;
 mod server;
 
 mod pool;
+mod public;
 mod view;
 
 mod split;
@@ -41,6 +42,7 @@ pub use gradient::Bounds;
 pub use group::{Group, WebSocket};
 pub use health::{Outcome, State};
 pub use pool::{Asked, Pool, Tried};
+pub use public::is_public;
 pub use random::{random_below, seed};
 pub use registry::{Registry, spawn_ports};
 pub use retry::{Tries, budget};

@@ -225,6 +225,7 @@ fn named(health_check: Option<HealthCheckSettings>) -> UpstreamSettings {
         every: Duration::from_millis(10),
         weight: 1,
         backup: false,
+        public: false,
     };
     UpstreamSettings {
         names: vec![name],

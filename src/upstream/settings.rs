@@ -68,6 +68,8 @@ pub struct NameSettings {
     /// Of each server behind it.
     pub weight: u32,
     pub backup: bool,
+    /// Leave out addresses of this machine and of private networks: the name is somebody else's.
+    pub public: bool,
 }
 
 /// Processes that Lakh starts and watches itself: `instances` of `command`, each with PORT in its

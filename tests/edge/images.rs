@@ -8,7 +8,7 @@ use std::io::Cursor;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-const IMAGES: &str = "
+pub const IMAGES: &str = "
 upstreams: {app: {servers: [$0]}}
 caches: {images: {memory: 128MiB, max_object: 32MiB}}
 images: {presets: {original: {width: 1920, quality: 85}, medium: {width: 800, quality: 80}, thumbnail: {width: 200, quality: 75}}}
@@ -18,7 +18,7 @@ routes: [{name: photos, match: {path: /*}, upstream: app, cache: {in: images}, i
 const BROWSER: &str = "image/avif,image/webp,image/apng,*/*;q=0.8";
 
 /// 12 megapixels, made once: encoding it is the slowest part of these tests.
-fn photo() -> &'static [u8] {
+pub fn photo() -> &'static [u8] {
     static PHOTO: OnceLock<Vec<u8>> = OnceLock::new();
     PHOTO.get_or_init(|| {
         let grain = noise(1 << 16, 31);
@@ -32,7 +32,7 @@ fn photo() -> &'static [u8] {
 }
 
 /// Red on the left, blue on the right.
-fn red_and_blue(width: u32, height: u32) -> RgbImage {
+pub fn red_and_blue(width: u32, height: u32) -> RgbImage {
     let pixel = |x, _| {
         if x < width / 2 {
             Rgb([230, 20, 20])
@@ -43,7 +43,7 @@ fn red_and_blue(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, pixel)
 }
 
-fn jpeg(picture: &RgbImage) -> Vec<u8> {
+pub fn jpeg(picture: &RgbImage) -> Vec<u8> {
     encoded(picture, ImageFormat::Jpeg)
 }
 
@@ -131,7 +131,7 @@ fn edge_with(content_type: &'static str, file: Vec<u8>) -> (Edge, Origin) {
 
 /// The picture in an answer, which must be of the type that it says.
 #[track_caller]
-fn picture(reply: &Reply, format: ImageFormat) -> DynamicImage {
+pub fn picture(reply: &Reply, format: ImageFormat) -> DynamicImage {
     assert_eq!(reply.the("content-type"), format.to_mime_type());
     assert_eq!(
         image::guess_format(&reply.body).expect("a known format"),
@@ -140,7 +140,7 @@ fn picture(reply: &Reply, format: ImageFormat) -> DynamicImage {
     image::load_from_memory_with_format(&reply.body, format).expect("a whole picture")
 }
 
-fn size(picture: &DynamicImage) -> (u32, u32) {
+pub fn size(picture: &DynamicImage) -> (u32, u32) {
     (picture.width(), picture.height())
 }
 

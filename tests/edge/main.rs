@@ -41,6 +41,8 @@ mod top;
 
 mod compress;
 mod images;
+mod images_ask;
+mod images_full;
 
 mod config;
 mod observe;

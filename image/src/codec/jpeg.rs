@@ -4,12 +4,11 @@
 //! decoder's inverse DCT, and encoded from planes: no colour conversion either way. Damage is an
 //! error here, where other decoders fill up with grey.
 
-use super::segments;
+use super::{Header, Kind, Profile, Wanted, segments};
+use crate::limits::Limits;
 use crate::raster::{Extent, Layout, Picture, Planar, Raster};
 use crate::size::Size;
-use crate::transform::{Limits, TransformError};
-use image::metadata::Orientation;
-use std::borrow::Cow;
+use crate::transform::TransformError;
 use turbojpeg::{
     Colorspace, Compressor, DecompressHeader, Decompressor, PixelFormat, ScalingFactor, Subsamp,
     YuvImage, YuvPlanesImage,
@@ -27,67 +26,62 @@ const HEADROOM: f64 = 1.25;
 /// bytes at 200 px for next to none, 1–2.5 % from 800 px on for up to a quarter more.
 const OPTIMISE_UP_TO: u64 = 300_000;
 
-/// What a translucent picture is laid on, since JPEG has no alpha.
-const BACKGROUND: u8 = 255;
-
 pub struct Source<'s> {
     bytes: &'s [u8],
     decompressor: Decompressor,
-    header: DecompressHeader,
-    size: Size,
-    orientation: Orientation,
+    /// What the decoder says, beside what all formats have.
+    frame: DecompressHeader,
+    header: Header,
 }
 
 impl<'s> Source<'s> {
     pub fn open(bytes: &'s [u8], limits: &Limits) -> Result<Self, TransformError> {
         let mut decompressor = Decompressor::new().map_err(corrupt)?;
         decompressor.set_scan_limit(MAX_SCANS).map_err(corrupt)?;
-        let header = decompressor.read_header(bytes).map_err(corrupt)?;
-        if header.is_lossless {
+        let frame = decompressor.read_header(bytes).map_err(corrupt)?;
+        if frame.is_lossless {
             return Err(TransformError::Unsupported("lossless JPEG".to_owned()));
         }
-        let side = |side: usize| u32::try_from(side).expect("JPEG sides have 16 bits");
-        let size = Size::new(side(header.width), side(header.height));
+        let size = plane_size((frame.width, frame.height));
         limits.check_size(size)?;
+        let profile = segments::colour_profile(bytes);
+        let header = Header {
+            kind: Kind::Jpeg,
+            size,
+            orientation: segments::orientation(bytes),
+            frames: 1,
+            profile: profile.as_deref().and_then(Profile::read),
+            exif: segments::exif(bytes).map(<[u8]>::to_vec),
+        };
         Ok(Self {
             bytes,
             decompressor,
+            frame,
             header,
-            size,
-            orientation: segments::orientation(bytes),
         })
     }
 
-    pub fn size(&self) -> Size {
-        self.size
+    pub fn header(&self) -> &Header {
+        &self.header
     }
 
-    pub fn orientation(&self) -> Orientation {
-        self.orientation
-    }
-
-    pub fn colour_profile(&self) -> Option<Vec<u8>> {
-        segments::colour_profile(self.bytes)
-    }
-
-    /// The picture, reduced as far as it may be for `target`; as pixels rather than planes if
-    /// `packed`, or if its colours aren't YCbCr.
-    pub fn decode(mut self, target: Size, packed: bool) -> Result<Picture, TransformError> {
-        let scale = reduction(self.size, target);
+    /// Reduced as far as it may be; pixels also where the colours aren't YCbCr.
+    pub fn decode(mut self, wanted: Wanted) -> Result<Picture, TransformError> {
+        let scale = reduction(self.header.size, wanted.size);
         self.decompressor
             .set_scaling_factor(scale)
             .map_err(corrupt)?;
-        let planes = self.header.subsamp != Subsamp::Unknown;
-        match self.header.colorspace {
+        let planes = self.frame.subsamp != Subsamp::Unknown && !wanted.packed;
+        match self.frame.colorspace {
             Colorspace::Gray => self.decode_packed(scale, PixelFormat::GRAY),
-            Colorspace::YCbCr if planes && !packed => self.decode_planes(scale),
+            Colorspace::YCbCr if planes => self.decode_planes(scale),
             Colorspace::YCbCr | Colorspace::RGB => self.decode_packed(scale, PixelFormat::RGB),
             Colorspace::CMYK | Colorspace::YCCK => self.decode_packed(scale, PixelFormat::CMYK),
         }
     }
 
     fn decode_planes(mut self, scale: ScalingFactor) -> Result<Picture, TransformError> {
-        let (header, subsamp) = (self.header.scaled(scale), self.header.subsamp);
+        let (header, subsamp) = (self.frame.scaled(scale), self.frame.subsamp);
         let len = turbojpeg::yuv_pixels_len(header.width, 1, header.height, subsamp);
         let mut image = YuvImage {
             pixels: vec![0; len.map_err(corrupt)?],
@@ -131,7 +125,7 @@ impl<'s> Source<'s> {
         scale: ScalingFactor,
         format: PixelFormat,
     ) -> Result<Picture, TransformError> {
-        let header = self.header.scaled(scale);
+        let header = self.frame.scaled(scale);
         let pitch = header.width * format.size();
         let mut image = turbojpeg::Image {
             pixels: vec![0; pitch * header.height],
@@ -155,9 +149,21 @@ impl<'s> Source<'s> {
         }))
     }
 
-    /// Without the profile of the press it was made for, ink is taken to absorb its complement.
+    /// By the press's profile; without one, ink is taken to absorb its complement.
     fn rgb_from_cmyk(&self, cmyk: &[u8]) -> Vec<u8> {
         let inverted = segments::has_adobe_marker(self.bytes);
+        if let Some(profile) = self
+            .header
+            .profile
+            .as_ref()
+            .filter(|profile| profile.is_of_ink())
+        {
+            let mask = if inverted { 255 } else { 0 };
+            let ink: Vec<u8> = cmyk.iter().map(|level| level ^ mask).collect();
+            if let Some(rgb) = profile.rgb_from_ink(&ink) {
+                return rgb;
+            }
+        }
         let paper = |ink: u8| u16::from(if inverted { ink } else { 255 - ink });
         let (pixels, _) = cmyk.as_chunks::<4>();
         let light = |ink: u8, black: u8| (paper(ink) * paper(black) / 255) as u8;
@@ -170,7 +176,7 @@ impl<'s> Source<'s> {
     /// The true size at this scale: the decoder rounds up to whole samples.
     fn extent(&self, scale: ScalingFactor) -> Extent {
         let factor = scale.num() as f64 / scale.denom() as f64;
-        Extent::of(self.size).scaled(factor, factor)
+        Extent::of(self.header.size).scaled(factor, factor)
     }
 }
 
@@ -247,38 +253,22 @@ fn pad_to_even(plane: Raster) -> Raster {
     Raster::whole(size, Layout::Grey, padded)
 }
 
+/// Alpha is gone by now: the picture was laid on its ground.
 fn encode_packed(compressor: &mut Compressor, raster: &Raster) -> Result<Vec<u8>, TransformError> {
     let (format, subsamp) = match raster.layout {
         Layout::Grey => (PixelFormat::GRAY, Subsamp::Gray),
-        Layout::Rgb | Layout::Rgba => (PixelFormat::RGB, Subsamp::Sub2x2),
-    };
-    let samples = match raster.layout {
-        Layout::Rgba => Cow::Owned(flatten(&raster.samples)),
-        Layout::Grey | Layout::Rgb => Cow::Borrowed(raster.samples.as_slice()),
+        Layout::Rgb => (PixelFormat::RGB, Subsamp::Sub2x2),
+        Layout::Rgba => (PixelFormat::RGBX, Subsamp::Sub2x2),
     };
     compressor.set_subsamp(subsamp).map_err(failed)?;
     let image = turbojpeg::Image {
-        pixels: samples.as_ref(),
+        pixels: raster.samples.as_slice(),
         width: raster.size.width as usize,
         pitch: raster.size.width as usize * format.size(),
         height: raster.size.height as usize,
         format,
     };
     compressor.compress_to_vec(image).map_err(failed)
-}
-
-/// RGBA laid on [`BACKGROUND`], as RGB.
-fn flatten(rgba: &[u8]) -> Vec<u8> {
-    let (pixels, _) = rgba.as_chunks::<4>();
-    let laid = |colour: u8, alpha: u8| {
-        let (over, under) = (u16::from(colour), u16::from(BACKGROUND));
-        let alpha = u16::from(alpha);
-        ((over * alpha + under * (255 - alpha) + 127) / 255) as u8
-    };
-    pixels
-        .iter()
-        .flat_map(|&[r, g, b, a]| [laid(r, a), laid(g, a), laid(b, a)])
-        .collect()
 }
 
 fn corrupt(error: turbojpeg::Error) -> TransformError {

@@ -1,134 +1,125 @@
 //! Compressed formats: what a source is, how it is read, how a rendition is written.
 
+mod animation;
+mod avif;
+mod credits;
+mod frames;
 mod jpeg;
+mod kind;
 mod other;
 mod profile;
 mod segments;
 mod webp;
 
-use super::plan::Output;
+pub use animation::animation;
+pub use credits::Credits;
+pub use kind::{Format, Kind};
+pub use profile::Profile;
+pub use webp::Animation;
+
+use super::limits::Limits;
+use super::orient::Pose;
 use super::raster::Picture;
 use super::size::Size;
-use super::transform::{Limits, TransformError};
-use image::ImageFormat;
+use super::transform::TransformError;
 use image::metadata::Orientation;
+
+/// What a source says of itself before any of its pixels is decoded.
+#[derive(Clone)]
+pub struct Header {
+    pub kind: Kind,
+    /// As stored: before the orientation is applied.
+    pub size: Size,
+    pub orientation: Orientation,
+    pub frames: u32,
+    /// How its colours are meant, if not as sRGB.
+    pub profile: Option<Profile>,
+    /// A TIFF structure.
+    pub exif: Option<Vec<u8>>,
+}
+
+/// What the pixels are needed for.
+#[derive(Clone, Copy)]
+pub struct Wanted {
+    /// Of the whole picture, as stored: decoders may reduce it as long as it stays clearly larger.
+    pub size: Size,
+    /// As pixels rather than planes.
+    pub packed: bool,
+}
 
 /// A source whose format is known and whose size is within the limits; not yet decoded.
 pub enum Source<'s> {
     Jpeg(jpeg::Source<'s>),
+    Avif(avif::Source<'s>),
     Other(other::Source<'s>),
 }
 
-/// A format that renditions are written in.
+/// How a rendition is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    Jpeg,
-    Webp,
-    Png,
+pub struct Manner {
+    pub format: Format,
+    /// 1 to 100; PNG and lossless WebP have none.
+    pub quality: u8,
 }
 
 impl<'s> Source<'s> {
     /// Reads the header. The format is told by the first bytes, never by a name or a field.
     pub fn open(bytes: &'s [u8], limits: &Limits) -> Result<Self, TransformError> {
-        let format = image::guess_format(bytes)
-            .map_err(|_| TransformError::Unsupported("unknown format".to_owned()))?;
-        match format {
-            ImageFormat::Jpeg => jpeg::Source::open(bytes, limits).map(Self::Jpeg),
-            ImageFormat::Png
-            | ImageFormat::Gif
-            | ImageFormat::WebP
-            | ImageFormat::Bmp
-            | ImageFormat::Tiff => other::Source::open(bytes, format, limits).map(Self::Other),
-            _ => Err(TransformError::Unsupported(format!("{format:?}"))),
+        match Kind::of(bytes)? {
+            Kind::Jpeg => jpeg::Source::open(bytes, limits).map(Self::Jpeg),
+            Kind::Avif => avif::Source::open(bytes, limits).map(Self::Avif),
+            kind => other::Source::open(bytes, kind, limits).map(Self::Other),
         }
     }
 
-    /// As stored: before the orientation is applied.
-    pub fn size(&self) -> Size {
+    pub fn header(&self) -> &Header {
         match self {
-            Self::Jpeg(source) => source.size(),
-            Self::Other(source) => source.size(),
+            Self::Jpeg(source) => source.header(),
+            Self::Avif(source) => source.header(),
+            Self::Other(source) => source.header(),
         }
     }
 
-    pub fn orientation(&self) -> Orientation {
+    /// The picture, the first of an animation: at least as large as is wanted.
+    pub fn decode(self, wanted: Wanted, limits: &Limits) -> Result<Picture, TransformError> {
+        limits.check_time()?;
         match self {
-            Self::Jpeg(source) => source.orientation(),
-            Self::Other(source) => source.orientation(),
-        }
-    }
-
-    /// `None` for a format that isn't written.
-    pub fn format(&self) -> Option<Format> {
-        match self {
-            Self::Jpeg(_) => Some(Format::Jpeg),
-            Self::Other(source) => source.format(),
-        }
-    }
-
-    /// What a rendition has to carry for its colours to be seen as the source's.
-    pub fn colour_profile(&mut self) -> Option<Vec<u8>> {
-        let profile = match self {
-            Self::Jpeg(source) => source.colour_profile(),
-            Self::Other(source) => source.colour_profile(),
-        };
-        profile.and_then(profile::worth_keeping)
-    }
-
-    /// The picture, at least as large as `target`, in the form that is cheapest for `output`.
-    pub fn decode(self, target: Size, output: Output) -> Result<Picture, TransformError> {
-        match self {
-            Self::Jpeg(source) => source.decode(target, output == Output::Png),
+            Self::Jpeg(source) => source.decode(wanted),
+            Self::Avif(source) => source.decode(),
             Self::Other(source) => source.decode(),
         }
     }
 }
 
-impl Format {
-    /// The format that `output` means for this picture, read from a source in `from`.
-    pub fn choose(output: Output, from: Option<Self>, picture: &Picture) -> Self {
-        match output {
-            Output::Jpeg => Self::Jpeg,
-            Output::Webp | Output::Auto { webp: true } => Self::Webp,
-            Output::Png => Self::Png,
-            Output::Original => from.unwrap_or(Self::Png),
-            Output::Auto { webp: false } => match picture {
-                Picture::Packed(raster) if raster.is_translucent() => Self::Png,
-                _ => Self::Jpeg,
-            },
-        }
-    }
-
-    pub const fn content_type(self) -> &'static str {
-        match self {
-            Self::Jpeg => "image/jpeg",
-            Self::Webp => "image/webp",
-            Self::Png => "image/png",
-        }
+impl Header {
+    pub fn pose(&self) -> Pose {
+        Pose::of(self.orientation)
     }
 }
 
-/// Writes the picture and, if it has colours, their profile. `quality` is 1 to 100; PNG has none.
+/// Writes the picture, and whose it is.
 pub fn encode(
     picture: Picture,
-    format: Format,
-    quality: u8,
-    profile: Option<Vec<u8>>,
+    manner: Manner,
+    credits: Option<&Credits>,
 ) -> Result<Vec<u8>, TransformError> {
-    let profile = profile.filter(|_| picture.has_colour());
     let Size { width, height } = picture.size();
+    let exif = credits.map(Credits::exif);
+    let Manner { format, quality } = manner;
     let bytes = match (format, picture) {
         (Format::Jpeg, picture) => jpeg::encode(picture, quality)?,
         (Format::Webp, picture) => webp::encode(picture, quality)?,
-        (Format::Png, Picture::Packed(raster)) => return other::encode_png(&raster, profile),
-        // `decode` was told of PNG, the one format here that isn't made of YCbCr.
-        (Format::Png, Picture::Planar(_)) => {
-            return Err(TransformError::Encode("planes have no PNG".to_owned()));
+        (Format::Avif, picture) => return avif::encode(picture, quality, exif),
+        (Format::WebpLossless, Picture::Packed(raster)) => webp::encode_lossless(raster)?,
+        (Format::Png, Picture::Packed(raster)) => return other::encode_png(raster, exif),
+        // `decode` was told of these formats, which aren't made of YCbCr.
+        (Format::WebpLossless | Format::Png, Picture::Planar(_)) => {
+            return Err(TransformError::Encode("planes aren't lossless".to_owned()));
         }
     };
-    Ok(match (profile, format) {
-        (Some(profile), Format::Jpeg) => profile::into_jpeg(&bytes, &profile),
-        (Some(profile), _) => profile::into_webp(&bytes, &profile, width, height),
+    Ok(match (exif, format) {
+        (Some(exif), Format::Jpeg) => credits::into_jpeg(&bytes, &exif),
+        (Some(exif), _) => credits::into_webp(&bytes, &exif, width, height),
         (None, _) => bytes,
     })
 }

@@ -1,9 +1,10 @@
 //! Formats through the `image` crate: PNG, GIF (its first frame), WebP, BMP and TIFF in; PNG out.
 
-use super::Format;
+use super::{Header, Kind, Profile, frames};
+use crate::limits::Limits;
 use crate::raster::{Layout, Picture, Raster};
 use crate::size::Size;
-use crate::transform::{Limits, TransformError};
+use crate::transform::TransformError;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::metadata::Orientation;
 use image::{
@@ -21,18 +22,12 @@ const WIDEST_PIXEL: u64 = 8;
 
 pub struct Source<'s> {
     decoder: Box<dyn ImageDecoder + 's>,
-    format: ImageFormat,
-    size: Size,
-    orientation: Orientation,
+    header: Header,
 }
 
 impl<'s> Source<'s> {
-    pub fn open(
-        bytes: &'s [u8],
-        format: ImageFormat,
-        limits: &Limits,
-    ) -> Result<Self, TransformError> {
-        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    pub fn open(bytes: &'s [u8], kind: Kind, limits: &Limits) -> Result<Self, TransformError> {
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), format(kind));
         let mut bounds = image::Limits::no_limits();
         bounds.max_alloc = Some(limits.max_pixels.saturating_mul(WIDEST_PIXEL) + DECODER_MEMORY);
         reader.limits(bounds);
@@ -42,33 +37,20 @@ impl<'s> Source<'s> {
         let size = Size::new(width, height);
         limits.check_size(size)?;
         // Metadata that can't be read is no reason to refuse a picture that can.
-        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-        Ok(Self {
-            decoder,
-            format,
+        let profile = decoder.icc_profile().ok().flatten();
+        let header = Header {
+            kind,
             size,
-            orientation,
-        })
+            orientation: decoder.orientation().unwrap_or(Orientation::NoTransforms),
+            frames: frames::count(bytes, kind),
+            profile: profile.as_deref().and_then(Profile::read),
+            exif: decoder.exif_metadata().ok().flatten(),
+        };
+        Ok(Self { decoder, header })
     }
 
-    pub fn size(&self) -> Size {
-        self.size
-    }
-
-    pub fn orientation(&self) -> Orientation {
-        self.orientation
-    }
-
-    pub fn format(&self) -> Option<Format> {
-        match self.format {
-            ImageFormat::Png => Some(Format::Png),
-            ImageFormat::WebP => Some(Format::Webp),
-            _ => None,
-        }
-    }
-
-    pub fn colour_profile(&mut self) -> Option<Vec<u8>> {
-        self.decoder.icc_profile().ok().flatten()
+    pub fn header(&self) -> &Header {
+        &self.header
     }
 
     pub fn decode(self) -> Result<Picture, TransformError> {
@@ -79,13 +61,18 @@ impl<'s> Source<'s> {
             (true, false) => (Layout::Rgb, decoded.into_rgb8().into_raw()),
             (false, false) => (Layout::Grey, decoded.into_luma8().into_raw()),
         };
-        Ok(Picture::Packed(Raster::whole(self.size, layout, samples)))
+        Ok(Picture::Packed(Raster::whole(
+            self.header.size,
+            layout,
+            samples,
+        )))
     }
 }
 
 /// Lossless. Written once and sent many times, so bytes count for more than time here: the fast
 /// compression is three times as quick on photographs, and far larger on what is drawn.
-pub fn encode_png(raster: &Raster, profile: Option<Vec<u8>>) -> Result<Vec<u8>, TransformError> {
+pub fn encode_png(raster: Raster, exif: Option<Vec<u8>>) -> Result<Vec<u8>, TransformError> {
+    let raster = leanest(raster);
     let color = match raster.layout {
         Layout::Grey => ExtendedColorType::L8,
         Layout::Rgb => ExtendedColorType::Rgb8,
@@ -95,9 +82,9 @@ pub fn encode_png(raster: &Raster, profile: Option<Vec<u8>>) -> Result<Vec<u8>, 
     let mut bytes = Vec::new();
     let mut encoder =
         PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive);
-    if let Some(profile) = profile {
+    if let Some(exif) = exif {
         encoder
-            .set_icc_profile(profile)
+            .set_exif_metadata(exif)
             .map_err(|error| TransformError::Encode(error.to_string()))?;
     }
     encoder
@@ -106,7 +93,36 @@ pub fn encode_png(raster: &Raster, profile: Option<Vec<u8>>) -> Result<Vec<u8>, 
     Ok(bytes)
 }
 
-fn from_image(error: ImageError) -> TransformError {
+/// Without an alpha that hides nothing, and without colours that are all grey.
+fn leanest(raster: Raster) -> Raster {
+    let raster = if raster.layout == Layout::Rgba && !raster.is_translucent() {
+        let (pixels, _) = raster.samples.as_chunks::<4>();
+        let samples = pixels.iter().flat_map(|&[r, g, b, _]| [r, g, b]).collect();
+        Raster::whole(raster.size, Layout::Rgb, samples)
+    } else {
+        raster
+    };
+    let (pixels, _) = raster.samples.as_chunks::<3>();
+    if raster.layout == Layout::Rgb && pixels.iter().all(|[r, g, b]| r == g && g == b) {
+        let samples = pixels.iter().map(|&[grey, ..]| grey).collect();
+        return Raster::whole(raster.size, Layout::Grey, samples);
+    }
+    raster
+}
+
+fn format(kind: Kind) -> ImageFormat {
+    match kind {
+        Kind::Jpeg => ImageFormat::Jpeg,
+        Kind::Png => ImageFormat::Png,
+        Kind::Gif => ImageFormat::Gif,
+        Kind::Webp => ImageFormat::WebP,
+        Kind::Avif => ImageFormat::Avif,
+        Kind::Bmp => ImageFormat::Bmp,
+        Kind::Tiff => ImageFormat::Tiff,
+    }
+}
+
+pub fn from_image(error: ImageError) -> TransformError {
     match error {
         ImageError::Limits(limit) => TransformError::TooLarge {
             what: limit.to_string(),

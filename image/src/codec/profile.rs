@@ -1,23 +1,72 @@
-//! The one piece of a source's metadata that a rendition keeps: how its colours are meant.
+//! How a source's colours are meant, and their conversion to sRGB, which is what no profile means.
 //!
-//! Phones write Display P3. The same numbers read as sRGB, which is what no profile means, are
-//! visibly duller; converting every pixel costs more than the half kilobyte that says so.
+//! Phones write Display P3: the same numbers read as sRGB are visibly duller.
 
-/// Larger ones hold tables for printing.
-const MAX_BYTES: usize = 16 * 1024;
+use crate::raster::{Layout, Raster};
+use moxcms::{ColorProfile, DataColorSpace, TransformOptions};
+use std::sync::Arc;
+
+/// Bytes. The largest of use are tables for printing.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 const JPEG_TAG: &[u8] = b"ICC_PROFILE\0";
-const APP0: [u8; 2] = [0xFF, 0xE0];
-const APP2: [u8; 2] = [0xFF, 0xE2];
 
-/// Bytes of a WebP before its first chunk: `RIFF`, a length, `WEBP`.
-const RIFF_HEADER: usize = 12;
-const HAS_PROFILE: u8 = 0x20;
+/// Says something else than sRGB.
+#[derive(Clone)]
+pub struct Profile(Arc<ColorProfile>);
 
-/// The profile, if readers would show other colours without it.
-pub fn worth_keeping(profile: Vec<u8>) -> Option<Vec<u8>> {
-    let is_rgb = profile.get(16..20) == Some(b"RGB ");
-    (is_rgb && profile.len() <= MAX_BYTES && !names_srgb(&profile)).then_some(profile)
+impl Profile {
+    /// `None` for what says sRGB, and for what nobody can read: the colours are taken as they are.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() > MAX_BYTES || names_srgb(bytes) {
+            return None;
+        }
+        let profile = ColorProfile::new_from_slice(bytes).ok()?;
+        Some(Self(Arc::new(profile)))
+    }
+
+    pub fn is_of_ink(&self) -> bool {
+        self.0.color_space == DataColorSpace::Cmyk
+    }
+
+    /// The raster in sRGB; as it is where the profile is for other colours than it has.
+    pub fn to_srgb(&self, raster: Raster) -> Raster {
+        use moxcms::Layout as Channels;
+        let channels = match (self.0.color_space, raster.layout) {
+            (DataColorSpace::Rgb, Layout::Rgb) => Channels::Rgb,
+            (DataColorSpace::Rgb, Layout::Rgba) => Channels::Rgba,
+            _ => return raster,
+        };
+        match self.converted(&raster.samples, channels, channels, raster.samples.len()) {
+            Some(samples) => Raster::whole(raster.size, raster.layout, samples),
+            None => raster,
+        }
+    }
+
+    /// RGB of ink, four samples to a pixel, 255 being all of it.
+    pub fn rgb_from_ink(&self, ink: &[u8]) -> Option<Vec<u8>> {
+        use moxcms::Layout as Channels;
+        // Four channels, whatever they mean, are called RGBA there.
+        self.converted(ink, Channels::Rgba, Channels::Rgb, ink.len() / 4 * 3)
+    }
+
+    fn converted(
+        &self,
+        samples: &[u8],
+        from: moxcms::Layout,
+        to: moxcms::Layout,
+        length: usize,
+    ) -> Option<Vec<u8>> {
+        let srgb = ColorProfile::new_srgb();
+        let options = TransformOptions::default();
+        let transform = self
+            .0
+            .create_transform_8bit(from, &srgb, to, options)
+            .ok()?;
+        let mut converted = vec![0; length];
+        transform.transform(samples, &mut converted).ok()?;
+        Some(converted)
+    }
 }
 
 /// Profiles bear their name in ASCII or, from version 4 on, in UTF-16.
@@ -41,76 +90,46 @@ pub fn from_segments<'s>(payloads: impl Iterator<Item = &'s [u8]>) -> Option<Vec
     (!profile.is_empty()).then_some(profile)
 }
 
-/// A JPEG with the profile in one segment, behind JFIF's, which has to be the first.
-pub fn into_jpeg(jpeg: &[u8], profile: &[u8]) -> Vec<u8> {
-    let after_jfif = match jpeg.get(2..6) {
-        Some([a, b, high, low]) if [*a, *b] == APP0 => {
-            4 + usize::from(u16::from_be_bytes([*high, *low]))
-        }
-        _ => 2,
-    };
-    let (head, tail) = jpeg.split_at(after_jfif);
-    let length = u16::try_from(2 + JPEG_TAG.len() + 2 + profile.len())
-        .expect("kept profiles are far smaller than a segment");
-    let part_one_of_one = [1, 1];
-    [
-        head,
-        &APP2,
-        &length.to_be_bytes(),
-        JPEG_TAG,
-        &part_one_of_one,
-        profile,
-        tail,
-    ]
-    .concat()
-}
-
-/// A WebP with the profile behind its extended header, which it is given if it had none
-/// (RFC 9649 §2.7).
-pub fn into_webp(webp: &[u8], profile: &[u8], width: u32, height: u32) -> Vec<u8> {
-    let chunks = &webp[RIFF_HEADER..];
-    let (flags, images) = match chunks.strip_prefix(b"VP8X") {
-        // Its length, 10, and then the flags come first.
-        Some(extended) => (extended[4], &extended[14..]),
-        None => (0, chunks),
-    };
-    let sides = [(width - 1).to_le_bytes(), (height - 1).to_le_bytes()];
-    let header = [
-        &[flags | HAS_PROFILE, 0, 0, 0],
-        &sides[0][..3],
-        &sides[1][..3],
-    ]
-    .concat();
-    let body = [&chunk(b"VP8X", &header), &chunk(b"ICCP", profile), images].concat();
-    chunk(b"RIFF", &[b"WEBP", body.as_slice()].concat())
-}
-
-/// Name, length, data; padded to an even length that isn't counted.
-fn chunk(name: &[u8; 4], data: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(data.len()).expect("a rendition is smaller than 4 GiB");
-    let padding = &[0][..data.len() % 2];
-    [name, &length.to_le_bytes()[..], data, padding].concat()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::size::Size;
 
     #[test]
-    fn only_small_rgb_profiles_that_are_not_srgb_are_kept() {
-        let profile = |space: &[u8], name: &[u8], len: usize| {
-            let mut bytes = [&[0; 16], space, name].concat();
-            bytes.resize(len, 0);
-            bytes
-        };
-        let kept =
-            |space: &[u8], name: &[u8], len| worth_keeping(profile(space, name, len)).is_some();
-        assert!(kept(b"RGB ", b"Display P3", 548));
-        assert!(!kept(b"RGB ", b"sRGB IEC61966-2.1", 3144));
-        assert!(!kept(b"RGB ", b"\0s\0R\0G\0B", 600));
-        assert!(!kept(b"CMYK", b"FOGRA39", 548));
-        assert!(!kept(b"RGB ", b"tables", MAX_BYTES + 1));
-        assert!(worth_keeping(vec![1, 2, 3]).is_none());
+    fn colours_of_a_wide_profile_become_stronger_in_srgb_and_greys_stay() {
+        let file = ColorProfile::new_display_p3().encode().expect("a profile");
+        let profile = Profile::read(&file).expect("not sRGB");
+        let pixels = vec![180, 60, 60, 128, 128, 128];
+        let raster = Raster::whole(Size::new(2, 1), Layout::Rgb, pixels);
+        let made = profile.to_srgb(raster).samples;
+        assert!(made[0] > 185 && made[1] < 57, "{made:?}");
+        assert!(
+            made[3..].iter().all(|level| level.abs_diff(128) <= 1),
+            "{made:?}"
+        );
+    }
+
+    #[test]
+    fn srgb_and_nonsense_are_no_profile() {
+        assert!(Profile::read(b"").is_none());
+        assert!(Profile::read(&[7; 600]).is_none());
+        let named = [&[0; 16][..], b"RGB ", b"sRGB IEC61966-2.1"].concat();
+        assert!(Profile::read(&named).is_none());
+    }
+
+    #[test]
+    fn any_damage_to_a_profile_is_no_harm() {
+        let file = ColorProfile::new_display_p3().encode().expect("a profile");
+        for at in 0..file.len() {
+            for value in [0, 1, 0x7F, 0xFF] {
+                let mut damaged = file.clone();
+                damaged[at] = value;
+                if let Some(profile) = Profile::read(&damaged) {
+                    profile.to_srgb(Raster::whole(Size::new(1, 1), Layout::Rgb, vec![1, 2, 3]));
+                    profile.rgb_from_ink(&[1, 2, 3, 4]);
+                }
+            }
+        }
     }
 
     #[test]

@@ -13,11 +13,16 @@ const APP14: u8 = 0xEE;
 
 /// The EXIF orientation; upright when there is none, or none that makes sense.
 pub fn orientation(jpeg: &[u8]) -> Orientation {
+    exif(jpeg)
+        .and_then(Orientation::from_exif_chunk)
+        .unwrap_or(Orientation::NoTransforms)
+}
+
+/// The EXIF metadata, a TIFF structure.
+pub fn exif(jpeg: &[u8]) -> Option<&[u8]> {
     segments(jpeg)
         .filter(|(marker, _)| *marker == APP1)
         .find_map(|(_, payload)| payload.strip_prefix(b"Exif\0\0"))
-        .and_then(Orientation::from_exif_chunk)
-        .unwrap_or(Orientation::NoTransforms)
 }
 
 /// The ICC profile, put together from its parts.

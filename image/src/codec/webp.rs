@@ -1,19 +1,23 @@
-//! WebP out, by libwebp.
+//! WebP out, by libwebp: lossy, lossless, animated.
 //!
 //! Planes go in as they are but for their levels: JPEG's are full range, WebP's limited range, of
 //! the same BT.601, and both site 4:2:0 chroma between the luma samples.
 
+use crate::ops::with_colour;
 use crate::raster::{Layout, Picture, Planar, Raster};
 use crate::size::Size;
 use crate::transform::TransformError;
 use libwebp_sys as sys;
 use std::ffi::c_int;
 use std::marker::PhantomData;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 /// Effort, 0 to 6. 4 is libwebp's default and sharp's; 2 takes two thirds of its time for 2–4 %
 /// more bytes at a visibly lower SSIM.
 const METHOD: c_int = 4;
+
+/// In place of a quality: how hard a lossless encoder tries, 0 to 100.
+const LOSSLESS_EFFORT: u8 = 75;
 
 /// Lossy, 4:2:0; alpha is kept.
 pub fn encode(picture: Picture, quality: u8) -> Result<Vec<u8>, TransformError> {
@@ -27,20 +31,18 @@ pub fn encode(picture: Picture, quality: u8) -> Result<Vec<u8>, TransformError> 
     }
 }
 
+/// Every pixel as it is, but for the colours of what is clear.
+pub fn encode_lossless(raster: Raster) -> Result<Vec<u8>, TransformError> {
+    let mut config = config(LOSSLESS_EFFORT)?;
+    config.lossless = 1;
+    Encoder::of_pixels(&with_colour(raster))?.encode(&config)
+}
+
 fn config(quality: u8) -> Result<sys::WebPConfig, TransformError> {
     let mut config = sys::WebPConfig::new().map_err(|()| failed("configuration"))?;
     config.quality = f32::from(quality);
     config.method = METHOD;
     Ok(config)
-}
-
-/// libwebp reads no grey pixels.
-fn with_colour(raster: Raster) -> Raster {
-    if raster.layout != Layout::Grey {
-        return raster;
-    }
-    let samples = raster.samples.iter().flat_map(|&grey| [grey; 3]).collect();
-    Raster::whole(raster.size, Layout::Rgb, samples)
 }
 
 /// 4:2:0 planes with luma in 16–235 and chroma in 16–240.
@@ -169,6 +171,90 @@ impl Drop for Encoder<'_> {
             sys::WebPMemoryWriterClear(&mut self.writer);
             sys::WebPPictureFree(&mut self.picture);
         }
+    }
+}
+
+/// An animation that is written frame by frame, all of one size.
+pub struct Animation {
+    encoder: NonNull<sys::WebPAnimEncoder>,
+    config: sys::WebPConfig,
+    size: Size,
+    /// Milliseconds from the start to the next frame.
+    next: c_int,
+}
+
+impl Animation {
+    /// `quality` is `None` for a lossless one.
+    pub fn new(size: Size, quality: Option<u8>) -> Result<Self, TransformError> {
+        let mut config = config(quality.unwrap_or(LOSSLESS_EFFORT))?;
+        config.lossless = c_int::from(quality.is_none());
+        let (width, height) = (length(size.width)?, length(size.height)?);
+        // SAFETY: without options the encoder takes its defaults; it gives null for a wrong size.
+        let encoder = unsafe {
+            sys::WebPAnimEncoderNewInternal(
+                width,
+                height,
+                ptr::null(),
+                sys::WEBP_MUX_ABI_VERSION as c_int,
+            )
+        };
+        Ok(Self {
+            encoder: NonNull::new(encoder).ok_or_else(|| failed("animation"))?,
+            config,
+            size,
+            next: 0,
+        })
+    }
+
+    /// The next frame, and how long it is shown in milliseconds.
+    pub fn add(&mut self, frame: Raster, shown_for: u32) -> Result<(), TransformError> {
+        if frame.size != self.size {
+            return Err(failed("a frame of another size"));
+        }
+        let mut frame = Encoder::of_pixels(&with_colour(frame))?;
+        // SAFETY: a live encoder, and a picture of its size that owns its pixels.
+        let added = unsafe {
+            sys::WebPAnimEncoderAdd(
+                self.encoder.as_ptr(),
+                &mut frame.picture,
+                self.next,
+                &self.config,
+            )
+        };
+        let shown_for = c_int::try_from(shown_for).unwrap_or(c_int::MAX);
+        self.next = self.next.saturating_add(shown_for);
+        if added == 0 {
+            Err(failed("frame"))
+        } else {
+            Ok(())
+        }
+    }
+
+    pub fn finish(self) -> Result<Vec<u8>, TransformError> {
+        let mut data = sys::WebPData {
+            bytes: ptr::null(),
+            size: 0,
+        };
+        // SAFETY: a live encoder; a frame without a picture says when the last one ends. What it
+        // assembles into `data` is copied and freed.
+        unsafe {
+            let encoder = self.encoder.as_ptr();
+            let ended =
+                sys::WebPAnimEncoderAdd(encoder, ptr::null_mut(), self.next, ptr::null()) != 0;
+            if !ended || sys::WebPAnimEncoderAssemble(encoder, &mut data) == 0 {
+                return Err(failed("animation"));
+            }
+            let bytes = std::slice::from_raw_parts(data.bytes, data.size).to_vec();
+            sys::WebPFree(data.bytes.cast_mut().cast());
+            Ok(bytes)
+        }
+    }
+}
+
+impl Drop for Animation {
+    fn drop(&mut self) {
+        // SAFETY: created by `WebPAnimEncoderNewInternal`, not used again.
+        unsafe { sys::WebPAnimEncoderDelete(self.encoder.as_ptr()) };
     }
 }
 

@@ -46,6 +46,12 @@ impl<'a> Section<'a> {
         entry.is_some_and(|e| !matches!(e.node.value, Value::Null))
     }
 
+    /// True if it is there with this value.
+    pub fn is(&self, key: &str, text: &str) -> bool {
+        let entry = self.entry(key);
+        entry.is_some_and(|e| matches!(&e.node.value, Value::Text(value) if value == text))
+    }
+
     /// True if it is there with nothing in it.
     pub fn is_empty(&self, key: &str) -> bool {
         self.entry(key).is_some_and(|e| match &e.node.value {

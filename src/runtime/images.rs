@@ -1,0 +1,216 @@
+//! What pictures are made with: settings, the pool that they size, and what bounds and helps it.
+
+use crate::cache::Key;
+use crate::pool::Pool;
+use lakh_image::{ImageSettings, Overlays, Plan};
+use std::collections::HashSet;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Sources whose renditions are remembered, and renditions of each.
+const SOURCES: u64 = 16_384;
+const RENDITIONS: usize = 32;
+
+pub struct Images {
+    pub settings: ImageSettings,
+    pub pool: Pool,
+    pub memory: Memory,
+    pub late: Late,
+    pub shelf: Shelf,
+    pub overlays: Overlays,
+}
+
+impl Images {
+    pub fn new(settings: ImageSettings) -> Images {
+        Images {
+            pool: Pool::new("image", settings.workers, settings.queue),
+            memory: Memory::new(settings.max_memory),
+            late: Late::default(),
+            shelf: Shelf::new(),
+            overlays: settings.overlays(),
+            settings,
+        }
+    }
+}
+
+/// Bytes that transforms may take together. What needs more than there is waits; what needs more
+/// than all of it runs alone.
+pub struct Memory {
+    most: u64,
+    used: Mutex<u64>,
+    freed: Condvar,
+}
+
+/// Given back when dropped.
+pub struct Room<'m> {
+    memory: &'m Memory,
+    bytes: u64,
+}
+
+impl Memory {
+    fn new(most: u64) -> Memory {
+        let (used, freed) = Default::default();
+        Memory { most, used, freed }
+    }
+
+    /// Waits on the thread that it is called on, which must be one of the pool's.
+    pub fn enter(&self, bytes: u64) -> Room<'_> {
+        let bytes = bytes.min(self.most);
+        let used = lock(&self.used);
+        let has_none = |used: &mut u64| *used + bytes > self.most;
+        let used = self.freed.wait_while(used, has_none);
+        *used.unwrap_or_else(PoisonError::into_inner) += bytes;
+        Room {
+            memory: self,
+            bytes,
+        }
+    }
+
+    pub fn used(&self) -> u64 {
+        *lock(&self.used)
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        *lock(&self.memory.used) -= self.bytes;
+        self.memory.freed.notify_all();
+    }
+}
+
+/// Renditions that are still being made though nobody could wait for them any longer. They are not
+/// begun a second time. As many as the pool has jobs at most.
+#[derive(Default)]
+pub struct Late(Mutex<HashSet<Key>>);
+
+/// It is late until this is dropped.
+pub struct IsLate<'l>(&'l Late, Key);
+
+impl Late {
+    pub fn add(&self, key: &Key) -> IsLate<'_> {
+        lock(&self.0).insert(key.clone());
+        IsLate(self, key.clone())
+    }
+
+    pub fn has(&self, key: &Key) -> bool {
+        lock(&self.0).contains(key)
+    }
+}
+
+impl Drop for IsLate<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.0).remove(&self.1);
+    }
+}
+
+/// Which renditions of a source were stored lately, whether they still are or not.
+pub struct Shelf(moka::sync::Cache<Key, Arc<Mutex<Vec<Kept>>>>);
+
+struct Kept {
+    plan: Plan,
+    key: Key,
+}
+
+impl Shelf {
+    fn new() -> Shelf {
+        Shelf(moka::sync::Cache::new(SOURCES))
+    }
+
+    pub fn add(&self, source: &Key, plan: &Plan, key: &Key) {
+        let shelf = self.0.get_with_by_ref(source, Arc::default);
+        let mut kept = lock(&shelf);
+        kept.retain(|kept| kept.key != *key);
+        if kept.len() == RENDITIONS {
+            kept.remove(0);
+        }
+        let (plan, key) = (plan.clone(), key.clone());
+        kept.push(Kept { plan, key });
+    }
+
+    /// Those that differ in nothing but size, the nearest one first; of two, the larger.
+    pub fn nearest(&self, source: &Key, plan: &Plan) -> Vec<Key> {
+        let Some(shelf) = self.0.get(source) else {
+            return Vec::new();
+        };
+        let width = |plan: &Plan| i64::from(plan.width().unwrap_or(u32::MAX));
+        let wanted = width(plan);
+        let kept = lock(&shelf);
+        let mut alike: Vec<_> = kept.iter().filter(|kept| kept.plan.is_like(plan)).collect();
+        alike.sort_by_key(|kept| {
+            let width = width(&kept.plan);
+            (width.abs_diff(wanted), std::cmp::Reverse(width))
+        });
+        alike.into_iter().map(|kept| kept.key.clone()).collect()
+    }
+}
+
+/// No code panics while it holds one of these.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::{KeyRules, Scheme, Url};
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    fn key(path: &str) -> Key {
+        let url = Url::new("h", path.as_bytes());
+        KeyRules::default().key("app", Scheme::Http, &url, &http::HeaderMap::new())
+    }
+
+    fn plan(query: &str) -> Plan {
+        let plan = Plan::from_request(Some(query), None, &ImageSettings::default());
+        plan.expect("good").expect("a plan")
+    }
+
+    #[test]
+    fn the_nearest_differs_in_size_alone() {
+        let (shelf, source) = (Shelf::new(), key("/p"));
+        for query in ["w=100", "w=400", "w=800", "w=500&f=png", "w=500&blur=3"] {
+            let plan = plan(query);
+            shelf.add(&source, &plan, &source.derived(&plan.key()));
+        }
+        let nearest = |query: &str| shelf.nearest(&source, &plan(query)).first().cloned();
+        let made = |query: &str| Some(source.derived(&plan(query).key()));
+        assert_eq!(nearest("w=420"), made("w=400"));
+        assert_eq!(nearest("w=250"), made("w=400"), "of two, the larger");
+        assert_eq!(nearest("q=20"), made("w=800"));
+        assert_eq!(nearest("w=9&f=png"), made("w=500&f=png"));
+        assert_eq!(nearest("w=9&f=webp"), None);
+        assert!(shelf.nearest(&key("/other"), &plan("w=9")).is_empty());
+        for width in 1..100 {
+            let plan = plan(&format!("w={width}"));
+            shelf.add(&source, &plan, &source.derived(&plan.key()));
+        }
+        assert_eq!(shelf.nearest(&source, &plan("w=9")).len(), RENDITIONS);
+    }
+
+    #[test]
+    fn memory_is_never_overbooked_and_the_largest_runs_alone() {
+        let memory = Memory::new(100);
+        let most = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for bytes in [10, 60, 60, 500, 30, 90, 100] {
+                let (memory, most) = (&memory, &most);
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        let _room = memory.enter(bytes);
+                        most.fetch_max(memory.used(), Ordering::Relaxed);
+                        std::thread::yield_now();
+                    }
+                });
+            }
+        });
+        assert_eq!((memory.used(), most.into_inner()), (0, 100));
+    }
+
+    #[test]
+    fn what_is_late_is_late_until_it_is_done() {
+        let late = Late::default();
+        let is_late = late.add(&key("/p"));
+        assert!(late.has(&key("/p")) && !late.has(&key("/q")));
+        drop(is_late);
+        assert!(!late.has(&key("/p")));
+    }
+}

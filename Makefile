@@ -39,7 +39,8 @@ build:
 	cargo test --workspace --locked --no-run
 
 unit:
-	cargo test --workspace --locked --lib --bins --test layers --test corpus --test memory --test simulation --test api
+	cargo test --workspace --locked --lib --bins --test layers --test corpus --test memory --test simulation --test api \
+	  --test hostile --test renditions
 
 configs:
 	cargo test --workspace --locked --test configs

@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-BUILD_PACKAGES := cmake nasm pkg-config
+BUILD_PACKAGES := cmake g++ nasm pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) redis-server python3-pil
 BENCH_PACKAGES := $(BUILD_PACKAGES) wrk nginx-light haproxy varnish
 

@@ -82,7 +82,11 @@ fn measure(source: &[u8], queries: &[String]) {
 }
 
 fn plan(query: impl AsRef<str>) -> Plan {
-    let plan = Plan::from_request(Some(query.as_ref()), None, &ImageSettings::default());
+    let settings = ImageSettings {
+        avif: true,
+        ..ImageSettings::default()
+    };
+    let plan = Plan::from_request(Some(query.as_ref()), None, &settings);
     plan.expect("a good query").expect("a plan")
 }
 

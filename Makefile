@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-BUILD_PACKAGES := cmake nasm pkg-config
+BUILD_PACKAGES := cmake g++ nasm pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) redis-server slowhttptest python3-pil
 BENCH_PACKAGES := $(BUILD_PACKAGES) wrk nginx-light haproxy varnish
 
@@ -39,7 +39,8 @@ build:
 	cargo test --workspace --locked --no-run
 
 unit:
-	cargo test --workspace --locked --lib --bins --test layers --test corpus --test memory --test simulation --test api
+	cargo test --workspace --locked --lib --bins --test layers --test corpus --test memory --test simulation --test api \
+	  --test hostile --test renditions
 
 configs:
 	cargo test --workspace --locked --test configs

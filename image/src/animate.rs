@@ -8,7 +8,7 @@ use super::plan::{Output, Plan, Quality};
 use super::raster::Picture;
 use super::transform::{Rendition, Shape, TransformError};
 
-/// For frames, which pass too quickly to be looked at one by one.
+/// Where a plan leaves it open: frames pass too quickly to be looked at one by one.
 const QUALITY: u8 = 75;
 
 /// Whether all frames are asked for and can be written.

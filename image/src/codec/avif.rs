@@ -3,7 +3,7 @@
 //! JPEG's planes go in as they are: AVIF holds full-range BT.601 too. Everything else goes through
 //! the library's own conversions.
 
-use super::{Header, Kind, Profile};
+use super::{Header, Kind, Profile, av1};
 use crate::limits::Limits;
 use crate::raster::{Layout, Picture, Planar, Raster};
 use crate::size::Size;
@@ -38,6 +38,7 @@ impl<'s> Source<'s> {
         let image = decoder.image();
         let size = Size::new(image.width, image.height);
         limits.check_size(size)?;
+        decoder.check_stream(bytes, limits)?;
         let header = Header {
             kind: Kind::Avif,
             size,
@@ -162,6 +163,22 @@ impl Decoder {
     fn image(&self) -> &sys::avifImage {
         // SAFETY: after parsing, `image` points to an image that the decoder owns until dropped.
         unsafe { &*self.0.as_ref().image }
+    }
+
+    /// The sizes in the bitstream are bound as the container's is.
+    fn check_stream(&self, bytes: &[u8], limits: &Limits) -> Result<(), TransformError> {
+        let mut extent = sys::avifExtent::default();
+        // SAFETY: a live, parsed decoder, and a place to write to.
+        let found = unsafe { sys::avifDecoderNthImageMaxExtent(self.0.as_ptr(), 0, &mut extent) };
+        checked(found, corrupt)?;
+        let start = usize::try_from(extent.offset).unwrap_or(usize::MAX);
+        let end = start.saturating_add(extent.size);
+        let stream = bytes.get(start..end).ok_or_else(|| corrupt("cut off"))?;
+        let unread = || TransformError::Unsupported("AVIF with gaps or timing".to_owned());
+        let sizes = av1::sizes(stream).ok_or_else(unread)?;
+        sizes
+            .into_iter()
+            .try_for_each(|size| limits.check_size(size))
     }
 
     fn has_alpha(&self) -> bool {

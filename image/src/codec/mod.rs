@@ -1,6 +1,7 @@
 //! Compressed formats: what a source is, how it is read, how a rendition is written.
 
 mod animation;
+mod av1;
 mod avif;
 mod credits;
 mod frames;

@@ -223,12 +223,27 @@ fn others(bmp: &[u8], tiff: &[u8], avif: &[u8]) -> Vec<File> {
         sized(900, 900),
         None,
     ));
+    files.push(large(
+        "AVIF whose frame is larger than it says".into(),
+        frame_of_65536(avif),
+    ));
     files.push(file("AVIF of no width", sized(0, 9), Some("corrupt")));
     files.push(large(
         "PNG of one row too many".into(),
         encoded(picture(2001, 2000), ImageFormat::Png),
     ));
     files
+}
+
+/// With all ones for the sides in the sequence header: a still's has 10 bits, two lengths of four
+/// bits, and then the sides, of 8 and 7 bits here.
+fn frame_of_65536(avif: &[u8]) -> Vec<u8> {
+    let data = find(avif, b"mdat");
+    let header = data + find(&avif[data..], &[0x0A]) + 2;
+    let mut lying = avif.to_vec();
+    lying[header + 1] |= 0x3F;
+    lying[header + 2..header + 6].fill(0xFF);
+    lying
 }
 
 fn replaced(source: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {

@@ -511,6 +511,11 @@ fn plain_end(body: &[u8]) -> Option<usize> {
         if trailer.is_empty() {
             return Some(at);
         }
+        let colon = trailer.iter().position(|b| *b == b':')?;
+        let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
+        if colon == 0 || !trailer[..colon].iter().all(token) {
+            return None;
+        }
     }
 }
 

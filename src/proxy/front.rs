@@ -171,6 +171,8 @@ impl Front {
                 Left::Empty => return Some(conn),
                 Left::Broken => return None,
                 Left::Closes => {
+                    // It was read: what is left unread would be waited for.
+                    conn.end_plain();
                     conn.close().await;
                     return None;
                 }

@@ -1,6 +1,7 @@
 //! Addresses that are kept out for a while.
 
 use crate::harness::{Edge, Origin, Reply, get};
+use std::time::{Duration, Instant};
 
 const STRICT: &str = "
 upstreams: {app: {servers: [$0]}}
@@ -99,6 +100,28 @@ fn an_operator_bans_by_hand() {
         shown.contains("127.0.0.9") && shown.contains("operator"),
         "{shown}"
     );
+}
+
+/// However long the client keeps its end open.
+#[test]
+fn the_connection_of_one_who_is_banned_is_gone_at_once() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::start(STRICT, &[&origin]);
+    let banned = edge.command(&["ban", "127.0.0.1", "--for", "5m"]);
+    assert!(banned.status.success(), "{banned:?}");
+    let mut client = edge.connect();
+
+    let asked = Instant::now();
+    assert_banned(get("/").on(&mut client));
+    edge.await_metric("lakh_connections", 0.0);
+
+    // A client that is still sending would be waited for, for two seconds.
+    assert!(
+        asked.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        asked.elapsed()
+    );
+    drop(client);
 }
 
 /// A client behind a trusted proxy is banned, not the proxy.

@@ -339,7 +339,7 @@ impl Foundation {
         })
     }
 
-    /// `runtime` is in force from here on.
+    /// From here on everything that outlives a configuration is as `runtime` says.
     pub fn commit(&self, runtime: &Runtime) {
         self.registry.commit(&runtime.pools);
         self.limiters.commit(&runtime.limiters);
@@ -352,8 +352,13 @@ impl Foundation {
             .lock()
             .expect("no code panics while it holds this lock");
         *images = runtime.images.clone();
+    }
+
+    /// Requests are answered by a new configuration now.
+    pub fn in_force(&self) {
         self.metrics.config.loads.inc();
         self.metrics.config.stale.set(0);
+        self.set_config_error(None);
     }
 
     /// Until the names of servers in force have been looked up once, and issuers asked for their

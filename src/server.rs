@@ -122,6 +122,7 @@ async fn serve(path: &Path, config: Config) -> Result<(), String> {
     drop(first);
     reload.foundation.looked_up(LOOKUP_PATIENCE).await;
     doors.apply(bound);
+    reload.foundation.in_force();
     reload.foundation.set_ready(true);
     let scaling = tokio::spawn(scaler.run());
     while signals.next().await == Told::Reload {

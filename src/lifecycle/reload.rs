@@ -26,10 +26,7 @@ impl Reload {
     /// Reads the file again. A failure is logged, counted, and kept for the admin API.
     pub async fn reload(&self, doors: &mut Doors) {
         match self.try_reload(doors).await {
-            Ok(()) => {
-                self.foundation.set_config_error(None);
-                tracing::info!(config = %self.path.display(), "reloaded");
-            }
+            Ok(()) => tracing::info!(config = %self.path.display(), "reloaded"),
             Err(why) => {
                 tracing::error!(
                     "reload refused; the configuration before it stays in force\n{why}"
@@ -62,6 +59,7 @@ impl Reload {
         let spawned = spawns(&runtime.config, &self.foundation);
         self.current.store(Arc::new(runtime));
         doors.apply(bound);
+        self.foundation.in_force();
         // Last: a process is told to leave when nothing new is sent to it any more.
         self.supervisor.apply(spawned).await;
         Ok(())

@@ -34,36 +34,45 @@ impl Hits {
     }
 }
 
-/// The `limit` objects found most often, most first. Only those that `counts` are told of, which
-/// is asked of no more than it must be.
-pub fn hottest(
-    objects: impl Iterator<Item = (Arc<Key>, Arc<Object>)>,
+/// Of the objects looked at, those found most often.
+pub struct Hottest {
     limit: usize,
-    counts: impl Fn(&Object) -> bool,
-) -> Vec<(Arc<Key>, Arc<Object>)> {
-    let mut top: BinaryHeap<Reverse<Ranked>> = BinaryHeap::with_capacity(limit + 1);
-    for (key, object) in objects {
+    top: BinaryHeap<Reverse<Ranked>>,
+}
+
+impl Hottest {
+    pub fn new(limit: usize) -> Hottest {
+        let top = BinaryHeap::with_capacity(limit + 1);
+        Hottest { limit, top }
+    }
+
+    /// `counts` is asked no more often than it must be.
+    pub fn look(&mut self, key: &Key, object: &Arc<Object>, counts: impl Fn(&Object) -> bool) {
         let hits = object.hits.count();
-        let full = top.len() >= limit;
-        if full && top.peek().is_none_or(|Reverse(least)| hits <= least.hits) || !counts(&object) {
-            continue;
+        let is_full = self.top.len() >= self.limit;
+        let is_less = |Reverse(least): &Reverse<Ranked>| hits <= least.hits;
+        if is_full && self.top.peek().is_none_or(is_less) || !counts(object) {
+            return;
         }
-        top.push(Reverse(Ranked { hits, key, object }));
-        if full {
-            top.pop();
+        let (key, object) = (key.clone(), object.clone());
+        self.top.push(Reverse(Ranked { hits, key, object }));
+        if is_full {
+            self.top.pop();
         }
     }
-    let ranked = top.into_sorted_vec();
-    ranked
-        .into_iter()
-        .map(|Reverse(r)| (r.key, r.object))
-        .collect()
+
+    /// Most first.
+    pub fn into_sorted(self) -> Vec<(Key, Arc<Object>)> {
+        let ranked = self.top.into_sorted_vec();
+        let pair = |Reverse(ranked): Reverse<Ranked>| (ranked.key, ranked.object);
+        ranked.into_iter().map(pair).collect()
+    }
 }
 
 /// By the hits that were read first: they go on while others are looked at.
 struct Ranked {
     hits: u64,
-    key: Arc<Key>,
+    key: Key,
     object: Arc<Object>,
 }
 

@@ -18,6 +18,7 @@ mod purge;
 mod range;
 mod recall;
 mod settings;
+mod slots;
 mod store;
 mod tier;
 

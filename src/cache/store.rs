@@ -1,24 +1,25 @@
-//! Where objects are kept: zones of bounded bytes, on `moka` (TinyLFU).
+//! Where objects are kept: zones of bounded bytes.
 
-use super::compact::compact;
+use super::compact::Compact;
 use super::encoded::Encoded;
 use super::fill::Fills;
-use super::hits::{Hits, hottest};
+use super::hits::{Hits, Hottest};
 use super::key::Key;
 use super::policy::Freshness;
 use super::purge::{Force, Name, Names, Purges, Verdict};
 use super::settings::CacheSettings;
+use super::slots::Slots;
 use super::tier::{Change, Disk, DiskSettings, Redis, RedisTier};
 use crate::observe::{CacheMetrics, Metrics};
 use bytes::Bytes;
+use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, HeaderName, StatusCode};
-use moka::notification::RemovalCause;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What an entry costs beside its bytes: moka's node, the key twice, the header map's slots.
+/// What an entry costs beside its bytes: its place and the way there, the header map's slots.
 const ENTRY_OVERHEAD: usize = 400;
 /// A header field's cost in a `HeaderMap` beside its name and value.
 const FIELD_OVERHEAD: usize = 64;
@@ -28,22 +29,25 @@ const OBJECT_OVERHEAD: usize = size_of::<Object>() + 128;
 /// A stored answer. Whole, and never changed: an update is another object. Only what can be made of
 /// it is added, once.
 ///
-/// The hits come first, beside the count of references that every look-up writes anyway.
+/// What a hit needs comes first: the hits beside the count of references that every look-up writes
+/// anyway, the rest behind it, and the fields, which it does not need, last.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Object {
     pub hits: Hits,
     pub status: StatusCode,
-    /// End-to-end fields, without Age.
-    pub headers: HeaderMap,
-    pub body: Bytes,
+    /// Its origin has put it into a content coding.
+    pub is_coded: bool,
+    /// Set where it may be sent in content codings.
+    pub encoded: Option<Box<Encoded>>,
     pub freshness: Freshness,
     /// What it is purged by.
     pub names: Names,
-    /// `headers` as HTTP/1 writes them, once somebody asked for that.
-    pub wire: OnceLock<Box<[u8]>>,
-    /// Set where it may be sent in content codings.
-    pub encoded: Option<Box<Encoded>>,
+    /// `headers` as HTTP/1 writes them, but for what each answer says for itself.
+    pub head: Bytes,
+    pub body: Bytes,
+    /// End-to-end fields, without Age.
+    pub headers: HeaderMap,
 }
 
 impl Object {
@@ -54,15 +58,17 @@ impl Object {
         freshness: Freshness,
         names: Names,
     ) -> Object {
+        let Compact { fields, head, body } = Compact::new(&headers, body);
         Object {
             hits: Hits::default(),
             status,
-            headers: compact(&headers),
-            body,
+            is_coded: fields.contains_key(CONTENT_ENCODING),
+            encoded: None,
             freshness,
             names,
-            wire: OnceLock::new(),
-            encoded: None,
+            head,
+            body,
+            headers: fields,
         }
     }
 }
@@ -70,8 +76,7 @@ impl Object {
 /// One `caches:` entry. `H` is what a fill hands over when its answer can't be stored.
 pub struct Zone<H> {
     settings: CacheSettings,
-    slots: moka::sync::Cache<Key, Slot>,
-    generations: AtomicU64,
+    kept: Arc<Kept>,
     pub(super) purges: Arc<Purges>,
     pub(super) disk: Option<Arc<Disk>>,
     pub(super) redis: Option<RedisTier>,
@@ -86,18 +91,26 @@ pub struct Tiers {
     pub redis: Option<RedisTier>,
 }
 
+/// What a zone holds, and one of another size after it.
+struct Kept {
+    slots: Slots<Key, Slot>,
+    generations: AtomicU64,
+}
+
 #[derive(Clone)]
 enum Slot {
     Object(Arc<Object>),
     /// The object has variants, each under a key of its own.
-    Varies {
-        generation: u64,
-        names: Arc<[HeaderName]>,
-    },
+    Varies(Arc<Varies>),
     /// What is here can't be stored: until then, don't make anybody wait for it.
     Pass {
         until: u64,
     },
+}
+
+struct Varies {
+    generation: u64,
+    names: Box<[HeaderName]>,
 }
 
 pub enum Found {
@@ -119,19 +132,22 @@ impl<H> Zone<H> {
         purges: Arc<Purges>,
         tiers: Tiers,
     ) -> Zone<H> {
-        let evicted = metrics.evicted.clone();
-        let slots = moka::sync::Cache::builder()
-            .max_capacity(settings.memory)
-            .eviction_listener(move |_, slot, cause| {
-                if matches!((slot, cause), (Slot::Object(_), RemovalCause::Size)) {
-                    evicted.inc();
-                }
-            })
-            .weigher(|key: &Key, slot: &Slot| u32::try_from(weight(key, slot)).unwrap_or(u32::MAX))
-            .build();
-        Zone {
-            slots,
+        let kept = Kept {
+            slots: Slots::new(settings.memory),
             generations: AtomicU64::new(1),
+        };
+        Zone::of(Arc::new(kept), settings, metrics, purges, tiers)
+    }
+
+    fn of(
+        kept: Arc<Kept>,
+        settings: CacheSettings,
+        metrics: CacheMetrics,
+        purges: Arc<Purges>,
+        tiers: Tiers,
+    ) -> Zone<H> {
+        Zone {
+            kept,
             fills: Fills::new(settings.max_object, purges.clone()),
             purges,
             disk: tiers.disk,
@@ -151,10 +167,11 @@ impl<H> Zone<H> {
     }
 
     pub fn find(&self, key: Key, request: &HeaderMap, now: u64) -> Found {
-        let (slot, key) = match self.slots.get(&key) {
-            Some(Slot::Varies { generation, names }) => {
-                let key = key.variant(generation, &names, request);
-                (self.slots.get(&key), key)
+        let slots = &self.kept.slots;
+        let (slot, key) = match slots.get(&key) {
+            Some(Slot::Varies(by)) => {
+                let key = key.variant(by.generation, &by.names, request);
+                (slots.get(&key), key)
             }
             slot => (slot, key),
         };
@@ -166,11 +183,11 @@ impl<H> Zone<H> {
                 }
                 Verdict::Stale => {
                     let object = Arc::new(self.aged(&object, now));
-                    self.slots.insert(key.clone(), Slot::Object(object.clone()));
+                    self.insert(key.clone(), Slot::Object(object.clone()));
                     Found::Object { key, object }
                 }
                 Verdict::Gone => {
-                    self.slots.invalidate(&key);
+                    slots.remove(&key);
                     Found::Nothing { key }
                 }
             },
@@ -199,20 +216,13 @@ impl<H> Zone<H> {
         if names.is_empty() {
             return key.clone();
         }
-        let generation = match self.slots.get(key) {
-            Some(Slot::Varies {
-                generation,
-                names: known,
-            }) if *known == *names => generation,
+        let generation = match self.kept.slots.get(key) {
+            Some(Slot::Varies(by)) if *by.names == *names => by.generation,
             _ => {
-                let generation = self.generations.fetch_add(1, Ordering::Relaxed);
-                self.slots.insert(
-                    key.clone(),
-                    Slot::Varies {
-                        generation,
-                        names: names.into(),
-                    },
-                );
+                let generation = self.kept.generations.fetch_add(1, Ordering::Relaxed);
+                let names = names.into();
+                let by = Varies { generation, names };
+                self.insert(key.clone(), Slot::Varies(Arc::new(by)));
                 generation
             }
         };
@@ -226,29 +236,37 @@ impl<H> Zone<H> {
 
     /// Stores what another tier holds already.
     pub fn promote(&self, key: Key, object: Arc<Object>) {
-        self.slots.insert(key, Slot::Object(object));
+        self.insert(key, Slot::Object(object));
+    }
+
+    fn insert(&self, key: Key, slot: Slot) {
+        let weight = weight(&key, &slot);
+        self.count_evicted(&self.kept.slots.insert(key, slot, weight));
+    }
+
+    fn count_evicted(&self, gone: &[Slot]) {
+        let objects = gone.iter().filter(|slot| matches!(slot, Slot::Object(_)));
+        self.metrics.evicted.inc_by(objects.count() as u64);
     }
 
     /// Counts what was made of an object since it was stored, if it is stored still.
     pub fn reweigh(&self, key: &Key, object: &Arc<Object>) {
-        let entry = self.slots.entry_by_ref(key);
-        entry.and_compute_with(|entry| match entry.map(moka::Entry::into_value) {
-            Some(Slot::Object(stored)) if Arc::ptr_eq(&stored, object) => {
-                moka::ops::compute::Op::Put(Slot::Object(stored))
-            }
-            _ => moka::ops::compute::Op::Nop,
+        let gone = self.kept.slots.reweigh(key, |slot| match slot {
+            Slot::Object(stored) if Arc::ptr_eq(stored, object) => Some(weight(key, slot)),
+            _ => None,
         });
+        self.count_evicted(&gone);
     }
 
     /// Remembers that what this key names can't be stored.
     pub fn pass(&self, key: Key, until: u64) {
-        self.slots.insert(key, Slot::Pass { until });
+        self.insert(key, Slot::Pass { until });
     }
 
     /// Forgets the object and, their generation being gone, all its variants. Whether there was
     /// anything to forget.
     pub fn invalidate(&self, key: &Key) -> bool {
-        let was_stored = self.slots.remove(key).is_some();
+        let was_stored = self.kept.slots.remove(key).is_some();
         self.fills.invalidate(key) || was_stored
     }
 
@@ -286,21 +304,22 @@ impl<H> Zone<H> {
     }
 
     /// The `limit` objects found most often since they were stored. Looks at all there are.
-    pub fn hottest(&self, limit: usize) -> Vec<(Arc<Key>, Arc<Object>)> {
-        let objects = self.slots.iter().filter_map(|(key, slot)| match slot {
-            Slot::Object(object) => Some((key, object)),
-            Slot::Varies { .. } | Slot::Pass { .. } => None,
+    pub fn hottest(&self, limit: usize) -> Vec<(Key, Arc<Object>)> {
+        let mut hottest = Hottest::new(limit);
+        self.kept.slots.for_each(|key, slot| {
+            if let Slot::Object(object) = slot {
+                let is_there =
+                    |object: &Object| self.purges.verdict(&object.names) != Verdict::Gone;
+                hottest.look(key, object, is_there);
+            }
         });
-        hottest(objects, limit, |object| {
-            self.purges.verdict(&object.names) != Verdict::Gone
-        })
+        hottest.into_sorted()
     }
 
     /// Brings the gauges up to date; called when metrics are read.
     pub fn report(&self) {
-        self.slots.run_pending_tasks();
-        self.metrics.bytes.set(self.slots.weighted_size() as i64);
-        self.metrics.objects.set(self.slots.entry_count() as i64);
+        self.metrics.bytes.set(self.kept.slots.weight() as i64);
+        self.metrics.objects.set(self.kept.slots.len() as i64);
         if let Some(disk) = &self.disk {
             disk.report();
         }
@@ -321,34 +340,33 @@ impl<H> Zone<H> {
             .then(|| disk.clone())
     }
 
-    /// A zone of another size holds what this one held, as far as it fits.
+    /// A zone of another size holds what this one holds, as far as it fits once it is in force.
     fn resized(&self, settings: CacheSettings, tiers: Tiers) -> Zone<H> {
         let (metrics, purges) = (self.metrics.clone(), self.purges.clone());
-        let zone = Zone::new(settings, metrics, purges, tiers);
-        zone.generations
-            .store(self.generations.load(Ordering::Relaxed), Ordering::Relaxed);
-        for (key, slot) in &self.slots {
-            zone.slots.insert((*key).clone(), slot);
-        }
-        zone
+        Zone::of(self.kept.clone(), settings, metrics, purges, tiers)
+    }
+
+    /// Takes the room that its settings say.
+    fn fit(&self) {
+        self.count_evicted(&self.kept.slots.resize(self.settings.memory));
     }
 }
 
-fn weight(key: &Key, slot: &Slot) -> usize {
+/// In bytes, about.
+fn weight(key: &Key, slot: &Slot) -> u64 {
     let slot = match slot {
         Slot::Object(object) => size(object),
-        Slot::Varies { names, .. } => names.len() * FIELD_OVERHEAD,
+        Slot::Varies(by) => by.names.len() * FIELD_OVERHEAD,
         Slot::Pass { .. } => 0,
     };
-    key.as_bytes().len() + slot + ENTRY_OVERHEAD
+    (key.as_bytes().len() + slot + ENTRY_OVERHEAD) as u64
 }
 
 fn size(object: &Object) -> usize {
     let fields = object
         .headers
         .iter()
-        // Once as fields and once as they are written.
-        .map(|(name, value)| 2 * (name.as_str().len() + value.len()) + FIELD_OVERHEAD);
+        .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD);
     let encoded = object.encoded.as_deref().map_or(0, |encoded| {
         let made = encoded.made().map(|coded| size(coded) + OBJECT_OVERHEAD);
         size_of::<Encoded>() + made.sum::<usize>()
@@ -475,6 +493,7 @@ impl<H> Zones<H> {
         for disk in zones.iter().filter_map(|zone| zone.disk.as_ref()) {
             disk.start();
         }
+        zones.iter().for_each(|zone| zone.fit());
         *self
             .by_name
             .lock()
@@ -582,8 +601,10 @@ pub(super) mod tests {
             ..big.settings.clone()
         };
         let other = big.resized(larger, Tiers::default());
-        other.report();
-        assert_eq!(other.slots.entry_count(), big.slots.entry_count());
+        other.fit();
+        assert_eq!(other.kept.slots.len() as i64, kept);
+        big.fit();
+        assert_eq!(other.kept.slots.len() as i64, kept);
     }
 
     #[test]

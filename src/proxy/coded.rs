@@ -46,8 +46,7 @@ pub struct ToCode {
 
 pub fn form(request: &Request<'_>, ctx: &Context, object: &Arc<Object>) -> Form {
     let Some(encoded) = object.encoded.as_deref() else {
-        let coded = object.headers.get(CONTENT_ENCODING);
-        return match coded.is_none_or(|codings| accepts(request.headers, codings)) {
+        return match !object.is_coded || is_readable(request.headers, &object.headers) {
             true => Form::Is(object.clone()),
             false => Form::Refused,
         };

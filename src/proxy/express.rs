@@ -11,7 +11,7 @@ use super::answer::{self, Problem};
 use super::cached::{self, Answered};
 use super::client::{Client, Plain};
 use super::context::Context;
-use super::finish::{Sent, finish};
+use super::finish::finish;
 use super::reply::Hit;
 use super::request::{self, Request};
 use super::way::{self, Way};
@@ -216,15 +216,7 @@ fn write_refusal(
 
 /// Writes the answer; gives back its body where that is too large to be copied.
 fn write_hit(hit: &Hit, request: &Request<'_>, ctx: &mut Context, out: &mut Vec<u8>) -> Bytes {
-    let (status, body) = hit.write(request, ctx, out);
-    let sent = Sent {
-        status: status.as_u16(),
-        bytes: body.len(),
-    };
+    let (sent, body) = hit.write(request, ctx, out, COPIED);
     finish(request, ctx, &sent, || None);
-    if body.len() > COPIED {
-        return body;
-    }
-    out.extend_from_slice(&body);
-    Bytes::new()
+    body
 }

@@ -40,13 +40,6 @@ pub static TO_THE_CACHE: [HeaderName; 3] = [
 
 const VIA_LAKH: HeaderValue = HeaderValue::from_static("1.1 lakh");
 
-/// Fields of an answer out of the cache that are not the stored ones.
-const OF_THE_ANSWER: [HeaderName; 3] = [
-    http::header::CONTENT_LENGTH,
-    http::header::AGE,
-    X_REQUEST_ID,
-];
-
 /// Fields that make a request conditional or partial; a fill asks for the whole.
 const CONDITIONS: [HeaderName; 6] = [
     http::header::IF_MATCH,
@@ -207,18 +200,6 @@ pub fn add_limits(fields: &mut HeaderMap, ctx: &Context) {
     text.clear();
     route.limits.write_standings(&ctx.standings, &mut text);
     fields.append(RATELIMIT, bytes(&text));
-}
-
-/// What is stored of an answer's fields as HTTP/1 writes it, without what each answer says anew.
-pub fn to_wire(stored: &HeaderMap) -> Box<[u8]> {
-    let (mut parts, ()) = http::Response::new(()).into_parts();
-    parts.headers = stored.clone();
-    for name in &OF_THE_ANSWER {
-        parts.headers.remove(name);
-    }
-    let mut wire = Vec::new();
-    ResponseHeader::from(parts).header_to_h1_wire(&mut wire);
-    wire.into()
 }
 
 /// `to_client` as HTTP/1 writes it, for a route that edits no answers.

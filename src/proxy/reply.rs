@@ -3,6 +3,7 @@
 use super::client::Client;
 use super::coded;
 use super::context::{CacheStatus, Context};
+use super::finish::Sent;
 use super::headers;
 use super::request::Request;
 use crate::cache::{Object, Parts, Zone, content_range, multipart, no_range, not_modified, parts};
@@ -30,36 +31,33 @@ impl Hit {
         Reply::new(&self.object, request, ctx, self.now)
     }
 
-    /// Writes the answer's head as HTTP/1.1, and gives its body.
+    /// Writes the answer as HTTP/1.1, but for a body larger than `copied`, which it gives: that is
+    /// to be sent from where it is.
     pub fn write(
         &self,
         request: &Request<'_>,
         ctx: &mut Context,
         out: &mut Vec<u8>,
-    ) -> (StatusCode, Bytes) {
+        copied: usize,
+    ) -> (Sent, Bytes) {
         if !self.is_whole(request, ctx) {
             let reply = self.reply(request, ctx);
             write_status(out, reply.status);
             write_fields(out, reply.fields);
-            return (reply.status, reply.body);
+            return write_body(out, reply.status, &reply.body, copied);
         }
         self.count(ctx);
         let object = &*self.object;
         write_status(out, object.status);
-        out.extend_from_slice(
-            object
-                .wire
-                .get_or_init(|| headers::to_wire(&object.headers)),
-        );
+        out.extend_from_slice(&object.head);
         write_number(out, b"Content-Length: ", object.body.len() as u64);
         write_number(out, b"Age: ", object.freshness.age(self.now));
         headers::write_to_client(out, ctx);
         out.extend_from_slice(b"\r\n");
-        let body = match *request.method {
-            Method::HEAD => Bytes::new(),
-            _ => object.body.clone(),
-        };
-        (object.status, body)
+        match *request.method {
+            Method::HEAD => write_body(out, object.status, &Bytes::new(), copied),
+            _ => write_body(out, object.status, &object.body, copied),
+        }
     }
 
     /// Whether the answer is all that is stored, field by field.
@@ -148,6 +146,19 @@ pub fn write_status(out: &mut Vec<u8>, status: StatusCode) {
 pub fn write_fields(out: &mut Vec<u8>, fields: HeaderMap) {
     head(StatusCode::OK, fields).header_to_h1_wire(out);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Gives the body if it is not to be copied.
+fn write_body(out: &mut Vec<u8>, status: StatusCode, body: &Bytes, copied: usize) -> (Sent, Bytes) {
+    let sent = Sent {
+        status: status.as_u16(),
+        bytes: body.len(),
+    };
+    if body.len() > copied {
+        return (sent, body.clone());
+    }
+    out.extend_from_slice(body);
+    (sent, Bytes::new())
 }
 
 fn write_number(out: &mut Vec<u8>, field: &[u8], number: u64) {

@@ -17,6 +17,7 @@ use super::settings::KeySettings;
 use fields::{cookie, meaning, value};
 use http::{HeaderMap, HeaderName};
 use query::QueryRules;
+use smallvec::SmallVec;
 
 /// A route's rules, checked once.
 #[derive(Clone, Debug)]
@@ -48,7 +49,11 @@ const MADE: &[u8] = b"made";
 
 /// An object's name in its zone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key(Vec<u8>);
+pub struct Key(SmallVec<[u8; INLINE]>);
+
+/// Most keys are no longer, and lie where they are looked for: beside what they name, in two lines
+/// of a processor's cache (`slots::Entry`).
+const INLINE: usize = 72;
 
 impl Default for KeyRules {
     fn default() -> KeyRules {
@@ -154,7 +159,7 @@ impl Scheme {
 impl Key {
     fn with_room_for(url: &Url<'_>, more: usize) -> Key {
         let url = url.host.len() + url.path.len() + url.query.map_or(0, <[u8]>::len);
-        Key(Vec::with_capacity(url + more + 24))
+        Key(SmallVec::with_capacity(url + more + 24))
     }
 
     pub fn as_bytes(&self) -> &[u8] {
@@ -204,7 +209,7 @@ impl Key {
 impl Key {
     /// Of what `as_bytes` gave, here or on another edge.
     pub fn from_bytes(bytes: &[u8]) -> Key {
-        Key(bytes.to_vec())
+        Key(bytes.into())
     }
 }
 

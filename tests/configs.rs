@@ -4,6 +4,9 @@
 //! `LAKH_BLESS=1 cargo test --test configs` rewrites what is expected. Read the difference as the
 //! operator who meets it at night.
 
+#[path = "configs/made.rs"]
+mod made;
+
 use lakh::config::{self, Diagnostic, Errors, Loaded};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -129,6 +132,7 @@ fn parse(text: &str) -> Result<Loaded, Errors> {
 }
 
 fn load(path: &Path) -> Result<Loaded, Errors> {
+    made::make_files();
     let name = path.file_name().expect("a file").to_string_lossy();
     let text = fs::read_to_string(path).expect("listed, so it is there");
     config::parse(&text, &name, &variable)

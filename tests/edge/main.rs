@@ -20,6 +20,11 @@ mod split;
 mod tunnel;
 mod upstream;
 
+mod tls;
+mod tls_bytes;
+mod tls_clients;
+mod tls_files;
+
 mod bans;
 mod guard;
 mod proxied;

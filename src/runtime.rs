@@ -267,7 +267,7 @@ impl Foundation {
         self.auths.report();
         runtime.zones.iter().for_each(|zone| zone.report());
         self.metrics.handshakes.set(self.handshakes.open() as i64);
-        self.metrics.forget_certificates();
+        self.metrics.forget_tls();
         let secured = runtime.listeners.iter().flat_map(|l| &l.tls);
         secured.for_each(|tls| tls.report());
         let bans = self.bans.list(Instant::now());

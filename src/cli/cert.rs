@@ -75,8 +75,11 @@ fn authority(names: &[String]) -> Result<CertificateParams, Error> {
         Ok(IpAddr::V6(ip)) => GeneralSubtree::IpAddress(CidrSubnet::V6(ip.octets(), [255; 16])),
         Err(_) => GeneralSubtree::DnsName(name.trim_start_matches("*.").to_owned()),
     };
+    let mut permitted: Vec<_> = names.iter().map(only).collect();
+    // A name covers those below it.
+    permitted.dedup();
     params.name_constraints = Some(NameConstraints {
-        permitted_subtrees: names.iter().map(only).collect(),
+        permitted_subtrees: permitted,
         excluded_subtrees: Vec::new(),
     });
     Ok(params)

@@ -49,7 +49,7 @@ fn warn_of_useless(s: &Section<'_>, certificate: &Certificate) {
     let file = certificate.file.display();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     if let Some(why) = certificate.untimely(now.map_or(0, |now| now.as_secs() as i64)) {
-        let message = format!("clients will not take `{file}`: {why}; renew it");
+        let message = format!("clients will not take `{file}`: {why}");
         s.warn(s.value_span("cert_file"), &message);
     }
     if certificate.names.is_empty() {

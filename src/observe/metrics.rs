@@ -182,9 +182,9 @@ impl Metrics {
         self.tls.of(listener)
     }
 
-    /// Before all certificates in force are told again, so that the others leave the page.
-    pub fn forget_certificates(&self) {
-        self.tls.forget_certificates();
+    /// Before what is in force is told again, so that all else leaves the page.
+    pub fn forget_tls(&self) {
+        self.tls.forget();
     }
 
     pub fn auth(&self, auth: &str) -> (AuthMetrics, KeysMetrics) {

@@ -1,7 +1,7 @@
 //! Metrics of TLS on listeners.
 
 use super::register::Make;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec};
 
 /// Per listener with TLS.
 #[derive(Clone)]
@@ -11,14 +11,20 @@ pub struct TlsMetrics {
     /// Files that were read again because they had changed.
     pub loads: IntCounter,
     pub load_failures: IntCounter,
-    /// 1 while they can't be used as they are.
-    pub stale: IntGauge,
+    stale: IntGaugeVec,
     not_after: IntGaugeVec,
 }
 
 impl TlsMetrics {
     pub fn shook(&self, how: Handshake) {
         self.handshakes[how as usize].inc();
+    }
+
+    /// The files can't be used as they are, and those of before are in force. For whoever brings the page
+    /// up to date.
+    pub fn is_stale(&self, stale: bool) {
+        let gauge = self.stale.with_label_values(&[&*self.listener]);
+        gauge.set(stale.into());
     }
 
     /// Unix seconds until which a certificate holds. For whoever brings the page up to date.
@@ -121,11 +127,13 @@ impl Tls {
             handshakes: Handshake::ALL.map(handshakes),
             loads: self.loads.with_label_values(&[listener]),
             load_failures: self.load_failures.with_label_values(&[listener]),
-            stale: self.stale.with_label_values(&[listener]),
+            stale: self.stale.clone(),
             not_after: self.not_after.clone(),
         }
     }
-    pub fn forget_certificates(&self) {
+    /// Before those in force are told again.
+    pub fn forget(&self) {
+        self.stale.reset();
         self.not_after.reset();
     }
 }

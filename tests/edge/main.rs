@@ -24,6 +24,7 @@ mod tls;
 mod tls_bytes;
 mod tls_clients;
 mod tls_files;
+mod tls_made;
 
 mod bans;
 mod guard;

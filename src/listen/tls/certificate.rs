@@ -53,8 +53,8 @@ impl Certificate {
     /// Why clients will not take it at `now`, in Unix seconds.
     pub fn untimely(&self, now: i64) -> Option<&'static str> {
         match () {
-            () if now > self.not_after => Some("its time is over"),
-            () if now < self.not_before => Some("its time has not begun"),
+            () if now > self.not_after => Some("its time is over; renew it"),
+            () if now < self.not_before => Some("its time has not begun; look at the clock"),
             () => None,
         }
     }

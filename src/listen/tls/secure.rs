@@ -138,7 +138,7 @@ impl Secure {
 
     /// Sets what is read rather than counted.
     pub fn report(&self) {
-        self.metrics.stale.set(self.stale.load(Relaxed).into());
+        self.metrics.is_stale(self.stale.load(Relaxed));
         for certificate in &self.current.load().certificates {
             let file = certificate.file.display().to_string();
             self.metrics.expires(&file, certificate.not_after);

@@ -14,7 +14,7 @@ pub mod tokens;
 mod trust;
 
 pub use client::{Ask, Client, Reply, ask, get, head, post};
-pub use edge::{ADMIN_TOKEN, Edge, lakh};
+pub use edge::{ADMIN_TOKEN, Edge, binary, lakh};
 pub use folder::Folder;
 pub use h2c::{h2, h2c};
 pub use origin::{Answer, Gate, Origin, Seen, Step};

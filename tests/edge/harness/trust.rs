@@ -17,7 +17,12 @@ pub struct Trust(pub Arc<ClientConfig>);
 
 impl Trust {
     pub fn of(authority: &Authority) -> Trust {
-        Trust::speaking(authority, rustls::ALL_VERSIONS, None)
+        Trust::of_pem(&authority.pem)
+    }
+
+    /// An authority that others have made.
+    pub fn of_pem(pem: &str) -> Trust {
+        Trust::with(pem, rustls::ALL_VERSIONS, None)
     }
 
     pub fn showing(authority: &Authority, identity: &Identity) -> Trust {
@@ -29,9 +34,17 @@ impl Trust {
         versions: &[&'static SupportedProtocolVersion],
         identity: Option<&Identity>,
     ) -> Trust {
+        Trust::with(&authority.pem, versions, identity)
+    }
+
+    fn with(
+        authority: &str,
+        versions: &[&'static SupportedProtocolVersion],
+        identity: Option<&Identity>,
+    ) -> Trust {
         let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM");
         let mut roots = RootCertStore::empty();
-        roots.add(der(&authority.pem)).expect("an authority");
+        roots.add(der(authority)).expect("an authority");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)

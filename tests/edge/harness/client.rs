@@ -312,7 +312,11 @@ impl Client {
     }
 
     /// No more will be sent; answers can still be read.
-    pub fn end(&self) {
+    pub fn end(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            tls.write_tls(&mut self.stream).expect("a short write");
+        }
         self.stream
             .shutdown(std::net::Shutdown::Write)
             .expect("a connection can be half closed");

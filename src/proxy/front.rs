@@ -3,14 +3,14 @@
 use super::answer::Problem;
 use super::context::RequestId;
 use super::express::{self, Found, Left};
+use super::within::{self, Within};
 use super::{Edge, Service};
 use crate::listen::tls::{Listening, Secure, Turns};
 use crate::listen::{Begun, Conn, ConnLimits, Entry, Places, Unsecured};
 use crate::observe::Handshake;
-use async_trait::async_trait;
 use http::HeaderMap;
 use http::header::DATE;
-use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora::apps::{HttpServerApp, HttpServerOptions, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
 use pingora::proxy::{HttpProxy, Session};
@@ -144,12 +144,14 @@ impl Front {
         let foundation = &self.edge.foundation;
         let limits = self.edge.runtime.load().limits.clone();
         let (most, own) = (limits.handshakes, limits.handshakes_per_address);
-        let Some(_place) = foundation.handshakes.enter(conn.peer().ip(), most, own) else {
+        let Some(place) = foundation.handshakes.enter(conn.peer().ip(), most, own) else {
             tls.metrics.shook(Handshake::Refused);
             return None;
         };
         let shaking = conn.secure(tls.config(), &self.turns);
-        let how = match timeout(limits.header_timeout, shaking).await {
+        let shaken = timeout(limits.header_timeout, shaking).await;
+        drop(place);
+        let how = match shaken {
             Ok(Ok(how)) => {
                 tls.metrics.shook(how);
                 return Some(conn);
@@ -279,42 +281,11 @@ impl Front {
     }
 }
 
-/// The proxy for requests that come over HTTP/2 on one connection, and must know how that came in:
-/// Pingora makes their sessions, and nothing of ours can be put into one.
-struct Within {
-    proxy: Arc<HttpProxy<Service>>,
-    entry: Arc<Entry>,
-}
-
-tokio::task_local! {
-    static ENTRY: Arc<Entry>;
-}
-
-#[async_trait]
-impl HttpServerApp for Within {
-    async fn process_new_http(
-        self: &Arc<Self>,
-        session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        let answered = self.proxy.process_new_http(session, shutdown);
-        ENTRY.scope(self.entry.clone(), answered).await
-    }
-
-    fn h2_options(&self) -> Option<H2Options> {
-        self.proxy.h2_options()
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        self.proxy.server_options()
-    }
-}
-
 /// How the connection of a request came in.
 pub fn entry(session: &Session) -> Option<Arc<Entry>> {
     match conn(session) {
         Some(conn) => conn.entry().cloned(),
-        None => ENTRY.try_with(Arc::clone).ok(),
+        None => within::entry(),
     }
 }
 

@@ -27,6 +27,7 @@ mod request;
 mod resource;
 mod tunnel;
 mod way;
+mod within;
 
 pub use front::Front;
 

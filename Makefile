@@ -1,6 +1,7 @@
 # make run         build and serve on 127.0.0.1:8080
 # make test        everything that must be green
 # make test-cache  the public HTTP cache tests, and what they say of this cache
+# make test-tls    what testssl.sh finds wrong with TLS
 # make fuzz        a million inputs for whatever parses bytes from outside
 # make sanitize    what has `unsafe`, under AddressSanitizer; needs a nightly compiler
 # make bench       CPU per request beside nginx, HAProxy, Varnish and a bare pingora-proxy
@@ -9,13 +10,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 BUILD_PACKAGES := cmake g++ nasm pkg-config
-TEST_PACKAGES := $(BUILD_PACKAGES) redis-server slowhttptest python3-pil
-BENCH_PACKAGES := $(BUILD_PACKAGES) wrk nginx-light haproxy varnish
+TEST_PACKAGES := $(BUILD_PACKAGES) redis-server slowhttptest python3-pil openssl testssl.sh
+BENCH_PACKAGES := $(BUILD_PACKAGES) wrk nginx-light haproxy varnish openssl
 
-.PHONY: help run test test-cache fuzz sanitize lint unit edge configs build bench micro clean
+.PHONY: help run test test-cache test-tls fuzz sanitize lint unit edge configs build bench micro clean
 
 help:
-	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -6
+	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -7
 
 run:
 	@scripts/need $(BUILD_PACKAGES)
@@ -55,6 +56,11 @@ test-cache: build
 	@command -v npm >/dev/null || scripts/need nodejs npm
 	@npm install --silent --no-audit --no-fund --prefix target/http-cache-tests http-cache-tests@0.4.5
 	node tests/http-cache/run.mjs target/http-cache-tests/node_modules/http-cache-tests target/debug/lakh
+
+# A minute or two of shaking hands, badly and well.
+test-tls:
+	@scripts/need $(TEST_PACKAGES)
+	cargo test --workspace --locked --test edge -- --ignored testssl
 
 # Starts from fuzz/corpus, which `make test` replays.
 fuzz:

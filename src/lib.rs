@@ -15,6 +15,7 @@ pub mod guard;
 pub mod lifecycle;
 pub mod listen;
 pub mod observe;
+pub mod pem;
 pub mod pool;
 pub mod proxy;
 pub mod redis;

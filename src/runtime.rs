@@ -15,6 +15,7 @@ use crate::guard::{
     AddressRules, Auth, Auths, Ban, Bans, Cors, Fetch, Fleet, Identity, Limiter, Limiters,
     Limits as RateLimits, Networks, Offence, SecurityHeaders,
 };
+use crate::listen::tls::{Listening, OwnSecrets};
 use crate::listen::{Caps, Limits};
 use crate::observe::{AccessLog, ImageMetrics, Metrics, RouteMetrics};
 use crate::route::Router;
@@ -42,6 +43,9 @@ const DISK_PATIENCE: Duration = Duration::from_secs(2);
 pub struct Foundation {
     pub metrics: Arc<Metrics>,
     pub caps: Arc<Caps>,
+    /// TLS handshakes that have begun and not ended.
+    pub handshakes: Arc<Caps>,
+    tickets: OwnSecrets,
     pub client: Client,
     pub image_metrics: ImageMetrics,
     pub encoders: Arc<Encoders>,
@@ -61,6 +65,7 @@ pub struct Foundation {
 
 pub struct Runtime {
     pub config: Config,
+    pub listeners: Vec<Arc<Listening>>,
     pub limits: Limits,
     pub trusted: Networks,
     pub routes: Vec<Arc<Route>>,
@@ -168,6 +173,8 @@ impl Foundation {
     pub fn new(metrics: Arc<Metrics>) -> Foundation {
         Foundation {
             caps: Caps::new(),
+            handshakes: Caps::new(),
+            tickets: OwnSecrets::new(Instant::now()),
             client: Client::new(IDLE_CONNECTIONS),
             image_metrics: metrics.images.clone(),
             encoders: Arc::new(Encoders::new(coding_workers(), metrics.codings.clone())),
@@ -235,6 +242,12 @@ impl Foundation {
         redis.map(|redis| (redis, last))
     }
 
+    /// Looks at files of listeners that may have changed. For a thread that may block.
+    pub fn look_at_files(&self, runtime: &Runtime) {
+        let secured = runtime.listeners.iter().flat_map(|l| &l.tls);
+        secured.for_each(|tls| tls.look(&self.tickets));
+    }
+
     /// Waits a moment for what was stored to be on disk. The last thing before the process ends.
     pub async fn flush(&self) {
         self.zones.flush(DISK_PATIENCE).await;
@@ -253,6 +266,10 @@ impl Foundation {
         self.encoders.report();
         self.auths.report();
         runtime.zones.iter().for_each(|zone| zone.report());
+        self.metrics.handshakes.set(self.handshakes.open() as i64);
+        self.metrics.forget_tls();
+        let secured = runtime.listeners.iter().flat_map(|l| &l.tls);
+        secured.for_each(|tls| tls.report());
         let bans = self.bans.list(Instant::now());
         self.metrics.banned.set(bans.len() as i64);
         if let Some(Images { pool, memory, .. }) = runtime.images.as_deref() {
@@ -296,6 +313,12 @@ impl Foundation {
             .as_deref()
             .map(read_token)
             .transpose()?;
+        let listening = |settings| {
+            let metrics = |name: &str| self.metrics.tls(name);
+            Listening::new(settings, &self.tickets, metrics).map(Arc::new)
+        };
+        let listeners = config.listeners.iter().map(listening);
+        let listeners = listeners.collect::<Result<_, _>>()?;
         let maintenance = config.routes.iter().map(maintenance);
         let maintenance: Vec<_> = maintenance.collect::<Result<_, _>>()?;
         let route = |(settings, maintenance): (&RouteSettings, _)| {
@@ -314,6 +337,7 @@ impl Foundation {
         let numbered = config.routes.iter().enumerate();
         Ok(Runtime {
             router: Router::new(numbered.map(|(index, r)| (r.matches.clone(), index))),
+            listeners,
             limits: config.limits.clone(),
             trusted: Networks::new(&config.trusted_proxies),
             routes,

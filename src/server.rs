@@ -2,7 +2,7 @@
 
 use crate::admin::Admin;
 use crate::config::Config;
-use crate::lifecycle::{Door, Doors, Reload, Scaler, Supervisor, Visitor, spawns};
+use crate::lifecycle::{Door, Doors, Reload, Scaler, Supervisor, Visitor, spawns, watch_files};
 use crate::observe::Metrics;
 use crate::proxy::{Edge, Front};
 use crate::runtime::Foundation;
@@ -89,7 +89,7 @@ async fn serve(path: &Path, config: Config) -> Result<(), String> {
     let mut doors = Doors::new(current.clone(), foundation.clone(), serve);
     // Bound before anything is started, so that a busy address is known at once; clients that
     // come from now on wait in the kernel's queue.
-    let mut bound = doors.bind(&current.load().config)?;
+    let mut bound = doors.bind(&current.load())?;
     let mut signals = Signals::new()?;
 
     let supervisor = Arc::new(Supervisor::new(metrics));
@@ -100,6 +100,7 @@ async fn serve(path: &Path, config: Config) -> Result<(), String> {
         () = wait_for_spawned(&first.config, &foundation) => false,
         () = signals.stop() => true,
     };
+    let watching = watch_files(current.clone(), foundation.clone());
     let changing = Arc::default();
     let scaler = Scaler {
         current: current.clone(),
@@ -124,11 +125,12 @@ async fn serve(path: &Path, config: Config) -> Result<(), String> {
     doors.apply(bound);
     reload.foundation.in_force();
     reload.foundation.set_ready(true);
-    let scaling = tokio::spawn(scaler.run());
+    let (scaling, watching) = (tokio::spawn(scaler.run()), tokio::spawn(watching));
     while signals.next().await == Told::Reload {
         reload.reload(&mut doors).await;
     }
     scaling.abort();
+    watching.abort();
     drain(&reload, &mut doors, &front, &stop, &mut signals).await;
     Ok(())
 }

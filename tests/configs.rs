@@ -4,6 +4,9 @@
 //! `LAKH_BLESS=1 cargo test --test configs` rewrites what is expected. Read the difference as the
 //! operator who meets it at night.
 
+#[path = "configs/made.rs"]
+mod made;
+
 use lakh::config::{self, Diagnostic, Errors, Loaded};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -96,6 +99,35 @@ fn what_the_reference_calls_a_default_is_one() {
     assert!(count >= 30, "only {count} lines were looked at");
 }
 
+/// Its files are nobody's, so it is a comment there.
+#[test]
+fn what_the_reference_says_of_tls_is_so() {
+    made::make_files();
+    let text = fs::read_to_string("conf/reference.yaml").expect("the reference is shipped");
+    let commented = |line: &&str| line.starts_with("    # ");
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("tls: null"));
+    let begin = text.find("    # tls:").expect("it is there");
+    let end = text.find("trusted_proxies:").expect("it follows");
+    let section = &text[begin..end];
+    assert!(section.lines().filter(commented).count() >= 15, "{section}");
+    let lines = lines.map(|line| match section.contains(line) {
+        true => line.replacen("    # ", "    ", 1),
+        false => line.to_owned(),
+    });
+    let whole: String = lines.map(|line| line + "\n").collect();
+    let whole = whole
+        .replace("certs/dev.crt", "target/test-tls/site.pem")
+        .replace("certs/dev.key", "target/test-tls/site.key");
+    let loaded = parse(&whole).unwrap_or_else(|errors| panic!("{errors}"));
+    let listeners = loaded.config.listeners;
+    assert_eq!(listeners.len(), 2, "the one that sends to it too");
+    let tls = listeners[0].tls.as_ref().expect("it is there now");
+    assert!(!tls.only_1_3 && tls.clients.is_none() && tls.ticket_key_file.is_none());
+    assert_eq!(listeners[1].to_https, Some(443));
+}
+
 #[test]
 fn a_file_that_is_not_there_is_one_error() {
     let path = Path::new("conf/no-such.yaml");
@@ -129,6 +161,7 @@ fn parse(text: &str) -> Result<Loaded, Errors> {
 }
 
 fn load(path: &Path) -> Result<Loaded, Errors> {
+    made::make_files();
     let name = path.file_name().expect("a file").to_string_lossy();
     let text = fs::read_to_string(path).expect("listed, so it is there");
     config::parse(&text, &name, &variable)

@@ -14,7 +14,15 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &["listen", "route", "guard", "cache", "compress", "upstream"],
     &["redis"],
-    &["allocator", "breaker", "coding", "error", "observe", "pool"],
+    &[
+        "allocator",
+        "breaker",
+        "coding",
+        "error",
+        "observe",
+        "pem",
+        "pool",
+    ],
 ];
 
 /// Settings live with their concern, whatever its layer: configuration reads the admin's too.

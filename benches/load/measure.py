@@ -22,6 +22,9 @@ class Case:
     title: str
     path: str
     is_hit: bool
+    is_secure: bool = False
+    # A connection for each request: what is measured is mostly its handshake.
+    closes: bool = False
 
     @property
     def body(self) -> bytes:
@@ -32,6 +35,9 @@ CASES = [
     Case("proxied_1k", "proxied 1 KiB", "/1k", is_hit=False),
     Case("hit_1k", "hit 1 KiB", "/cached/1k", is_hit=True),
     Case("hit_64k", "hit 64 KiB", "/cached/64k", is_hit=True),
+    Case("tls_hit_1k", "TLS hit 1 KiB", "/cached/1k", is_hit=True, is_secure=True),
+    Case("tls_hit_64k", "TLS hit 64 KiB", "/cached/64k", is_hit=True, is_secure=True),
+    Case("tls_handshake", "handshake", "/cached/1k", is_hit=True, is_secure=True, closes=True),
 ]
 
 
@@ -71,16 +77,17 @@ class _Reading:
 def measure(run: Run, case: Case, daemon: Daemon, bench: Bench, counter: RequestCounter,
             seconds: int) -> None:
     """Fills `run` in; whatever makes it worthless goes to its problems."""
-    run.problems += _check_answers(case, bench.listen, counter)
+    address = bench.secure if case.is_secure else bench.listen
+    run.problems += _check_answers(case, address, counter)
     if run.problems:
         return
 
     def read_memory() -> None:
         run.memory_mib = daemon.memory_mib()
 
-    _load(case, bench.listen, WARM_UP_SECONDS)
+    _load(case, address, WARM_UP_SECONDS)
     before = _Reading.take(daemon, bench, counter)
-    wrk = _load(case, bench.listen, seconds, halfway=read_memory)
+    wrk = _load(case, address, seconds, halfway=read_memory)
     after = _Reading.take(daemon, bench, counter)
 
     cpu_seconds = after.cpu_seconds - before.cpu_seconds
@@ -97,10 +104,10 @@ def measure(run: Run, case: Case, daemon: Daemon, bench: Bench, counter: Request
 def _check_answers(case: Case, address: str, counter: RequestCounter) -> list[str]:
     """Status, body, and who answers: the origin for proxied requests, only the cache for hits."""
     if case.is_hit:
-        fetch(address, case.path)
+        fetch(address, case.path, case.is_secure)
     seen = counter.read()
     for _ in range(CHECKED_REQUESTS):
-        status, body = fetch(address, case.path)
+        status, body = fetch(address, case.path, case.is_secure)
         if status != 200 or body != case.body:
             return [f"wrong answer: status {status}, {len(body)} bytes"]
     seen = counter.read() - seen
@@ -127,7 +134,10 @@ def _check_load(case: Case, wrk: dict, seen: int) -> list[str]:
 def _load(case: Case, address: str, seconds: int, halfway: Callable[[], None] = lambda: None) -> dict:
     """wrk's report, as wrk.lua writes it; `halfway` is called while the connections are open."""
     load = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "--script", str(HERE / "wrk.lua")]
-    wrk = subprocess.Popen(["wrk", *load, f"http://{address}{case.path}"], stdout=subprocess.PIPE, text=True)
+    if case.closes:
+        load += ["--header", "Connection: close"]
+    scheme = "https" if case.is_secure else "http"
+    wrk = subprocess.Popen(["wrk", *load, f"{scheme}://{address}{case.path}"], stdout=subprocess.PIPE, text=True)
     try:
         time.sleep(seconds / 2)
         halfway()

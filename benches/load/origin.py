@@ -8,6 +8,7 @@ import asyncio
 import http.client
 import re
 import shutil
+import ssl
 import sys
 from pathlib import Path
 
@@ -16,8 +17,13 @@ KIB = "x" * 1024
 BODIES = {"/1k": KIB.encode(), "/64k": KIB.encode() * 64}
 
 
-def fetch(address: str, path: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(address, timeout=5)
+def fetch(address: str, path: str, secure: bool = False) -> tuple[int, bytes]:
+    """Status and body; inside TLS with whoever answers, if `secure`."""
+    if secure:
+        unverified = ssl._create_unverified_context()  # the bench's own certificate, on loopback
+        connection = http.client.HTTPSConnection(address, timeout=5, context=unverified)
+    else:
+        connection = http.client.HTTPConnection(address, timeout=5)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

@@ -100,7 +100,7 @@ def print_report(summary: Summary, found: list[Ratio], runs: list[Run]) -> None:
     print("\nLakh's CPU per request over its peer's (below 1: Lakh is cheaper)")
     for ratio in found:
         title = next(case.title for case in CASES if case.name == ratio.case)
-        best = "the best peer, " if ratio.case.startswith("hit") else ""
+        best = "" if ratio.case.startswith("proxied") else "the best peer, "
         print(f"  {title:<14} {ratio.ratio:5.2f} × {best}{ratio.peer}")
     if not found:
         print("  none: Lakh and a peer have to be measured in the same run")

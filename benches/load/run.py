@@ -21,7 +21,7 @@ import chart
 import origin
 import report
 import servers
-from measure import CASES, CONNECTIONS, Run, measure
+from measure import CASES, CONNECTIONS, Case, Run, measure
 from processes import Daemon
 
 OUTPUT = servers.REPOSITORY / "target/bench"
@@ -30,7 +30,7 @@ OUTPUT = servers.REPOSITORY / "target/bench"
 def main() -> int:
     arguments = parse_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that children stop
-    missing = [tool for tool in ("wrk", "taskset") if not shutil.which(tool)]
+    missing = [tool for tool in ("wrk", "taskset", "openssl") if not shutil.which(tool)]
     if missing:
         print(f"cannot measure without {' and '.join(missing)}")
         return 2
@@ -52,6 +52,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each (default 3)")
     parser.add_argument("--only", type=server_names, default=list(servers.FINDERS), metavar="NAME,...",
                         help=f"of {', '.join(servers.FINDERS)}")
+    parser.add_argument("--cases", type=cases_named, default=CASES, metavar="NAME,...",
+                        help=f"of {', '.join(case.name for case in CASES)}")
     parser.add_argument("--lakh", type=Path, default=servers.LAKH, metavar="PATH",
                         help="the binary (default target/release/lakh)")
     arguments = parser.parse_args()
@@ -68,6 +70,14 @@ def server_names(text: str) -> list[str]:
     return names
 
 
+def cases_named(text: str) -> list[Case]:
+    known = {case.name: case for case in CASES}
+    unknown = [name for name in text.split(",") if name not in known]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; of {', '.join(known)}")
+    return [known[name] for name in text.split(",")]
+
+
 def measure_all(found: list[servers.Server], arguments: argparse.Namespace) -> list[Run]:
     """Round robin over the servers, so that a drift of the machine meets all of them alike."""
     server_core, load_core = pick_cores()
@@ -76,8 +86,9 @@ def measure_all(found: list[servers.Server], arguments: argparse.Namespace) -> l
     with ExitStack() as stack:
         directory = temporary_directory(stack, None)
         memory = temporary_directory(stack, "/dev/shm" if os.path.isdir("/dev/shm") else None)
-        origin_address, listen, admin = servers.free_addresses(3)
-        bench = servers.Bench(directory, memory, origin_address, listen, admin, server_core)
+        origin_address, listen, secure, admin = servers.free_addresses(4)
+        bench = servers.Bench(directory, memory, origin_address, listen, secure, admin, server_core)
+        servers.make_certificate(directory)
         command = origin.command(origin_address, directory)
         daemon = stack.enter_context(Daemon("origin", command, load_core, directory / "origin.out"))
         if not daemon.wait_until(lambda: servers.accepts(origin_address), servers.START_SECONDS):
@@ -86,20 +97,20 @@ def measure_all(found: list[servers.Server], arguments: argparse.Namespace) -> l
         for number in range(1, arguments.rounds + 1):
             for server in found:
                 print(f"round {number} of {arguments.rounds}: {server.name}", flush=True)
-                runs += measure_server(server, number, bench, counter, arguments.seconds)
+                runs += measure_server(server, number, bench, counter, arguments)
     return runs
 
 
 def measure_server(server: servers.Server, number: int, bench: servers.Bench,
-                   counter: origin.RequestCounter, seconds: int) -> list[Run]:
+                   counter: origin.RequestCounter, arguments: argparse.Namespace) -> list[Run]:
     """All cases of one server, freshly started; its failure spoils its own runs only."""
-    cases = [case for case in CASES if server.caches or not case.is_hit]
+    cases = [case for case in arguments.cases if server.can(case)]
     runs = [Run(case.name, server.name, number) for case in cases]
     done = 0
     try:
         with server.start(bench) as daemon:
             for run, case in zip(runs, cases):
-                measure(run, case, daemon, bench, counter, seconds)
+                measure(run, case, daemon, bench, counter, arguments.seconds)
                 done += 1
     except (OSError, RuntimeError, HTTPException, subprocess.SubprocessError) as error:
         for run in runs[done:]:

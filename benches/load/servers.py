@@ -31,6 +31,7 @@ class Bench:
     memory: Path
     origin: str
     listen: str
+    secure: str
     admin: str
     core: int
 
@@ -41,6 +42,7 @@ class Bench:
             "DIR": str(self.directory),
             "MEMORY": str(self.memory),
             "LISTEN": self.listen,
+            "SECURE": self.secure,
             "ADMIN": self.admin,
             "ORIGIN": self.origin,
             "ORIGIN_HOST": host,
@@ -54,12 +56,27 @@ class Bench:
         return str(path)
 
 
+def make_certificate(directory: Path) -> None:
+    """One of P-256, as most sites have it: site.pem and site.key; HAProxy wants both in a file."""
+    certificate, key = directory / "site.pem", directory / "site.key"
+    subprocess.run(
+        [
+            *["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+            *["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "30"],
+            *["-out", str(certificate), "-keyout", str(key)],
+        ],
+        check=True, timeout=30, stderr=subprocess.DEVNULL,
+    )
+    (directory / "both.pem").write_text(certificate.read_text() + key.read_text())
+
+
 @dataclass(frozen=True)
 class Server:
     name: str
     version: str
     command: Callable[[Bench], list[str]]
     caches: bool = True
+    has_tls: bool = False
     has_readyz: bool = False
 
     def start(self, bench: Bench) -> Daemon:
@@ -71,6 +88,9 @@ class Server:
             daemon.stop()
             raise
         return daemon
+
+    def can(self, case) -> bool:
+        return (self.caches or not case.is_hit) and (self.has_tls or not case.is_secure)
 
     def _wait_until_ready(self, daemon: Daemon, bench: Bench) -> None:
         if self.has_readyz and daemon.wait_until(lambda: _is_ok(bench.admin, "/readyz"), START_SECONDS):
@@ -98,6 +118,7 @@ def _find_lakh(lakh: Path) -> Server | str:
         "lakh",
         _version([str(lakh), "--version"]),
         lambda bench: [str(lakh), "run", "--config", bench.config("lakh.yaml")],
+        has_tls=True,
         has_readyz=True,
     )
 
@@ -107,14 +128,14 @@ def _find_nginx(_: Path) -> Server | str:
         log = str(bench.directory / "nginx.log")
         return ["nginx", "-p", str(bench.directory), "-e", log, "-c", bench.config("nginx.conf")]
 
-    return _installed("nginx", "nginx", ["-v"], command)
+    return _installed("nginx", "nginx", ["-v"], command, has_tls=True)
 
 
 def _find_haproxy(_: Path) -> Server | str:
     def command(bench: Bench) -> list[str]:
         return ["haproxy", "-db", "-f", bench.config("haproxy.cfg")]
 
-    return _installed("haproxy", "haproxy", ["-v"], command)
+    return _installed("haproxy", "haproxy", ["-v"], command, has_tls=True)
 
 
 def _find_varnish(_: Path) -> Server | str:
@@ -168,10 +189,11 @@ FINDERS: dict[str, Callable[[Path], Server | str]] = {
 }
 
 
-def _installed(name: str, program: str, version: list[str], command: Callable) -> Server | str:
+def _installed(name: str, program: str, version: list[str], command: Callable,
+               has_tls: bool = False) -> Server | str:
     if not shutil.which(program):
         return "not installed"
-    return Server(name, _version([program, *version]), command)
+    return Server(name, _version([program, *version]), command, has_tls=has_tls)
 
 
 def _version(command: list[str]) -> str:

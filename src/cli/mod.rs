@@ -1,5 +1,6 @@
 //! The command line.
 
+mod cert;
 mod check;
 mod hash_key;
 mod run;
@@ -64,8 +65,27 @@ enum Verb {
     Warm(Warm),
     /// Make the line of an API key for the file that `api_keys` names: the key's hash, and claims
     HashKey(HashKey),
+    /// Make certificates
+    #[command(subcommand)]
+    Cert(Cert),
     /// Sign an image's URL with the first key of images.signing_key_file
     SignUrl(SignUrl),
+}
+
+#[derive(Subcommand)]
+enum Cert {
+    /// An authority of this machine's own, and a certificate by it for localhost, to develop with
+    Dev(DevCert),
+}
+
+#[derive(Args)]
+struct DevCert {
+    /// Names and addresses that it is for beside localhost: shop.test '*.shop.test' 10.0.0.5
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// The folder of what is made: ca.crt, ca.key, dev.crt, dev.key
+    #[arg(long, value_name = "FOLDER", default_value = "certs")]
+    dir: PathBuf,
 }
 
 #[derive(Args)]
@@ -253,6 +273,7 @@ pub fn main() -> ExitCode {
         Some(Verb::HashKey(HashKey { name, claims, new })) => {
             hash_key::hash_key(&name, &claims, new)
         }
+        Some(Verb::Cert(Cert::Dev(made))) => cert::dev(&made.dir, &made.names),
         Some(Verb::SignUrl(sign)) => {
             sign_url::sign_url(&sign.file.config, &sign.url, sign.length, sign.imgproxy)
         }

@@ -19,6 +19,6 @@ pub fn read(s: &mut Section<'_>, ports: &mut Ports) -> AdminSettings {
         );
         s.error("address", message);
     }
-    ports.claim_address(s, settings.address);
+    ports.claim_address(s, "address", settings.address);
     settings
 }

@@ -2,24 +2,56 @@
 
 use super::ports::Ports;
 use super::section::Section;
+use super::tls;
 use super::units::{size, size_between, wait};
 use super::values::{address, count, switch};
 use crate::listen::{Limits, ListenerSettings};
 
-pub fn read(name: &str, s: &mut Section<'_>, ports: &mut Ports) -> Option<ListenerSettings> {
-    s.unsupported(&["tls", "redirect_http"]);
+/// The listener, and beside it the one that sends clients to it, if there is to be one.
+pub fn read(name: &str, s: &mut Section<'_>, ports: &mut Ports) -> Option<Vec<ListenerSettings>> {
     let address = s.required("address", "127.0.0.1:8080", address);
     let http2 = s.or("http2", true, switch);
     let proxy_protocol = s.or("proxy_protocol", false, switch);
     let connections = s.optional("connections", count(1..=10_000_000));
-    ports.claim_address(s, address?);
-    Some(ListenerSettings {
+    let tls = s.section("tls", tls::read);
+    let redirect = s.optional("redirect_http", super::values::address);
+    let redirect_port = s.optional("redirect_port", count(1..=65535));
+    check_redirect(s);
+    ports.claim_address(s, "address", address?);
+    let listener = ListenerSettings {
         name: name.to_owned(),
         address: address?,
         http2,
+        tls,
+        to_https: None,
         proxy_protocol,
         connections,
-    })
+    };
+    let Some(redirect) = redirect else {
+        return Some(vec![listener]);
+    };
+    ports.claim_address(s, "redirect_http", redirect);
+    let before = ListenerSettings {
+        name: format!("{name}.redirect_http"),
+        address: redirect,
+        http2: false,
+        tls: None,
+        to_https: Some(redirect_port.unwrap_or(listener.address.port())),
+        ..listener.clone()
+    };
+    Some(vec![listener, before])
+}
+
+fn check_redirect(s: &mut Section<'_>) {
+    if s.has("redirect_http") && !s.has("tls") {
+        let message =
+            "there is no TLS to send clients to; write tls: {certificates: ...} beside it";
+        s.error("redirect_http", message);
+    }
+    if s.has("redirect_port") && !s.has("redirect_http") {
+        let message = "nobody is sent to it; write redirect_http: IP:PORT beside it";
+        s.error("redirect_port", message);
+    }
 }
 
 pub fn read_limits(s: &mut Section<'_>) -> Limits {
@@ -37,6 +69,12 @@ pub fn read_limits(s: &mut Section<'_>) -> Limits {
         connections_per_address: s.or(
             "connections_per_address",
             default.connections_per_address,
+            &connections,
+        ),
+        handshakes: s.or("handshakes", default.handshakes, &connections),
+        handshakes_per_address: s.or(
+            "handshakes_per_address",
+            default.handshakes_per_address,
             &connections,
         ),
         requests_per_address: s.optional("requests_per_address", &connections),

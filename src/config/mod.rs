@@ -26,6 +26,7 @@ mod resilience;
 mod scaling;
 mod servers;
 mod splits;
+mod tls;
 
 mod names;
 mod ports;
@@ -105,7 +106,9 @@ fn read(s: &mut Section<'_>, report: &Report) -> Option<Config> {
     let mut folders = caches::Folders::default();
     let config = Config {
         process: s.settings("process", process::read),
-        listeners: s.named("listeners", |name, s| listeners::read(name, s, &mut ports)),
+        listeners: s
+            .named("listeners", |name, s| listeners::read(name, s, &mut ports))
+            .concat(),
         trusted_proxies: s.list("trusted_proxies", values::network),
         limits: s.settings("limits", listeners::read_limits),
         upstreams: s.named("upstreams", |name, s| upstreams::read(name, s, &mut ports)),

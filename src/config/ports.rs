@@ -18,13 +18,13 @@ struct Claim {
 }
 
 impl Ports {
-    /// The `address` of section `s`.
-    pub fn claim_address(&mut self, s: &Section<'_>, address: SocketAddr) {
+    /// What section `s` has under `key`.
+    pub fn claim_address(&mut self, s: &Section<'_>, key: &str, address: SocketAddr) {
         self.claims.push(Claim {
             owner: s.path().to_owned(),
             ip: address.ip(),
             ports: address.port()..=address.port(),
-            span: s.value_span("address"),
+            span: s.value_span(key),
         });
     }
 

@@ -2,7 +2,8 @@
 
 use super::section::Section;
 use super::values::{choice, switch};
-use crate::upstream::{NameSettings, Protocol, ServerSettings, Tls, Transport, private_key};
+use crate::pem::private_key;
+use crate::upstream::{NameSettings, Protocol, ServerSettings, Tls, Transport};
 use rustls_pki_types::ServerName;
 use std::path::{Path, PathBuf};
 

@@ -2,7 +2,7 @@
 
 use super::closest::did_you_mean;
 use super::units::one_of;
-use crate::guard::is_claim_field;
+use crate::guard::is_proof_field;
 use http::HeaderName;
 use ipnet::IpNet;
 use std::fmt::Display;
@@ -162,9 +162,10 @@ pub fn header_name(text: &str) -> Result<HeaderName, String> {
 /// Of a request as it came, so none that the edge itself adds.
 pub fn request_field(text: &str) -> Result<HeaderName, String> {
     let name = header_name(text)?;
-    match is_claim_field(&name) {
+    match is_proof_field(&name) {
         true => Err(format!(
-            "`{text}`: clients' own x-claim-* fields are taken away before this; a claim is not a field here"
+            "`{text}`: clients' own x-claim-* and x-client-cert-* fields are taken away before this; a \
+             claim is not a field here"
         )),
         false => Ok(name),
     }

@@ -5,6 +5,8 @@ use std::fmt::Write;
 
 /// What the origin is told claims in. Nobody else's fields of such names ever reach it.
 const PREFIX: &str = "x-claim-";
+/// The same of clients' certificates, which `listen` reads.
+const CERTIFICATE: &str = "x-client-cert-";
 
 /// Bytes of a claim's field, and of all together; what is longer is not passed on.
 const FIELD: usize = 1024;
@@ -142,15 +144,17 @@ impl Claim {
     }
 }
 
-/// Whether a field's name says that it is a claim, to anybody: what is neither a letter nor a digit
-/// counts as `-`, because CGI and those who learned from it make `_` of all of them.
-pub fn is_claim_field(name: &HeaderName) -> bool {
+/// Whether a field's name says that it is a claim, or of a client's certificate, to anybody: what is
+/// neither a letter nor a digit counts as `-`, because CGI and those who learned from it make `_` of
+/// all of them.
+pub fn is_proof_field(name: &HeaderName) -> bool {
     let name = name.as_str().as_bytes();
-    let like = |(own, b): (&u8, &u8)| match own {
+    let like = |(own, b): (u8, &u8)| match own {
         b'-' => !b.is_ascii_alphanumeric(),
-        own => own == b,
+        own => own == *b,
     };
-    name.len() >= PREFIX.len() && PREFIX.as_bytes().iter().zip(name).all(like)
+    let begins = |with: &str| name.len() >= with.len() && with.bytes().zip(name).all(like);
+    begins(PREFIX) || begins(CERTIFICATE)
 }
 
 /// Where two claims would make one field (`Role` and `role`), the one that is spelled like the field
@@ -299,13 +303,16 @@ mod tests {
             ("x-claim_role", true),
             ("x.claim~role", true),
             ("x-claim-", true),
+            ("x_client_cert_subject", true),
+            ("x-client-cert-", true),
+            ("x-client-certs", false),
             ("x-claims-role", false),
             ("x-claim", false),
             ("xxclaim-role", false),
             ("x-forwarded-for", false),
         ] {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
-            assert_eq!(is_claim_field(&name), is, "{name}");
+            assert_eq!(is_proof_field(&name), is, "{name}");
         }
     }
 
@@ -316,7 +323,7 @@ mod tests {
         ) {
             let claims = Claims::new(claims);
             for (name, value) in claims.fields() {
-                prop_assert!(is_claim_field(name));
+                prop_assert!(is_proof_field(name));
                 let text = value.to_str().expect("printable");
                 let read = percent_decoded(text);
                 let mut all = claims.iter();

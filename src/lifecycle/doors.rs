@@ -1,7 +1,7 @@
 //! Listening addresses, opened and closed while the process runs.
 
-use crate::config::Config;
-use crate::listen::{Caps, Listener, ListenerSettings, Places, bind};
+use crate::listen::tls::Listening;
+use crate::listen::{Caps, Listener, Places, bind};
 use crate::runtime::{Foundation, Runtime};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -14,9 +14,9 @@ use tokio::task::AbortHandle;
 const ADMIN_CONNECTIONS: usize = 256;
 
 /// What a connection through a door is for.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Door {
-    Web(Arc<ListenerSettings>),
+    Web(Arc<Listening>),
     Admin,
 }
 
@@ -69,10 +69,10 @@ impl Doors {
         }
     }
 
-    /// Binds what `config` wants and is not open. Nothing is accepted, and nothing closed, until
+    /// Binds what `runtime` wants and is not open. Nothing is accepted, and nothing closed, until
     /// `apply`.
-    pub fn bind(&self, config: &Config) -> Result<Bound, String> {
-        bind_all(config, |address| self.open.contains_key(&address))
+    pub fn bind(&self, runtime: &Runtime) -> Result<Bound, String> {
+        bind_all(runtime, |address| self.open.contains_key(&address))
     }
 
     /// Opens the new doors and closes those that left the configuration.
@@ -168,12 +168,12 @@ impl Most {
             },
             Door::Web(listener) => Most {
                 all: runtime.limits.connections,
-                per_address: match listener.proxy_protocol {
+                per_address: match listener.settings.proxy_protocol {
                     // All come from the proxy; whose they are is read first.
                     true => usize::MAX,
                     false => runtime.limits.connections_per_address,
                 },
-                own: listener.connections.unwrap_or(usize::MAX),
+                own: listener.settings.connections.unwrap_or(usize::MAX),
             },
         }
     }
@@ -187,12 +187,16 @@ impl Drop for Doors {
     }
 }
 
-fn bind_all(config: &Config, is_open: impl Fn(SocketAddr) -> bool) -> Result<Bound, String> {
-    let admin = ("admin", config.admin.address, Door::Admin);
-    let web = config
-        .listeners
-        .iter()
-        .map(|l| (l.name.as_str(), l.address, Door::Web(Arc::new(l.clone()))));
+fn bind_all(runtime: &Runtime, is_open: impl Fn(SocketAddr) -> bool) -> Result<Bound, String> {
+    let admin = ("admin", runtime.config.admin.address, Door::Admin);
+    let web = runtime.listeners.iter().map(|listening| {
+        let settings = &listening.settings;
+        (
+            settings.name.as_str(),
+            settings.address,
+            Door::Web(listening.clone()),
+        )
+    });
     let mut bound = Bound {
         fresh: Vec::new(),
         wanted: HashMap::new(),

@@ -50,7 +50,7 @@ impl Reload {
             .iter()
             .for_each(|warning| tracing::warn!("{warning}"));
         let runtime = self.foundation.build(loaded.config)?;
-        let bound = doors.bind(&runtime.config)?;
+        let bound = doors.bind(&runtime)?;
         // From here on nothing fails.
         self.foundation.commit(&runtime);
         self.foundation.looked_up(LOOKUP_PATIENCE).await;

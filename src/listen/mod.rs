@@ -12,11 +12,12 @@ mod head;
 mod pace;
 mod proxied;
 mod settings;
+pub mod tls;
 
 pub use accept::{Listener, bind};
 pub use caps::{Caps, Place, Places};
 pub use chunks::Chunks;
-pub use conn::{Begun, Conn, ConnLimits};
+pub use conn::{Begun, Conn, ConnLimits, Entry, Unsecured};
 pub use head::{Checked, Framing, Head, Malformed, check, to_origin_form};
 pub use proxied::{Proxied, read as read_proxied};
-pub use settings::{Limits, ListenerSettings};
+pub use settings::{CertificateFiles, ClientAuth, Limits, ListenerSettings, TlsSettings};

@@ -1,6 +1,7 @@
 //! What a listener is, and what any client may cost.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// One listening address.
@@ -8,12 +9,44 @@ use std::time::Duration;
 pub struct ListenerSettings {
     pub name: String,
     pub address: SocketAddr,
-    /// HTTP/2 with prior knowledge (h2c).
+    /// HTTP/2: with prior knowledge (h2c), or chosen inside TLS.
     pub http2: bool,
+    pub tls: Option<TlsSettings>,
+    /// Set on a listener that sends all who come to HTTPS, on this port.
+    pub to_https: Option<u16>,
     /// Connections come through a proxy that says who is behind it: the PROXY protocol, 1 or 2.
     pub proxy_protocol: bool,
     /// Open connections on this listener; None: as many as on all together.
     pub connections: Option<usize>,
+}
+
+/// TLS on a listener.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TlsSettings {
+    /// At least one; the first is for clients that ask for no name, or for one that is nobody's.
+    pub certificates: Vec<CertificateFiles>,
+    /// Nothing below TLS 1.3.
+    pub only_1_3: bool,
+    /// Set: clients are asked for certificates.
+    pub clients: Option<ClientAuth>,
+    /// None: keys of this process's own.
+    pub ticket_key_file: Option<PathBuf>,
+}
+
+/// A certificate with its chain, its key, and what its issuer says of it lately (RFC 6960).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+    pub ocsp_file: Option<PathBuf>,
+}
+
+/// Whose certificates clients may show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAuth {
+    pub ca_file: PathBuf,
+    /// Who shows none is not let in.
+    pub required: bool,
 }
 
 /// What any client may cost; each has a safe default.
@@ -37,6 +70,9 @@ pub struct Limits {
     /// Open connections in all.
     pub connections: usize,
     pub connections_per_address: usize,
+    /// TLS handshakes at once.
+    pub handshakes: usize,
+    pub handshakes_per_address: usize,
     /// Requests of one client address at once, whatever connections they come on; of IPv6 of a
     /// network of 64 bits. None: no bound of its own.
     pub requests_per_address: Option<usize>,
@@ -54,6 +90,8 @@ impl Default for Limits {
             body_size: 10 << 20,
             connections: 100_000,
             connections_per_address: 1000,
+            handshakes: 20_000,
+            handshakes_per_address: 200,
             requests_per_address: None,
         }
     }

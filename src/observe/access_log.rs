@@ -38,6 +38,8 @@ pub struct Line<'a> {
     pub host: &'a str,
     pub path: &'a str,
     pub version: &'static str,
+    /// Version, cipher and the name that was asked for, inside TLS.
+    pub tls: Option<(&'static str, &'static str, Option<&'a str>)>,
     pub status: u16,
     pub bytes: usize,
     pub duration: Duration,
@@ -156,7 +158,14 @@ impl Line<'_> {
             self.duration.as_secs_f64() * 1000.0
         );
         json_string(&mut out, self.route);
+        let (tls, cipher, sni) = match self.tls {
+            Some((version, cipher, sni)) => (Some(version), Some(cipher), sni),
+            None => (None, None, None),
+        };
         for (name, value) in [
+            ("tls", tls),
+            ("cipher", cipher),
+            ("sni", sni),
             ("server", self.server),
             ("cache", self.cache),
             ("limit", self.limit),
@@ -202,6 +211,7 @@ mod tests {
             host: "shop.example",
             path,
             version: "HTTP/1.1",
+            tls: None,
             status: 200,
             bytes: 12,
             duration: Duration::from_micros(1500),

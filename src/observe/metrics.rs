@@ -1,4 +1,5 @@
-//! Every metric name, in one file; those of pictures are in `images.rs`.
+//! Every metric name, in one file; those of pictures are in `images.rs`, those of TLS in
+//! `tls.rs`.
 //!
 //! Handles are resolved when a Runtime is built, never per request: a request only adds to
 //! counters that it already holds. Labels are names from the configuration (route, upstream,
@@ -11,6 +12,7 @@ use super::handles::{
 };
 use super::images::ImageMetrics;
 use super::register::Make;
+use super::tls::{Tls, TlsMetrics};
 use prometheus::{
     Encoder, Gauge, GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Registry, TextEncoder,
@@ -35,9 +37,12 @@ pub struct Metrics {
     pub limits_link: LinkMetrics,
     limits: Limits,
     auths: Auths,
+    tls: Tls,
     pub images: ImageMetrics,
     pub codings: CodingsMetrics,
     pub config: ConfigMetrics,
+    /// TLS handshakes that have begun and not ended.
+    pub handshakes: IntGauge,
     /// Requests being answered now.
     pub in_flight: IntGauge,
     /// Open client connections.
@@ -82,9 +87,14 @@ impl Metrics {
             limits_link: links.of("limits"),
             limits: Limits::new(&make),
             auths: Auths::new(&make),
+            tls: Tls::new(&make),
             images: ImageMetrics::new(&make),
             codings: CodingsMetrics::new(&make),
             config: ConfigMetrics::new(&make),
+            handshakes: make.gauge(
+                "lakh_tls_handshakes_open",
+                "TLS handshakes that have begun and not ended.",
+            ),
             in_flight: make.gauge("lakh_in_flight", "Requests being answered now."),
             connections: make.gauge("lakh_connections", "Open client connections."),
             connections_refused: make.counter(
@@ -166,6 +176,15 @@ impl Metrics {
 
     pub fn limit(&self, limit: &str) -> LimitMetrics {
         self.limits.of(limit)
+    }
+
+    pub fn tls(&self, listener: &str) -> TlsMetrics {
+        self.tls.of(listener)
+    }
+
+    /// Before what is in force is told again, so that all else leaves the page.
+    pub fn forget_tls(&self) {
+        self.tls.forget();
     }
 
     pub fn auth(&self, auth: &str) -> (AuthMetrics, KeysMetrics) {

@@ -6,6 +6,7 @@ mod images;
 mod metrics;
 mod register;
 mod settings;
+mod tls;
 
 pub use access_log::{AccessLog, Line};
 pub use handles::{
@@ -16,3 +17,4 @@ pub use handles::{
 pub use images::ImageMetrics;
 pub use metrics::Metrics;
 pub use settings::{AccessLogSettings, LogTarget};
+pub use tls::{Handshake, TlsMetrics};

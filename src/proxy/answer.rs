@@ -10,7 +10,8 @@ use crate::guard::{Flaw, Offence};
 use crate::observe::Refusal;
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER, WWW_AUTHENTICATE,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
@@ -67,6 +68,10 @@ pub enum Problem {
     /// From a host that pictures are not fetched from.
     ImageSource(&'static str),
     OnlyIfCached,
+    /// Without TLS, where only the way to it is told.
+    Insecure {
+        location: String,
+    },
     Upstream(Kind),
     Internal,
 }
@@ -74,6 +79,8 @@ pub enum Problem {
 impl Problem {
     pub fn status(&self) -> StatusCode {
         match self {
+            // With the same method and body: RFC 9110 §15.4.9.
+            Problem::Insecure { .. } => StatusCode::PERMANENT_REDIRECT,
             Problem::NoRoute => StatusCode::NOT_FOUND,
             Problem::Malformed(_) | Problem::ImageQuery(_) => StatusCode::BAD_REQUEST,
             Problem::HeadTooLarge | Problem::FieldsTooLarge { .. } => {
@@ -133,6 +140,7 @@ impl Problem {
             Problem::ImageSignature(_) => "image-signature",
             Problem::ImageSource(_) => "image-source",
             Problem::OnlyIfCached => "not-cached",
+            Problem::Insecure { .. } => "https-only",
             Problem::Upstream(Kind::NoServer) => "no-server",
             Problem::Upstream(Kind::Busy) => "upstream-busy",
             Problem::Upstream(Kind::Full) => "images-busy",
@@ -197,6 +205,7 @@ impl Problem {
             Problem::OnlyIfCached => {
                 "Not in the cache, and the request asked for nothing else.".into()
             }
+            Problem::Insecure { location } => format!("This is at {location}."),
             Problem::Upstream(Kind::NoServer) => "No server is available at the moment.".into(),
             Problem::Upstream(Kind::Busy) => "Too many requests are waiting already.".into(),
             Problem::Upstream(Kind::Full) => {
@@ -390,6 +399,9 @@ fn prepare(problem: &Problem, ctx: &Context) -> pingora::Result<(ResponseHeader,
     head.insert_header("x-request-id", ctx.id.as_str())?;
     if let Some(seconds) = problem.retry_after() {
         head.insert_header(RETRY_AFTER, seconds)?;
+    }
+    if let Problem::Insecure { location } = problem {
+        head.insert_header(LOCATION, location.as_str())?;
     }
     if let Some(challenge) = problem.challenge() {
         head.insert_header(WWW_AUTHENTICATE, challenge)?;

@@ -284,7 +284,7 @@ fn why_not_stored(
     let asked = Asked {
         method: &Method::GET,
         headers: &request.headers,
-        authorized: ctx.claims.is_some(),
+        authorized: ctx.is_proven(),
     };
     let kept = fill::judge(
         &asked,

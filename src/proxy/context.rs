@@ -3,7 +3,8 @@
 use super::answer::Problem;
 use crate::compress::Stream;
 use crate::guard::{Claims, Standings};
-use crate::listen::Place;
+use crate::listen::tls::Secured;
+use crate::listen::{Entry, Place};
 use crate::observe::Metrics;
 use crate::runtime::{Route, Runtime};
 use crate::upstream::{Lease, Pool, ServerId, Tries, Turn, WebSocket};
@@ -24,6 +25,8 @@ pub struct Context {
     /// The address that the connection comes from.
     pub peer: IpAddr,
     pub peer_is_trusted: bool,
+    /// How the connection came in; None: plain.
+    pub entry: Option<Arc<Entry>>,
     /// Among those of its client and of its route, where those are bounded.
     pub running: Running,
     /// Set as soon as one is found.
@@ -112,6 +115,7 @@ impl Context {
             client: Ipv4Addr::UNSPECIFIED.into(),
             peer: Ipv4Addr::UNSPECIFIED.into(),
             peer_is_trusted: false,
+            entry: None,
             running: Running::default(),
             route: None,
             claims: None,
@@ -143,6 +147,20 @@ impl Context {
         self.cache
             .filter(|_| cache.x_cache)
             .map(CacheStatus::x_cache)
+    }
+
+    /// What was agreed on, where the request came inside TLS to us.
+    pub fn secured(&self) -> Option<&Secured> {
+        match self.entry.as_deref()? {
+            Entry::Secured(secured) => Some(secured),
+            Entry::ToHttps(_) => None,
+        }
+    }
+
+    /// Who asks has proven something of themselves, so that what is answered may be for them alone.
+    pub fn is_proven(&self) -> bool {
+        let shows = |secured: &Secured| secured.client.is_some();
+        self.claims.is_some() || self.secured().is_some_and(shows)
     }
 
     /// Path and query that a server is asked for.

@@ -89,10 +89,11 @@ impl Desk {
                 // `check` has passed it, so this does not come; Pingora will say what it is.
                 return self.write(conn, Bytes::new(), Left::Pingora);
             }
-            headers::strip_claims(&mut self.head.fields);
+            headers::strip_proofs(&mut self.head.fields);
             let mut ctx = Context::new(edge.runtime.load_full(), edge.foundation.metrics.clone());
             let request = Request::plain(&self.head);
             ctx.peer = conn.peer().ip().to_canonical();
+            ctx.entry = conn.entry().cloned();
             way::identify(&request, &mut ctx);
             let body = match way::find(&request, &mut ctx) {
                 Way::Hit(hit) if hit.object.body.len() <= LARGEST => {

@@ -11,7 +11,7 @@ use crate::cache::{
     Refused, RouteTtl, Use, has_tags, storable, usable, vary_names,
 };
 use crate::error::{Error, Kind};
-use crate::guard::is_claim_field;
+use crate::guard::is_proof_field;
 use crate::runtime::{Route, RouteCache};
 use crate::upstream::{Fetch, Pool, Response};
 use bytes::Bytes;
@@ -80,7 +80,7 @@ impl Job {
             key: resource.key.clone(),
             root: resource.root(&Request::of(client), ctx),
             client: fields.unwrap_or_default(),
-            authorized: is_ours && ctx.claims.is_some(),
+            authorized: is_ours && ctx.is_proven(),
             request,
             stale,
             recalled: None,
@@ -261,7 +261,7 @@ pub fn judge(
     now: u64,
 ) -> Result<Freshness, Refused> {
     let kept = storable(asked, status, answer, ttl, asked_at, now)?;
-    let by_claim = vary_names(answer).is_some_and(|names| names.iter().any(is_claim_field));
+    let by_claim = vary_names(answer).is_some_and(|names| names.iter().any(is_proof_field));
     match by_claim {
         true => Err(Refused::VaryClaim),
         false => Ok(kept),

@@ -50,6 +50,9 @@ fn log(request: &Request<'_>, ctx: &Context, sent: &Sent, took: Duration, error:
             Version::HTTP_10 => "HTTP/1.0",
             _ => "HTTP/1.1",
         },
+        tls: ctx
+            .secured()
+            .map(|tls| (tls.version, tls.cipher, tls.server_name.as_deref())),
         status: sent.status,
         bytes: sent.bytes,
         duration: took,

@@ -3,8 +3,11 @@
 use super::answer::Problem;
 use super::context::RequestId;
 use super::express::{self, Found, Left};
+use super::within::{self, Within};
 use super::{Edge, Service};
-use crate::listen::{Begun, Conn, ConnLimits, ListenerSettings, Places};
+use crate::listen::tls::{Listening, Secure, Turns};
+use crate::listen::{Begun, Conn, ConnLimits, Entry, Places, Unsecured};
+use crate::observe::Handshake;
 use http::HeaderMap;
 use http::header::DATE;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ServerApp};
@@ -13,6 +16,7 @@ use pingora::protocols::http::v2::server::H2Options;
 use pingora::proxy::{HttpProxy, Session};
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
+use pingora::time::timeout;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -33,6 +37,7 @@ pub struct Front {
     edge: Arc<Edge>,
     proxy: Arc<HttpProxy<Service>>,
     shutdown: ShutdownWatch,
+    turns: Turns,
 }
 
 impl Front {
@@ -57,6 +62,7 @@ impl Front {
             edge,
             proxy: Arc::new(proxy),
             shutdown,
+            turns: Turns::new(threads),
         }
     }
 
@@ -71,7 +77,7 @@ impl Front {
         io: TcpStream,
         peer: SocketAddr,
         places: Places,
-        listener: Arc<ListenerSettings>,
+        listener: Arc<Listening>,
     ) {
         let connections = self.edge.foundation.metrics.connections.clone();
         connections.inc();
@@ -79,9 +85,19 @@ impl Front {
             connections,
             places,
         };
+        let settings = &listener.settings;
         let mut conn = Box::new(Conn::new(io, peer));
-        if listener.proxy_protocol && !self.unwrap_proxied(&mut conn, &mut open.places).await {
+        if settings.proxy_protocol && !self.unwrap_proxied(&mut conn, &mut open.places).await {
             return;
+        }
+        if let Some(tls) = &listener.tls {
+            // Aside: connections are no larger for what is over so soon.
+            match Box::pin(self.secure(conn, tls)).await {
+                Some(secured) => conn = secured,
+                None => return,
+            }
+        } else if let Some(port) = settings.to_https {
+            conn.to_https(port);
         }
         let mut shutdown = self.shutdown.clone();
         // One wait for the connection's life: registering it for each request takes a lock.
@@ -93,11 +109,8 @@ impl Front {
                     Some(next) => conn = next,
                     None => return,
                 },
-                Begun::Http2 if listener.http2 => {
-                    self.proxy.process_new(conn, &self.shutdown).await;
-                    return;
-                }
-                Begun::Closed => return conn.delivered().await,
+                Begun::Http2 if settings.http2 => return self.http2(conn).await,
+                Begun::Closed => return conn.leave().await,
                 refused => return self.refuse(*conn, refused).await,
             }
         }
@@ -124,6 +137,52 @@ impl Front {
             metrics.connections_refused.inc();
         }
         has_place
+    }
+
+    /// Shakes hands. None: there is nobody to serve, and the connection is closed.
+    async fn secure(&self, mut conn: Box<Conn>, tls: &Secure) -> Option<Box<Conn>> {
+        let foundation = &self.edge.foundation;
+        let limits = self.edge.runtime.load().limits.clone();
+        let (most, own) = (limits.handshakes, limits.handshakes_per_address);
+        let Some(place) = foundation.handshakes.enter(conn.peer().ip(), most, own) else {
+            tls.metrics.shook(Handshake::Refused);
+            return None;
+        };
+        let shaking = conn.secure(tls.config(), &self.turns);
+        let shaken = timeout(limits.header_timeout, shaking).await;
+        drop(place);
+        let how = match shaken {
+            Ok(Ok(how)) => {
+                tls.metrics.shook(how);
+                return Some(conn);
+            }
+            Ok(Err(Unsecured::Plain)) => {
+                tls.metrics.shook(Handshake::Plain);
+                let problem =
+                    Problem::Malformed("it came without TLS; the URL begins with https://");
+                let answer = problem.to_http1(&RequestId::new());
+                conn.refuse(&answer, limits.send_timeout).await;
+                return None;
+            }
+            Ok(Err(Unsecured::Failed(e))) => {
+                tracing::debug!(peer = %conn.peer(), error = %e, "no TLS handshake");
+                Handshake::Failed
+            }
+            Err(_) => Handshake::TimedOut,
+        };
+        tls.metrics.shook(how);
+        None
+    }
+
+    async fn http2(&self, conn: Box<Conn>) {
+        let proxy = self.proxy.clone();
+        match conn.entry().cloned() {
+            None => drop(proxy.process_new(conn, &self.shutdown).await),
+            Some(entry) => {
+                let within = Arc::new(Within { proxy, entry });
+                within.process_new(conn, &self.shutdown).await;
+            }
+        }
     }
 
     /// Waits for a request, but not once the edge drains: then only one that has begun to come.
@@ -203,7 +262,7 @@ impl Front {
         )
     }
 
-    async fn refuse(&self, conn: Conn, begun: Begun) {
+    async fn refuse(&self, mut conn: Conn, begun: Begun) {
         let problem = match begun {
             Begun::TooLarge => Problem::HeadTooLarge,
             Begun::TimedOut => Problem::HeadTimeout,
@@ -219,6 +278,14 @@ impl Front {
         let limit = runtime.limits.send_timeout;
         conn.refuse(&problem.to_http1(&RequestId::new()), limit)
             .await;
+    }
+}
+
+/// How the connection of a request came in.
+pub fn entry(session: &Session) -> Option<Arc<Entry>> {
+    match conn(session) {
+        Some(conn) => conn.entry().cloned(),
+        None => within::entry(),
     }
 }
 

@@ -4,7 +4,7 @@ use super::context::Context;
 use crate::cache::{CACHE_TAG, SURROGATE_KEY, Scheme};
 use crate::coding::Accepted;
 use crate::config::HeaderEdits;
-use crate::guard::is_claim_field;
+use crate::guard::is_proof_field;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONNECTION, COOKIE, FORWARDED, HOST, TE, TRAILER, UPGRADE, VIA,
 };
@@ -57,26 +57,26 @@ const OF_A_BODY: [HeaderName; 3] = [
     http::header::EXPECT,
 ];
 
-/// A client's own claims prove nothing, and the cache's keys and limits must not see them either: so
+/// A client's own claims, and what it says of a certificate, prove nothing, and the cache's keys and limits must not see them either: so
 /// they go before anything is decided.
-pub fn strip_claims(fields: &mut HeaderMap) {
-    for name in claim_fields(fields) {
+pub fn strip_proofs(fields: &mut HeaderMap) {
+    for name in proof_fields(fields) {
         fields.remove(&name);
     }
 }
 
-/// `strip_claims` of a head that Pingora has read.
-pub fn strip_claims_of(request: &mut RequestHeader) {
-    for name in claim_fields(&request.headers) {
+/// `strip_proofs` of a head that Pingora has read.
+pub fn strip_proofs_of(request: &mut RequestHeader) {
+    for name in proof_fields(&request.headers) {
         request.remove_header(&name);
     }
 }
 
 /// Nearly always none, which costs a look at each name's first letters.
-fn claim_fields(fields: &HeaderMap) -> Vec<HeaderName> {
+fn proof_fields(fields: &HeaderMap) -> Vec<HeaderName> {
     fields
         .keys()
-        .filter(|name| is_claim_field(name))
+        .filter(|name| is_proof_field(name))
         .cloned()
         .collect()
 }
@@ -258,7 +258,11 @@ pub fn scheme(fields: &HeaderMap, ctx: &Context) -> Scheme {
     };
     // Of several proxies, the first is the one that the client came to.
     let first = said.and_then(|v| v.as_bytes().split(|b| *b == b',').next());
-    match first.is_some_and(|scheme| scheme.trim_ascii().eq_ignore_ascii_case(b"https")) {
+    let is_https = match first {
+        Some(scheme) => scheme.trim_ascii().eq_ignore_ascii_case(b"https"),
+        None => ctx.secured().is_some(),
+    };
+    match is_https {
         true => Scheme::Https,
         false => Scheme::Http,
     }
@@ -312,6 +316,10 @@ fn fields_to_server(fields: &mut HeaderMap, authority: Option<&Authority>, ctx: 
     fields.insert(X_REQUEST_ID, value(ctx.id.as_str()));
     fields.append(VIA, VIA_LAKH);
     for (name, value) in ctx.claims.iter().flat_map(|claims| claims.fields()) {
+        fields.insert(name.clone(), value.clone());
+    }
+    let certificate = ctx.secured().and_then(|secured| secured.client.as_ref());
+    for (name, value) in certificate.into_iter().flat_map(|shown| shown.fields()) {
         fields.insert(name.clone(), value.clone());
     }
     apply(&ctx.routed().request_headers, fields);
@@ -392,7 +400,11 @@ fn forwarded(fields: &mut HeaderMap, authority: Option<&Authority>, ctx: &Contex
     let _ = write!(list, "{}", ctx.peer);
     fields.insert(X_FORWARDED_FOR, value(&list));
     if !ctx.peer_is_trusted || !fields.contains_key(X_FORWARDED_PROTO) {
-        fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        let came = match ctx.secured() {
+            Some(_) => "https",
+            None => "http",
+        };
+        fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(came));
     }
     if !ctx.peer_is_trusted || !fields.contains_key(X_FORWARDED_HOST) {
         // Not copied: a field's value is shared.

@@ -17,6 +17,7 @@ mod fill;
 mod finish;
 mod front;
 mod headers;
+mod https;
 mod images;
 mod pass;
 mod purge;
@@ -26,6 +27,7 @@ mod request;
 mod resource;
 mod tunnel;
 mod way;
+mod within;
 
 pub use front::Front;
 
@@ -305,7 +307,8 @@ fn way(session: &mut Session, ctx: &mut Context) -> Way {
         *ctx = found.ctx;
         return found.way;
     }
-    headers::strip_claims_of(session.req_header_mut());
+    headers::strip_proofs_of(session.req_header_mut());
+    ctx.entry = front::entry(session);
     let request = Request::of(session.req_header());
     if let Some(peer) = session.client_addr().and_then(|a| a.as_inet()) {
         ctx.peer = peer.ip().to_canonical();

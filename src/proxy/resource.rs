@@ -40,7 +40,7 @@ impl Resource {
         let asked = Asked {
             method: request.method,
             headers: request.headers,
-            authorized: ctx.claims.is_some(),
+            authorized: ctx.is_proven(),
         };
         let bypass = if !may_look_up(&asked) {
             Some("method")

@@ -8,7 +8,7 @@ use super::context::{CacheStatus, Context};
 use super::reply::Hit;
 use super::request::{Request, path_and_query};
 use super::resource::{Resource, unix_now};
-use super::{balance, headers, images, purge};
+use super::{balance, headers, https, images, purge};
 use crate::cache::{Found, Key, Object, Use, Zone, usable};
 use crate::guard::{client_address, forwarded, x_forwarded_for};
 use crate::route::Asked;
@@ -70,6 +70,9 @@ pub fn find(request: &Request<'_>, ctx: &mut Context) -> Way {
     if let Some(left) = ctx.runtime.bans.left(ctx.client, ctx.started) {
         ctx.metrics.requests_banned.inc();
         return Way::Refuse(Problem::Banned { left });
+    }
+    if let Some(problem) = https::asked_without(request, ctx) {
+        return Way::Refuse(problem);
     }
     if let Some(way) = purge::way(request, ctx) {
         return way;

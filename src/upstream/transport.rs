@@ -3,11 +3,10 @@
 //! `config` reads the files of a `Tls` and says where they are wrong, so that whatever gets here
 //! can be used. The same transport carries requests, probes and fills.
 
+use crate::pem::{self, certificates, unusable};
 use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::{HttpPeer, Peer, Scheme};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
-use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -136,7 +135,8 @@ impl Tls {
         key: &PrivateKeyDer<'static>,
     ) -> Result<Tls, String> {
         let chain = certificates(certificate)?;
-        check_match(&chain, key).map_err(|why| format!("`{}` {why}", certificate.display()))?;
+        let provider = rustls::crypto::ring::default_provider();
+        pem::pair(certificate, chain.clone(), key.clone_key(), &provider)?;
         for one in &chain {
             wrap(certificate, one)?;
         }
@@ -173,55 +173,10 @@ impl Tls {
     }
 }
 
-/// The first private key in a PEM file.
-pub fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_file(file).map_err(|why| not_pem(file, "private key", &why))
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
-    let found: Vec<_> = read.map_err(|why| not_pem(file, "certificate", &why))?;
-    match found.is_empty() {
-        true => Err(not_pem(file, "certificate", &pem::Error::NoItemsFound)),
-        false => Ok(found),
-    }
-}
-
-/// The key belongs to the first certificate, and is of a kind that can be used.
-fn check_match(
-    chain: &[CertificateDer<'static>],
-    key: &PrivateKeyDer<'static>,
-) -> Result<(), String> {
-    let provider = rustls::crypto::ring::default_provider();
-    let pair = CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &provider);
-    pair.map(drop).map_err(|why| match why {
-        rustls::Error::InconsistentKeys(_) => {
-            "is not for the key in key_file; name the one it was made with".to_owned()
-        }
-        why => format!("and its key cannot be used: {why}"),
-    })
-}
-
 /// For Pingora, which trusts that it can be read.
 fn wrap(file: &Path, certificate: &CertificateDer<'_>) -> Result<WrappedX509, String> {
     X509Certificate::from_der(certificate).map_err(|why| unusable(file, why))?;
     Ok(WrappedX509::new(certificate.to_vec(), parse_x509))
-}
-
-fn not_pem(file: &Path, what: &str, why: &pem::Error) -> String {
-    let file = file.display();
-    match why {
-        pem::Error::Io(why) => format!("`{file}` cannot be read: {why}; write a file's path"),
-        pem::Error::NoItemsFound => {
-            format!("`{file}` has no {what} in it; write the path of a PEM file")
-        }
-        why => format!("`{file}` is damaged: {why}; write the path of a PEM file"),
-    }
-}
-
-fn unusable(file: &Path, why: impl fmt::Display) -> String {
-    let file = file.display();
-    format!("`{file}` has a certificate that cannot be used: {why}")
 }
 
 impl PartialEq for Tls {
@@ -269,7 +224,7 @@ mod tests {
         }
 
         fn key(&self) -> PrivateKeyDer<'static> {
-            private_key(&self.0.join("own.key")).expect("a key")
+            pem::private_key(&self.0.join("own.key")).expect("a key")
         }
     }
 

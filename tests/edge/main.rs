@@ -20,6 +20,12 @@ mod split;
 mod tunnel;
 mod upstream;
 
+mod tls;
+mod tls_bytes;
+mod tls_clients;
+mod tls_files;
+mod tls_made;
+
 mod bans;
 mod guard;
 mod proxied;

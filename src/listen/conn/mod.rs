@@ -5,12 +5,17 @@
 //! until the next one: pipelined requests are answered in order, and Pingora, which drops bytes
 //! it did not expect, never meets them.
 
+mod secure;
 mod stream;
+mod wire;
+
+pub use secure::Unsecured;
 
 use super::chunks::Chunks;
 use super::head::{Checked, Framing};
 use super::pace::Pace;
 use super::proxied::{self, Proxied};
+use super::tls::Secured;
 use super::{Malformed, head};
 use bytes::{Buf, Bytes, BytesMut};
 use pingora::protocols::SocketDigest;
@@ -24,9 +29,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use wire::Wire;
 
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Where a head's buffer starts; most heads fit.
@@ -39,7 +45,9 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1 << 20;
 
 pub struct Conn {
-    io: TcpStream,
+    wire: Wire,
+    /// None: plain, and nothing more to say.
+    entry: Option<Arc<Entry>>,
     /// Read and not yet asked for.
     input: BytesMut,
     /// How many of the next bytes are the present request's.
@@ -65,6 +73,14 @@ pub struct Conn {
     idle: Option<Pin<Box<Sleep>>>,
     peer: SocketAddr,
     digest: Arc<SocketDigest>,
+}
+
+/// How a connection came in, as far as requests on it have to know.
+#[derive(Debug)]
+pub enum Entry {
+    Secured(Secured),
+    /// By a listener that sends all to HTTPS, on this port.
+    ToHttps(u16),
 }
 
 /// What goes with a request to whoever answers it.
@@ -114,7 +130,8 @@ impl Conn {
     pub fn new(io: TcpStream, peer: SocketAddr) -> Conn {
         let digest = digest(&io, peer);
         Conn {
-            io,
+            wire: Wire::new(io),
+            entry: None,
             input: BytesMut::new(),
             granted: 0,
             rest: Rest::Nothing,
@@ -141,7 +158,7 @@ impl Conn {
         self.input.advance(header.length);
         if let Some(client) = header.client {
             self.peer = client;
-            self.digest = digest(&self.io, client);
+            self.digest = digest(self.wire.socket(), client);
         }
         Ok(())
     }
@@ -184,6 +201,23 @@ impl Conn {
 
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    pub fn entry(&self) -> Option<&Arc<Entry>> {
+        self.entry.as_ref()
+    }
+
+    /// What was agreed on, inside TLS.
+    fn secured(&self) -> Option<&Secured> {
+        match self.entry.as_deref()? {
+            Entry::Secured(secured) => Some(secured),
+            Entry::ToHttps(_) => None,
+        }
+    }
+
+    /// All that come on it are sent to HTTPS.
+    pub fn to_https(&mut self, port: u16) {
+        self.entry = Some(Arc::new(Entry::ToHttps(port)));
     }
 
     /// Whether some of the next request has come already.
@@ -237,12 +271,11 @@ impl Conn {
 
     /// Ends when the client of a plain request sends no more: it has left, most likely. What it has
     /// sent after the request hides that.
-    pub async fn left(&self) {
+    pub async fn left(&mut self) {
         if self.has_more() {
             return std::future::pending().await;
         }
-        let mut next = [0; 1];
-        if let Ok(1..) = self.io.peek(&mut next).await {
+        if let Ok(1..) = self.fill().await {
             std::future::pending().await
         }
     }
@@ -250,27 +283,18 @@ impl Conn {
     /// Sends what the socket takes at once, which is nearly always all; the rest is kept for
     /// `sent`. `head` is copied where it must wait, `body` never is.
     pub fn send(&mut self, head: &[u8], body: Bytes) -> io::Result<()> {
-        let taken = match self.is_sent() {
-            true => self.try_write(head, &body)?,
+        let taken = match self.output.is_empty() && self.tail.is_empty() {
+            true if body.is_empty() => self.wire.try_write(&[IoSlice::new(head)])?,
+            true => {
+                let both = [IoSlice::new(head), IoSlice::new(&body)];
+                self.wire.try_write(&both)?
+            }
             false => 0,
         };
         let of_head = taken.min(head.len());
         self.output.extend_from_slice(&head[of_head..]);
         self.tail = body.slice(taken - of_head..);
         Ok(())
-    }
-
-    fn try_write(&self, head: &[u8], body: &[u8]) -> io::Result<usize> {
-        let written = match body {
-            [] => self.io.try_write(head),
-            _ => self
-                .io
-                .try_write_vectored(&[IoSlice::new(head), IoSlice::new(body)]),
-        };
-        match written {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(0),
-            written => written,
-        }
     }
 
     /// Waits until all is sent; for `limit` at most between two writes.
@@ -285,7 +309,7 @@ impl Conn {
     }
 
     fn is_sent(&self) -> bool {
-        self.output.is_empty() && self.tail.is_empty()
+        self.output.is_empty() && self.tail.is_empty() && self.wire.is_flushed()
     }
 
     /// Waits for the next request's head. Cancel-safe while nothing of it has come.
@@ -402,22 +426,25 @@ impl Conn {
         if self.input.capacity() - self.input.len() < FIRST_READ / 2 {
             self.input.reserve(FIRST_READ.max(self.input.len()));
         }
-        let Conn { io, input, .. } = self;
-        tokio_util::io::poll_read_buf(Pin::new(io), cx, input)
+        let Conn { wire, input, .. } = self;
+        tokio_util::io::poll_read_buf(Pin::new(wire), cx, input)
     }
 
     /// Sends an answer that Pingora has no part in, and closes.
-    pub async fn refuse(mut self, answer: &[u8], limit: Duration) {
-        use tokio::io::AsyncWriteExt;
+    pub async fn refuse(&mut self, answer: &[u8], limit: Duration) {
+        self.output.extend_from_slice(answer);
         // A client that can't be told is gone already.
-        let _ = timeout(limit, self.io.write_all(answer)).await;
+        let _ = self.sent(limit).await;
         self.close().await;
     }
 
     /// Closes so that the client can read all that it was sent.
     pub async fn close(&mut self) {
-        use tokio::io::AsyncWriteExt;
-        if self.flush().await.is_err() || self.io.shutdown().await.is_err() {
+        let ended = async {
+            self.flush().await?;
+            std::future::poll_fn(|cx| self.wire.poll_shutdown(cx)).await
+        };
+        if ended.await.is_err() {
             return;
         }
         if !self.was_read() || !self.input.is_empty() {
@@ -426,12 +453,18 @@ impl Conn {
         self.delivered().await;
     }
 
+    /// Ends a connection that waits for nothing.
+    pub async fn leave(&mut self) {
+        self.wire.try_end();
+        self.delivered().await;
+    }
+
     /// Reads what the client is still sending.
     async fn drain(&mut self) {
         let drain = async {
             let mut left = LINGER_BYTES;
             let mut buffer = vec![0; 16 << 10];
-            while let Ok(n @ 1..) = self.io.read(&mut buffer).await {
+            while let Ok(n @ 1..) = self.wire.socket_mut().read(&mut buffer).await {
                 left = left.saturating_sub(n);
                 if left == 0 {
                     break;
@@ -445,7 +478,7 @@ impl Conn {
     /// Waits until the client has taken what the kernel holds for it. Closed before, the kernel
     /// would go on sending for as long as the client likes, with as much memory; so whoever takes it
     /// slower than a body may come is cut off.
-    pub async fn delivered(&mut self) {
+    async fn delivered(&mut self) {
         let least = self.pace.least(self.patience);
         let mut before = None;
         while let Some(info) = self.digest.tcp_info()
@@ -474,8 +507,17 @@ impl Conn {
 
     /// One write of what waits.
     fn poll_send_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.output.is_empty() && self.tail.is_empty() {
+            let flushed = self.wire.poll_flush_some(cx);
+            self.stuck = flushed.is_pending();
+            return flushed;
+        }
         let both = [IoSlice::new(&self.output), IoSlice::new(&self.tail)];
-        let written = Pin::new(&mut self.io).poll_write_vectored(cx, &both);
+        let parts = match self.tail.is_empty() {
+            true => &both[..1],
+            false => &both[..],
+        };
+        let written = self.wire.poll_write(cx, parts);
         self.stuck = written.is_pending();
         let n = ready!(written)?;
         if n == 0 {
@@ -503,7 +545,7 @@ impl Drop for Conn {
     fn drop(&mut self) {
         if self.stuck {
             // A socket that can't be told is gone.
-            let _ = self.io.set_zero_linger();
+            let _ = self.wire.socket().set_zero_linger();
         }
     }
 }

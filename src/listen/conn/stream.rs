@@ -5,8 +5,9 @@ use crate::listen::Malformed;
 use async_trait::async_trait;
 use bytes::Buf;
 use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
 };
 use std::io::{self, IoSlice};
@@ -82,7 +83,7 @@ impl AsyncWrite for Conn {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let conn = self.get_mut();
         ready!(conn.poll_send(cx))?;
-        Pin::new(&mut conn.io).poll_shutdown(cx)
+        conn.wire.poll_shutdown(cx)
     }
 }
 
@@ -106,10 +107,10 @@ impl Conn {
         }
         let before = buf.filled().len();
         if most >= buf.remaining() {
-            ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+            ready!(Pin::new(&mut self.wire).poll_read(cx, buf))?;
         } else {
             let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
-            ready!(Pin::new(&mut self.io).poll_read(cx, &mut part))?;
+            ready!(Pin::new(&mut self.wire).poll_read(cx, &mut part))?;
             let n = part.filled().len();
             buf.advance(n);
         }
@@ -122,9 +123,9 @@ impl Conn {
     fn poll_write_through(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let both = [IoSlice::new(&self.output), IoSlice::new(data)];
         let written = match self.output.is_empty() {
-            true => Pin::new(&mut self.io).poll_write(cx, data),
+            true => self.wire.poll_write(cx, &both[1..]),
             // What waits goes first, in the same packet as what follows it.
-            false => Pin::new(&mut self.io).poll_write_vectored(cx, &both),
+            false => self.wire.poll_write(cx, &both),
         };
         self.stuck = written.is_pending();
         written
@@ -204,11 +205,29 @@ impl Peek for Conn {
 
 impl UniqueID for Conn {
     fn id(&self) -> UniqueIDType {
-        self.io.as_raw_fd()
+        self.wire.socket().as_raw_fd()
     }
 }
 
-impl Ssl for Conn {}
+/// For connections that are handed over whole, which speak HTTP/2: Pingora takes no preface inside TLS
+/// for prior knowledge.
+impl Ssl for Conn {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        let secured = self.secured()?;
+        let (cipher, version) = (secured.cipher, secured.version);
+        Some(Arc::new(SslDigest::new(
+            cipher,
+            version,
+            None,
+            None,
+            Vec::new(),
+        )))
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.wire.is_secure().then_some(ALPN::H2)
+    }
+}
 
 impl GetTimingDigest for Conn {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {

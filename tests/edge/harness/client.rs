@@ -29,6 +29,8 @@ pub struct Reply {
 /// A connection.
 pub struct Client {
     stream: TcpStream,
+    /// What is spoken on it, if anything.
+    tls: Option<Box<rustls::ClientConnection>>,
     input: Vec<u8>,
 }
 
@@ -167,7 +169,37 @@ impl Client {
             .expect("a socket has options");
         Client {
             stream,
+            tls: None,
             input: Vec::new(),
+        }
+    }
+
+    /// Speaks TLS from here on, once the handshake is done. An error where it fails.
+    pub fn secure(mut self, mut tls: rustls::ClientConnection) -> io::Result<Client> {
+        while tls.is_handshaking() {
+            tls.complete_io(&mut self.stream)?;
+        }
+        self.tls = Some(Box::new(tls));
+        Ok(self)
+    }
+
+    /// What was agreed on.
+    #[track_caller]
+    pub fn tls(&self) -> &rustls::ClientConnection {
+        self.tls.as_ref().expect("it is a client inside TLS")
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(&mut **tls, &mut self.stream).read(into),
+            None => self.stream.read(into),
+        }
+    }
+
+    fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => rustls::Stream::new(&mut **tls, &mut self.stream).write(from),
+            None => self.stream.write(from),
         }
     }
 
@@ -181,7 +213,7 @@ impl Client {
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         let mut left = bytes.as_ref();
         while !left.is_empty() {
-            match self.stream.write(left) {
+            match self.write(left) {
                 Ok(n) => left = &left[n..],
                 Err(e)
                     if matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) =>
@@ -210,6 +242,11 @@ impl Client {
             reply.body = self.read_body(&reply)?;
         }
         Ok(reply)
+    }
+
+    /// As much as comes at once; 0 at an end that was said.
+    pub fn read_some(&mut self) -> io::Result<usize> {
+        self.read(&mut [0; 64 << 10])
     }
 
     /// Status and fields; the body stays to be read.
@@ -256,7 +293,7 @@ impl Client {
         self.stream
             .set_read_timeout(Some(limit))
             .expect("a socket has options");
-        match self.stream.read(&mut [0; 64]) {
+        match self.read(&mut [0; 64]) {
             Ok(n) => n == 0 && self.input.is_empty(),
             Err(e) => e.kind() == ErrorKind::ConnectionReset,
         }
@@ -275,7 +312,11 @@ impl Client {
     }
 
     /// No more will be sent; answers can still be read.
-    pub fn end(&self) {
+    pub fn end(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            tls.write_tls(&mut self.stream).expect("a short write");
+        }
         self.stream
             .shutdown(std::net::Shutdown::Write)
             .expect("a connection can be half closed");
@@ -303,7 +344,7 @@ impl Client {
 
     fn fill(&mut self) -> io::Result<()> {
         let mut some = vec![0; 64 << 10];
-        match self.stream.read(&mut some)? {
+        match self.read(&mut some)? {
             0 => Err(ErrorKind::UnexpectedEof.into()),
             n => {
                 self.input.extend_from_slice(&some[..n]);

@@ -362,7 +362,7 @@ pub fn lakh(verb: &str, yaml: &str) -> (Output, Duration) {
 }
 
 /// What cargo has built for these tests, or the one that LAKH_BIN names.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let named = std::env::var_os("LAKH_BIN").map(PathBuf::from);
     let built = option_env!("CARGO_BIN_EXE_lakh").map(PathBuf::from);
     named

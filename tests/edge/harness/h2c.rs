@@ -1,30 +1,61 @@
-//! HTTP/2 with prior knowledge.
+//! HTTP/2: with prior knowledge, or chosen inside TLS.
 
 use super::{Ask, PATIENCE, Reply};
 use bytes::Bytes;
+use rustls::pki_types::ServerName;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Sends the request on a connection of its own.
 #[track_caller]
 pub fn h2c(address: SocketAddr, ask: &Ask) -> Reply {
+    block_on(async { exchange(connect(address).await, ask, "http").await })
+}
+
+/// The same inside TLS; the host that is asked for is the server's name.
+#[track_caller]
+pub fn h2(address: SocketAddr, config: &Arc<rustls::ClientConfig>, ask: &Ask) -> Reply {
+    block_on(async {
+        let mut config = rustls::ClientConfig::clone(config);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let name = ServerName::try_from(ask.host.clone()).expect("a name");
+        let stream = connector.connect(name, connect(address).await).await;
+        let stream = stream.expect("a handshake");
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        exchange(stream, ask, "https").await
+    })
+}
+
+#[track_caller]
+fn block_on(exchange: impl Future<Output = Result<Reply, h2::Error>>) -> Reply {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let whole = async { tokio::time::timeout(PATIENCE, exchange(address, ask)).await };
+    let whole = async { tokio::time::timeout(PATIENCE, exchange).await };
     let reply = runtime.expect("an event loop").block_on(whole);
     reply.expect("an answer in time").expect("a whole answer")
 }
 
-async fn exchange(address: SocketAddr, ask: &Ask) -> Result<Reply, h2::Error> {
+async fn connect(address: SocketAddr) -> tokio::net::TcpStream {
     let stream = tokio::net::TcpStream::connect(address)
         .await
         .expect("a connection");
     stream.set_nodelay(true).expect("a socket has options");
+    stream
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ask: &Ask,
+    scheme: &str,
+) -> Result<Reply, h2::Error> {
     let (client, connection) = h2::client::handshake(stream).await?;
     tokio::spawn(connection);
     let mut request = http::Request::builder()
         .method(ask.method.as_str())
-        .uri(format!("http://{}{}", ask.host, ask.target));
+        .uri(format!("{scheme}://{}{}", ask.host, ask.target));
     for (name, value) in &ask.fields {
         request = request.header(name, value);
     }

@@ -11,15 +11,17 @@ mod secured;
 /// Keys made at run time, and what is signed with them: as the unit tests have them.
 #[path = "../../../src/guard/auth/fixtures.rs"]
 pub mod tokens;
+mod trust;
 
 pub use client::{Ask, Client, Reply, ask, get, head, post};
-pub use edge::{ADMIN_TOKEN, Edge, lakh};
+pub use edge::{ADMIN_TOKEN, Edge, binary, lakh};
 pub use folder::Folder;
-pub use h2c::h2c;
+pub use h2c::{h2, h2c};
 pub use origin::{Answer, Gate, Origin, Seen, Step};
 pub use ports::free_address;
 pub use redis::Redis;
-pub use secured::{Authority, Handshake, Secured, behind_tls};
+pub use secured::{Authority, Handshake, Identity, Secured, behind_tls};
+pub use trust::Trust;
 
 use std::time::{Duration, Instant};
 

@@ -52,6 +52,23 @@ impl Authority {
         }
     }
 
+    /// For several names.
+    pub fn sign_for(&self, names: &[&str]) -> Identity {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        self.sign_all(CertificateParams::new(names).expect("good names"))
+    }
+
+    /// For whoever is called so: a client.
+    pub fn sign_client(&self, name: &str) -> Identity {
+        let mut params = CertificateParams::new(vec![format!("{name}.clients.test")]);
+        let params = params.as_mut().expect("a good name");
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        let (organization, common) = (rcgen::DnType::OrganizationName, rcgen::DnType::CommonName);
+        params.distinguished_name.push(organization, "Acme");
+        params.distinguished_name.push(common, name);
+        self.sign_all(params.clone())
+    }
+
     /// For a name or an IP address.
     pub fn sign(&self, name: &str) -> Identity {
         let params = CertificateParams::new(vec![name.to_owned()]).expect("a good name");
@@ -82,6 +99,10 @@ impl Authority {
 }
 
 impl Identity {
+    pub fn der(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("PEM")
+    }
+
     /// As `NAME.pem` and `NAME.key`.
     pub fn write(&self, dir: &Path, name: &str) {
         let write = |ending: &str, text: &str| {

@@ -1,0 +1,148 @@
+//! Which certificate a client is shown, by the name it asks for: RFC 6066 §3. Pure.
+
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Certificates by the names that they are for.
+#[derive(Debug)]
+pub struct Choice {
+    certificates: Vec<Arc<CertifiedKey>>,
+    names: Names,
+}
+
+impl Choice {
+    /// At least one certificate, with its names; the first is for all other names.
+    pub fn new(certificates: Vec<(Arc<CertifiedKey>, Vec<Box<str>>)>) -> Choice {
+        let (certificates, names): (_, Vec<_>) = certificates.into_iter().unzip();
+        Choice {
+            certificates,
+            names: Names::new(&names),
+        }
+    }
+}
+
+impl ResolvesServerCert for Choice {
+    /// Of several that are for one name, the first with a key that this client can check.
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let fitting = self.names.find(hello.server_name());
+        let mut fitting = fitting.iter().map(|index| &self.certificates[*index]);
+        let first = fitting.next()?;
+        let checkable =
+            |key: &Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
+        if fitting.len() == 0 || checkable(first) {
+            return Some(first.clone());
+        }
+        Some(fitting.find(|key| checkable(key)).unwrap_or(first).clone())
+    }
+}
+
+/// Names in lower case to places in a list.
+#[derive(Debug, Default, PartialEq)]
+struct Names {
+    exact: HashMap<Box<str>, Vec<usize>>,
+    /// By what follows `*.`, which stands for one label: RFC 6125 §6.4.3.
+    wildcard: HashMap<Box<str>, Vec<usize>>,
+    /// The first, and those that are for what it is for.
+    default: Vec<usize>,
+}
+
+impl Names {
+    fn new(lists: &[Vec<Box<str>>]) -> Names {
+        let mut names = Names::default();
+        for (index, list) in lists.iter().enumerate() {
+            for name in list {
+                let (map, name) = match name.strip_prefix("*.") {
+                    Some(parent) => (&mut names.wildcard, parent),
+                    None => (&mut names.exact, &**name),
+                };
+                let places = map.entry(name.into()).or_default();
+                if places.last() != Some(&index) {
+                    places.push(index);
+                }
+            }
+        }
+        let first = lists.first().and_then(|list| list.first());
+        let alike = first.map(|name| names.find(Some(&name.replacen('*', "any", 1))).to_vec());
+        names.default = alike.unwrap_or_else(|| vec![0]);
+        names
+    }
+
+    fn find(&self, name: Option<&str>) -> &[usize] {
+        let named = |name: &str| {
+            let parent = name.split_once('.').map(|(_, parent)| parent);
+            let exact = self.exact.get(name);
+            exact.or_else(|| self.wildcard.get(parent?))
+        };
+        let found = name.and_then(|name| match name.bytes().any(|b| b.is_ascii_uppercase()) {
+            true => named(&name.to_ascii_lowercase()),
+            false => named(name),
+        });
+        found.unwrap_or(&self.default)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn names(lists: &[&[&str]]) -> Names {
+        let list = |list: &&[&str]| list.iter().map(|name| (*name).into()).collect();
+        Names::new(&lists.iter().map(list).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn exact_then_wildcard_then_the_first() {
+        let names = names(&[&["a.test"], &["*.a.test"], &["www.a.test", "b.test"]]);
+        assert_eq!(names.find(Some("a.test")), [0]);
+        assert_eq!(names.find(Some("x.a.test")), [1]);
+        assert_eq!(names.find(Some("WWW.A.test")), [2]);
+        assert_eq!(names.find(Some("b.test")), [2]);
+        for others in [Some("y.x.a.test"), Some("test"), Some(""), None] {
+            assert_eq!(names.find(others), [0], "{others:?}");
+        }
+    }
+
+    #[test]
+    fn several_for_one_name_are_all_to_choose_from() {
+        let names = names(&[
+            &["*.a.test", "a.test"],
+            &["a.test", "*.a.test"],
+            &["b.test"],
+        ]);
+        assert_eq!(names.find(Some("a.test")), [0, 1]);
+        assert_eq!(names.find(Some("elsewhere")), [0, 1]);
+        assert_eq!(names.find(Some("b.test")), [2]);
+    }
+
+    proptest! {
+        #[test]
+        fn as_one_who_looks_through_all_would_choose(
+            lists in proptest::collection::vec(
+                proptest::collection::vec("(\\*\\.)?[ab](\\.[ab]){0,2}", 0..3), 1..5),
+            asked in "[ab](\\.[ab]){0,3}",
+        ) {
+            let boxed: Vec<Vec<Box<str>>> = lists
+                .iter()
+                .map(|list| list.iter().map(|name| name.as_str().into()).collect())
+                .collect();
+            let holders = |name: &str| -> Vec<usize> {
+                let has = |list: &Vec<String>| list.iter().any(|own| own == name);
+                (0..lists.len()).filter(|i| has(&lists[*i])).collect()
+            };
+            let wild = asked.split_once('.').map(|(_, parent)| format!("*.{parent}"));
+            let exact = holders(&asked);
+            let expected = match exact.is_empty() {
+                true => wild.map(|wild| holders(&wild)).unwrap_or_default(),
+                false => exact,
+            };
+            let names = Names::new(&boxed);
+            match expected.is_empty() {
+                true => prop_assert_eq!(names.find(Some(&asked))[0], names.default[0]),
+                false => prop_assert_eq!(names.find(Some(&asked)), &expected[..]),
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! TLS on one listener, from files that may change: what is in force is swapped whole, and what can't
+//! be used changes nothing.
+
+use super::choice::Choice;
+use super::files::Watched;
+use super::tickets::{OwnSecrets, Secret, Tickets, ticket_secrets};
+use super::{Certificate, provider};
+use crate::listen::settings::{ClientAuth, ListenerSettings, TlsSettings};
+use crate::observe::TlsMetrics;
+use crate::pem;
+use arc_swap::ArcSwap;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::{Instant, SystemTime};
+
+/// A listener, ready to serve.
+pub struct Listening {
+    pub settings: ListenerSettings,
+    pub tls: Option<Secure>,
+}
+
+impl Listening {
+    /// An error where a file of its TLS can't be used.
+    pub fn new(
+        settings: &ListenerSettings,
+        own: &OwnSecrets,
+        metrics: impl FnOnce(&str) -> TlsMetrics,
+    ) -> Result<Listening, String> {
+        let tls = settings.tls.as_ref();
+        let secure = |tls| Secure::new(settings, tls, own, metrics(&settings.name));
+        Ok(Listening {
+            tls: tls.map(secure).transpose()?,
+            settings: settings.clone(),
+        })
+    }
+}
+
+pub struct Secure {
+    listener: String,
+    settings: TlsSettings,
+    http2: bool,
+    current: ArcSwap<InForce>,
+    tickets: Arc<Tickets>,
+    watched: Mutex<Watched>,
+    /// The files can't be used as they are now.
+    stale: AtomicBool,
+    pub metrics: TlsMetrics,
+}
+
+/// What was read, and can be used.
+struct InForce {
+    config: Arc<ServerConfig>,
+    certificates: Vec<Certificate>,
+    /// None: this process's own.
+    secrets: Option<Vec<Secret>>,
+    /// What tickets are good for.
+    scope: [u8; 32],
+}
+
+impl Secure {
+    /// An error where a file can't be used.
+    pub fn new(
+        listener: &ListenerSettings,
+        settings: &TlsSettings,
+        own: &OwnSecrets,
+        metrics: TlsMetrics,
+    ) -> Result<Secure, String> {
+        let watched = Watched::new(files(settings));
+        let tickets = Arc::new(Tickets::default());
+        let in_force = read(settings, listener.http2, &tickets)
+            .map_err(|why| format!("listeners.{}.tls: {why}", listener.name))?;
+        let secure = Secure {
+            listener: listener.name.clone(),
+            settings: settings.clone(),
+            http2: listener.http2,
+            current: ArcSwap::from_pointee(in_force),
+            tickets,
+            watched: Mutex::new(watched),
+            stale: AtomicBool::new(false),
+            metrics,
+        };
+        secure.renew_tickets(own);
+        Ok(secure)
+    }
+
+    /// For the next handshake.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        self.current.load().config.clone()
+    }
+
+    /// Reads what has changed. To be called every second or so, by who may block.
+    pub fn look(&self, own: &OwnSecrets) {
+        let changed = {
+            let mut watched = self.watched.lock().expect("no code panics with it");
+            watched.have_changed()
+        };
+        if changed {
+            self.read_again();
+        }
+        self.renew_tickets(own);
+    }
+
+    fn read_again(&self) {
+        let listener = &self.listener;
+        match read(&self.settings, self.http2, &self.tickets) {
+            Ok(in_force) => {
+                in_force.warn_of_untimely(listener);
+                self.current.store(Arc::new(in_force));
+                self.stale.store(false, Relaxed);
+                self.metrics.loads.inc();
+                tracing::info!(listener, "certificates and keys were read again");
+            }
+            Err(why) => {
+                self.stale.store(true, Relaxed);
+                self.metrics.load_failures.inc();
+                tracing::error!(
+                    listener,
+                    "files of TLS have changed and can't be used; those of before stay in force: {why}"
+                );
+            }
+        }
+    }
+
+    fn renew_tickets(&self, own: &OwnSecrets) {
+        let in_force = self.current.load();
+        match &in_force.secrets {
+            Some(secrets) => self.tickets.set(secrets, &in_force.scope),
+            None => self.tickets.set(&own.at(Instant::now()), &in_force.scope),
+        }
+    }
+
+    /// Sets what is read rather than counted.
+    pub fn report(&self) {
+        self.metrics.is_stale(self.stale.load(Relaxed));
+        for certificate in &self.current.load().certificates {
+            let file = certificate.file.display().to_string();
+            self.metrics.expires(&file, certificate.not_after);
+        }
+    }
+}
+
+impl InForce {
+    fn warn_of_untimely(&self, listener: &str) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = now.map_or(0, |now| now.as_secs() as i64);
+        for certificate in &self.certificates {
+            if let Some(why) = certificate.untimely(now) {
+                let file = certificate.file.display();
+                tracing::warn!(listener, "clients will not take certificate {file}: {why}");
+            }
+        }
+    }
+}
+
+fn files(settings: &TlsSettings) -> Vec<PathBuf> {
+    let of_certificates = settings.certificates.iter().flat_map(|files| {
+        let both = [&files.cert_file, &files.key_file];
+        both.into_iter().chain(&files.ocsp_file)
+    });
+    let authority = settings.clients.iter().map(|clients| &clients.ca_file);
+    let others = authority.chain(&settings.ticket_key_file);
+    of_certificates.chain(others).cloned().collect()
+}
+
+fn read(settings: &TlsSettings, http2: bool, tickets: &Arc<Tickets>) -> Result<InForce, String> {
+    let certificates = settings.certificates.iter().map(Certificate::read);
+    let certificates: Vec<_> = certificates
+        .collect::<Result<_, _>>()
+        .map_err(|(_, why)| why)?;
+    let secrets = settings.ticket_key_file.as_deref().map(ticket_secrets);
+    let (verifier, scope) = verifier(settings.clients.as_ref())?;
+    let choices = certificates
+        .iter()
+        .map(|c| (c.key.clone(), c.names.clone()));
+    let versions: &[_] = match settings.only_1_3 {
+        true => &[&TLS13],
+        false => &[&TLS13, &TLS12],
+    };
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(versions)
+        .expect("the provider has suites of both versions")
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(Choice::new(choices.collect())));
+    config.ignore_client_order = true;
+    config.ticketer = tickets.clone();
+    // Tickets do the same, and are kept by clients.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.alpn_protocols = match http2 {
+        true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        false => vec![b"http/1.1".to_vec()],
+    };
+    Ok(InForce {
+        config: Arc::new(config),
+        secrets: secrets.transpose()?,
+        certificates,
+        scope,
+    })
+}
+
+/// Who may come, and what tells that rule from others.
+fn verifier(
+    clients: Option<&ClientAuth>,
+) -> Result<(Arc<dyn ClientCertVerifier>, [u8; 32]), String> {
+    let Some(ClientAuth { ca_file, required }) = clients else {
+        return Ok((WebPkiClientVerifier::no_client_auth(), [0; 32]));
+    };
+    let mut scope = Sha256::new_with_prefix([u8::from(*required)]);
+    let authorities = client_authorities(ca_file)?;
+    authorities
+        .iter()
+        .for_each(|authority| scope.update(authority));
+    let mut roots = RootCertStore::empty();
+    // They could be added before.
+    roots.add_parsable_certificates(authorities);
+    let builder = WebPkiClientVerifier::builder_with_provider(roots.into(), provider());
+    let builder = match required {
+        true => builder,
+        false => builder.allow_unauthenticated(),
+    };
+    let verifier = builder.build().map_err(|why| pem::unusable(ca_file, why))?;
+    Ok((verifier, scope.finalize().into()))
+}
+
+/// Those whose certificates clients may show.
+pub fn client_authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let authorities = pem::certificates(file)?;
+    let mut roots = RootCertStore::empty();
+    for authority in &authorities {
+        let added = roots.add(authority.clone());
+        added.map_err(|why| pem::unusable(file, why))?;
+    }
+    Ok(authorities)
+}

@@ -1,0 +1,47 @@
+//! Requests over HTTP/2 on a connection that has more to say than that it is there.
+
+use super::Service;
+use crate::listen::Entry;
+use async_trait::async_trait;
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::H2Options;
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use std::sync::Arc;
+
+/// The proxy for requests that come over HTTP/2 on one connection, and must know how that came in:
+/// Pingora makes their sessions, and nothing of ours can be put into one.
+pub struct Within {
+    pub proxy: Arc<HttpProxy<Service>>,
+    pub entry: Arc<Entry>,
+}
+
+tokio::task_local! {
+    static ENTRY: Arc<Entry>;
+}
+
+#[async_trait]
+impl HttpServerApp for Within {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let answered = self.proxy.process_new_http(session, shutdown);
+        ENTRY.scope(self.entry.clone(), answered).await
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        self.proxy.h2_options()
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        self.proxy.server_options()
+    }
+}
+
+/// That of the request which this task answers.
+pub fn entry() -> Option<Arc<Entry>> {
+    ENTRY.try_with(Arc::clone).ok()
+}

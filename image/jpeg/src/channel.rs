@@ -19,7 +19,8 @@ pub struct Channel {
     blocks: (usize, usize),
     /// The last block's DC coefficient.
     predictor: i32,
-    plane: Plane,
+    /// One for each scale.
+    planes: Vec<Plane>,
     /// Of the MCUs under way, [`LANES`] at most: row by row.
     batches: Vec<Batch>,
 }
@@ -29,24 +30,27 @@ struct Codes {
     ac: AcTable,
 }
 
-/// One for each component and its plane.
+/// One for each component, with its plane of those at each scale.
 pub fn channels(
     stream: &Stream<'_>,
-    scale: Scale,
-    planes: Vec<Plane>,
+    scales: &[Scale],
+    planes: Vec<Vec<Plane>>,
 ) -> Result<Vec<Channel>, Error> {
+    let most = scales.iter().max_by_key(|scale| scale.samples_per_block());
+    let most = most.copied().unwrap_or(Scale::FULL);
+    let mut planes: Vec<_> = planes.into_iter().map(Vec::into_iter).collect();
     let mut channels: Vec<Channel> = Vec::new();
-    for (component, plane) in stream.components.iter().zip(planes) {
+    for component in &stream.components {
         let blocks = match channels.is_empty() {
             true => stream.header.sampling.luma_blocks(),
             false => (1, 1),
         };
         channels.push(Channel {
-            codes: codes(component, stream, scale, &channels)?,
+            codes: codes(component, stream, most, &channels)?,
             steps: steps(&component.steps),
             blocks,
             predictor: 0,
-            plane,
+            planes: planes.iter_mut().filter_map(Iterator::next).collect(),
             batches: vec![[[0; LANES]; 128]; blocks.0 * blocks.1],
         });
     }
@@ -102,8 +106,8 @@ impl Channel {
         self.predictor = 0;
     }
 
-    pub fn into_plane(self) -> Plane {
-        self.plane
+    pub fn into_planes(self) -> Vec<Plane> {
+        self.planes
     }
 
     /// Fills the lanes of one MCU's blocks.
@@ -126,13 +130,18 @@ impl Channel {
         Ok(())
     }
 
-    /// Writes the samples of the MCUs under way, up to the one before `behind`, and clears their
-    /// blocks.
+    /// Writes the samples of the MCUs under way, up to the one before `behind`, to one plane.
     #[inline(always)]
-    pub fn store<const N: usize>(&mut self, basis: &Basis<N>, (behind, row): (usize, usize)) {
+    pub fn store<const N: usize>(
+        &mut self,
+        plane: usize,
+        basis: &Basis<N>,
+        (behind, row): (usize, usize),
+    ) {
         let (across, down) = self.blocks;
+        let plane = &mut self.planes[plane];
         let first = (behind - 1) / LANES * LANES * across;
-        for (at, batch) in self.batches.iter_mut().enumerate() {
+        for (at, batch) in self.batches.iter().enumerate() {
             let from = first + at % across * LANES;
             let blocks = (behind * across).saturating_sub(from).min(LANES);
             if blocks == 0 {
@@ -142,9 +151,15 @@ impl Channel {
             basis.lines(batch, &self.steps, &mut lines);
             let top = (row * down + at / across) * N;
             for (y, line) in lines.iter().enumerate() {
-                let to = &mut self.plane.samples[(top + y) * self.plane.stride + from * N..];
+                let to = &mut plane.samples[(top + y) * plane.stride + from * N..];
                 write::<N>(line, &mut to[..blocks * N]);
             }
+        }
+    }
+
+    /// Forgets the MCUs under way.
+    pub fn clear(&mut self) {
+        for batch in &mut self.batches {
             batch[..64].fill([0; LANES]);
         }
     }

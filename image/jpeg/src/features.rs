@@ -47,6 +47,7 @@ impl Features {
     pub fn store<const N: usize>(
         self,
         channel: &mut Channel,
+        plane: usize,
         basis: &Basis<N>,
         at: (usize, usize),
     ) {
@@ -54,9 +55,9 @@ impl Features {
         if self.wide {
             // SAFETY: as for `fill_wide`.
             #[allow(unsafe_code)]
-            return unsafe { store_wide(channel, basis, at) };
+            return unsafe { store_wide(channel, plane, basis, at) };
         }
-        channel.store(basis, at);
+        channel.store(plane, basis, at);
     }
 }
 
@@ -72,8 +73,13 @@ fn fill_wide<const N: usize>(
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi2")]
-fn store_wide<const N: usize>(channel: &mut Channel, basis: &Basis<N>, at: (usize, usize)) {
-    channel.store(basis, at);
+fn store_wide<const N: usize>(
+    channel: &mut Channel,
+    plane: usize,
+    basis: &Basis<N>,
+    at: (usize, usize),
+) {
+    channel.store(plane, basis, at);
 }
 
 #[cfg(test)]
@@ -87,11 +93,8 @@ mod tests {
 
     /// At all scales.
     fn decode(jpeg: &[u8], features: Features) -> Result<Vec<Planes>, Error> {
-        let stream = Stream::read(jpeg)?;
-        (1..=8)
-            .filter_map(Scale::eighths)
-            .map(|scale| scan::decode(&stream, scale, features))
-            .collect()
+        let scales: Vec<_> = (1..=8).filter_map(Scale::eighths).collect();
+        scan::decode(&Stream::read(jpeg)?, &scales, features)
     }
 
     fn jpeg(samples: &[u8], width: usize, quality: i32, subsamp: Subsamp) -> Vec<u8> {

@@ -55,9 +55,19 @@ impl<'j> Decoder<'j> {
     /// 48 × (width + height + 16) for whole MCUs. A copy of the entropy-coded data and 200 kB of
     /// tables, which take 0.1 ms to make, come on top while it works.
     pub fn decode(&self, scale: Scale, max_pixels: u64) -> Result<Planes, Error> {
+        let mut planes = self.decode_all(&[scale], max_pixels)?;
+        Ok(planes.pop().expect("one for each scale"))
+    }
+
+    /// At each of `scales`, to the bit as at that scale alone; what takes longest, reading the
+    /// codes, is done once.
+    pub fn decode_all(&self, scales: &[Scale], max_pixels: u64) -> Result<Vec<Planes>, Error> {
         if self.header().pixels() > max_pixels {
             return Err(Error::TooLarge);
         }
-        scan::decode(&self.stream, scale, Features::detect())
+        if scales.is_empty() {
+            return Ok(Vec::new());
+        }
+        scan::decode(&self.stream, scales, Features::detect())
     }
 }

@@ -11,19 +11,25 @@ use crate::planes::{self, Planes, Scale};
 use crate::segment::Stuffed;
 use std::ops::Range;
 
-pub fn decode(stream: &Stream<'_>, scale: Scale, features: Features) -> Result<Planes, Error> {
-    let mut scan = Scan::new(stream, scale)?;
-    match scale.samples_per_block() {
-        1 => scan.run::<1>(features),
-        2 => scan.run::<2>(features),
-        3 => scan.run::<3>(features),
-        4 => scan.run::<4>(features),
-        5 => scan.run::<5>(features),
-        6 => scan.run::<6>(features),
-        7 => scan.run::<7>(features),
+/// The same bits as planes at each of `scales`, of which there is one at least.
+pub fn decode(
+    stream: &Stream<'_>,
+    scales: &[Scale],
+    features: Features,
+) -> Result<Vec<Planes>, Error> {
+    let most = scales.iter().map(|scale| scale.samples_per_block()).max();
+    let mut scan = Scan::new(stream, scales)?;
+    match most {
+        Some(1) => scan.run::<1>(features),
+        Some(2) => scan.run::<2>(features),
+        Some(3) => scan.run::<3>(features),
+        Some(4) => scan.run::<4>(features),
+        Some(5) => scan.run::<5>(features),
+        Some(6) => scan.run::<6>(features),
+        Some(7) => scan.run::<7>(features),
         _ => scan.run::<8>(features),
     }?;
-    Ok(scan.planes())
+    Ok(scan.into_planes(scales.len()))
 }
 
 struct Scan<'j> {
@@ -32,10 +38,37 @@ struct Scan<'j> {
     mcus: (usize, usize),
     restart_interval: usize,
     channels: Vec<Channel>,
+    /// One for each of the channels' planes.
+    reductions: Vec<Box<dyn Reduction>>,
+}
+
+/// From coefficients to samples at one scale, whichever that is.
+trait Reduction {
+    /// Of one channel, to its plane of this number.
+    fn store(&self, features: Features, channel: &mut Channel, plane: usize, at: (usize, usize));
+}
+
+impl<const N: usize> Reduction for Basis<N> {
+    fn store(&self, features: Features, channel: &mut Channel, plane: usize, at: (usize, usize)) {
+        features.store(channel, plane, self, at);
+    }
+}
+
+fn reduction(scale: Scale) -> Box<dyn Reduction> {
+    match scale.samples_per_block() {
+        1 => Box::new(Basis::<1>::new()),
+        2 => Box::new(Basis::<2>::new()),
+        3 => Box::new(Basis::<3>::new()),
+        4 => Box::new(Basis::<4>::new()),
+        5 => Box::new(Basis::<5>::new()),
+        6 => Box::new(Basis::<6>::new()),
+        7 => Box::new(Basis::<7>::new()),
+        _ => Box::new(Basis::<8>::new()),
+    }
 }
 
 impl<'j> Scan<'j> {
-    fn new(stream: &Stream<'j>, scale: Scale) -> Result<Self, Error> {
+    fn new(stream: &Stream<'j>, scales: &[Scale]) -> Result<Self, Error> {
         let header = &stream.header;
         let most = header.sampling.luma_blocks();
         let mcus = (
@@ -47,31 +80,34 @@ impl<'j> Scan<'j> {
         if stream.data.len() * 4 < blocks {
             return Err(Error::Damaged("it ends early"));
         }
-        let planes = planes::empty(header, mcus, scale);
-        let channels = channels(stream, scale, planes)?;
+        let empty = scales
+            .iter()
+            .map(|&scale| planes::empty(header, mcus, scale));
+        let channels = channels(stream, scales, empty.collect())?;
         let data = Stuffed { rest: stream.data };
         Ok(Self {
             data,
             mcus,
             restart_interval: stream.restart_interval,
             channels,
+            reductions: scales.iter().copied().map(reduction).collect(),
         })
     }
 
-    fn planes(self) -> Planes {
-        let mut planes = self.channels.into_iter().map(Channel::into_plane);
-        let luma = planes.next().expect("a scan has a component");
-        Planes {
-            luma,
-            chroma: planes
-                .next()
-                .zip(planes.next())
-                .map(|(blue, red)| [blue, red]),
-        }
+    fn into_planes(self, scales: usize) -> Vec<Planes> {
+        let planes = self.channels.into_iter().map(Channel::into_planes);
+        let mut channels: Vec<_> = planes.map(Vec::into_iter).collect();
+        let of_one_scale = |_| {
+            let mut planes = channels.iter_mut().filter_map(Iterator::next);
+            Planes {
+                luma: planes.next().expect("a scan has a component"),
+                chroma: planes.next().zip(planes.next()).map(<[_; 2]>::from),
+            }
+        };
+        (0..scales).map(of_one_scale).collect()
     }
 
     fn run<const N: usize>(&mut self, features: Features) -> Result<(), Error> {
-        let basis = Basis::<N>::new();
         let total = self.mcus.0 * self.mcus.1;
         let interval = match self.restart_interval {
             0 => total,
@@ -82,7 +118,7 @@ impl<'j> Scan<'j> {
         loop {
             let marker = self.data.next_segment(&mut plain)?;
             let behind = total.min(first + interval);
-            self.interval(&basis, features, &plain, first..behind)?;
+            self.interval::<N>(features, &plain, first..behind)?;
             if behind == total {
                 return finish(marker, self.data.rest);
             }
@@ -96,7 +132,6 @@ impl<'j> Scan<'j> {
     /// T.81 E.2.4: the MCUs of one entropy-coded segment, which must hold nothing else.
     fn interval<const N: usize>(
         &mut self,
-        basis: &Basis<N>,
         features: Features,
         plain: &[u8],
         mcus: Range<usize>,
@@ -115,15 +150,23 @@ impl<'j> Scan<'j> {
                 return Err(Error::Damaged("it ends early"));
             }
             if behind == group_end {
-                self.channels
-                    .iter_mut()
-                    .for_each(|channel| features.store(channel, basis, (behind, row)));
+                self.store(features, (behind, row));
             }
             next += behind - column;
         }
         match end - bits.position() {
             0..8 => Ok(()),
             _ => Err(Error::Damaged("more data than blocks")),
+        }
+    }
+
+    /// Writes the MCUs under way, up to the one before `behind` in their row, at every scale.
+    fn store(&mut self, features: Features, at: (usize, usize)) {
+        for channel in &mut self.channels {
+            for (plane, reduction) in self.reductions.iter().enumerate() {
+                reduction.store(features, channel, plane, at);
+            }
+            channel.clear();
         }
     }
 }

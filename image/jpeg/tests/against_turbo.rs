@@ -96,6 +96,26 @@ fn all_sizes() {
     }
 }
 
+/// Whatever else is asked for beside it, and however often.
+#[test]
+fn together_as_alone() {
+    for (turn, subsamp) in SUBSAMPLINGS.into_iter().enumerate() {
+        let jpeg = jpeg(&Picture::photo(133 + turn, 70, 9), 80, subsamp, false);
+        let decoder = Decoder::open(&jpeg).expect("a header");
+        for chosen in 0..1_u32 << 8 {
+            let eighths = (1..=8).filter(|eighths| chosen >> (eighths - 1) & 1 == 1);
+            let mut eighths: Vec<u8> = eighths.collect();
+            let turn = chosen as usize % eighths.len().max(1);
+            eighths.rotate_left(turn);
+            eighths.extend(eighths.first().copied());
+            let scales: Vec<_> = eighths.iter().copied().filter_map(Scale::eighths).collect();
+            let together = decoder.decode_all(&scales, 1 << 20).expect("a picture");
+            let alone: Vec<_> = eighths.iter().map(|&eighths| own(&jpeg, eighths)).collect();
+            assert!(together == alone, "{subsamp:?} {eighths:?}");
+        }
+    }
+}
+
 #[test]
 fn restart_markers() {
     for (interval, subsamp) in [1, 2, 3, 7, 8, 13, 50, 1000]
@@ -160,10 +180,12 @@ fn reduce(samples: &[u8], stride: usize, n: usize) -> Vec<u8> {
         let block: [[f64; 8]; 8] = std::array::from_fn(|y| {
             std::array::from_fn(|x| f64::from(samples[(8 * row + y) * stride + 8 * column + x]))
         });
+        let frequencies: [[f64; 8]; 8] =
+            std::array::from_fn(|v| std::array::from_fn(|u| frequency(&block, v, u)));
         for (y, x) in (0..n).flat_map(|y| (0..n).map(move |x| (y, x))) {
             let level: f64 = (0..n)
                 .flat_map(|v| (0..n).map(move |u| (v, u)))
-                .map(|(v, u)| frequency(&block, v, u) * cosine(v, y, n) * cosine(u, x, n))
+                .map(|(v, u)| frequencies[v][u] * cosine(v, y, n) * cosine(u, x, n))
                 .sum();
             reduced[(row * n + y) * (stride / 8 * n) + column * n + x] =
                 level.round().clamp(0.0, 255.0) as u8;

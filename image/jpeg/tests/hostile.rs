@@ -15,6 +15,12 @@ fn decode(jpeg: &[u8], eighths: u8) -> Result<Planes, Error> {
     Decoder::open(jpeg)?.decode(scale, MAX_PIXELS)
 }
 
+/// At every scale, of one reading.
+fn decode_all(jpeg: &[u8]) -> Result<Vec<Planes>, Error> {
+    let scales: Vec<_> = (1..=8).filter_map(Scale::eighths).collect();
+    Decoder::open(jpeg)?.decode_all(&scales, MAX_PIXELS)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
@@ -26,6 +32,7 @@ proptest! {
         let mut jpeg = seeds[random.below(seeds.len())].clone();
         mutate(&mut jpeg, &mut random);
         let outcomes: Vec<_> = (1..=8).map(|eighths| decode(&jpeg, eighths)).collect();
+        prop_assert_eq!(outcomes.iter().cloned().collect::<Result<Vec<_>, _>>().ok(), decode_all(&jpeg).ok());
         prop_assert!(outcomes.iter().all(|outcome| outcome.is_ok() == outcomes[0].is_ok()));
         let (Ok(ours), Ok(theirs)) = (&outcomes[0], turbo(&jpeg, 1)) else {
             return Ok(());

@@ -2,9 +2,8 @@
 //
 //   node run.mjs SHARP PHOTOGRAPHS LAKH      the folders of both packages, and the binary
 
-import { execFileSync } from 'node:child_process'
 import { join, resolve } from 'node:path'
-import { ask, cpu, LAST_CORE, startLakh, startOrigin, startPeer } from './servers.mjs'
+import { ask, cpu, pin, startLakh, startOrigin, startPeer } from './servers.mjs'
 import { brightness, reduced, similarity } from './similarity.mjs'
 import { sharpOf, sources } from './sources.mjs'
 
@@ -27,13 +26,14 @@ const CASES = [
   { source: 'small', width: 800, format: 'jpeg', quality: 80 }
 ]
 
-execFileSync('taskset', ['--all-tasks', '--pid', '--cpu-list', String(LAST_CORE), String(process.pid)])
+pin()
 const sharp = sharpOf(sharpFolder)
 const folder = join(resolve(sharpFolder), 'sources')
 const all = await sources(sharp, photographs, folder)
 const origin = await startOrigin(all)
 const lakh = await startLakh(binary, origin)
 const peer = await startPeer(sharpFolder, folder)
+const originals = {}
 let asked = 0
 process.exit(await main())
 
@@ -74,8 +74,9 @@ async function compareTogether (source) {
   return ratio
 }
 
-const title = ({ source, width, format }) =>
-  `${source} → ${width} ${{ jpeg: 'JPEG', webp: 'WebP', avif: 'AVIF' }[format]}`
+function title ({ source, width, format }) {
+  return `${source} → ${width} ${{ jpeg: 'JPEG', webp: 'WebP', avif: 'AVIF' }[format]}`
+}
 
 /** Medians of what each takes, turn by turn, so that a drift of the machine meets both. */
 async function inTurns (works) {
@@ -115,8 +116,6 @@ async function ofAsManyBytes (asked, bytes) {
   }
   return await judge(lakh, { ...asked, quality: best.quality })
 }
-
-const originals = {}
 
 async function judge (server, asked) {
   const bytes = await ask(server, path(server, asked, 0))

@@ -1,6 +1,6 @@
 // Lakh, the peer and the origin: started, asked, their time read from /proc, ended by their ids.
 
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { Agent, createServer, get } from 'node:http'
 import { availableParallelism } from 'node:os'
@@ -16,11 +16,19 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exi
 export const CORE = 0
 export const LAST_CORE = availableParallelism() - 1
 
+/** Takes this process there. */
+export function pin () {
+  execFileSync('taskset', ['--all-tasks', '--pid', '--cpu-list', String(LAST_CORE), String(process.pid)])
+}
+
 /** Gives each source under any folder, so that none is known before it is asked for. */
 export async function startOrigin (sources) {
   const server = createServer((request, response) => {
     const source = sources[request.url.match(/([a-z]+)\.jpg/)?.[1]]
-    if (!source) return response.end('x'.repeat(1024))
+    if (!source) {
+      response.setHeader('cache-control', 'max-age=600')
+      return response.end('x'.repeat(1024))
+    }
     response.writeHead(200, { 'content-type': 'image/jpeg', 'cache-control': 'max-age=600' })
     response.end(source.jpeg)
   })
@@ -41,7 +49,7 @@ export async function startPeer (sharp, folder) {
 
 async function started (name, command, port, env = {}, more = {}) {
   const child = spawn('taskset', ['--cpu-list', CORE, ...command].map(String), {
-    env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'inherit']
+    env: { ...process.env, RUST_LOG: 'warn', ...env }, stdio: ['ignore', 'ignore', 'inherit']
   })
   children.add(child)
   const server = { name, pid: child.pid, port, ...more, stop: () => ended(child) }

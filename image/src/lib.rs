@@ -48,4 +48,4 @@ pub use limits::Limits;
 pub use ops::{Overlay, Overlays, Place};
 pub use plan::{Colour, Fit, Gravity, Output, Plan, Quality, Turn};
 pub use settings::{ImageSettings, OnFull, PathForm, Unknown, Watermark};
-pub use transform::{Rendition, TransformError, memory, transform, transform_all};
+pub use transform::{Decoded, Rendition, TransformError, memory, transform, transform_all};

@@ -18,6 +18,7 @@ use super::quality::least;
 use super::raster::Picture;
 use super::resize::resize;
 use super::size::Size;
+use std::rc::Rc;
 
 /// A finished variant. Of the source's metadata it says whose the picture is at most, unless
 /// re-encoding would have changed nothing but made it larger: then it is the source itself.
@@ -57,73 +58,115 @@ pub fn transform(
     made.pop().expect("as many renditions as plans")
 }
 
-/// As many renditions as plans, in their order, of one decoding.
+/// As many renditions as plans, in their order, of one decoding: to the byte as [`transform`] makes
+/// each.
 pub fn transform_all(
     source: &[u8],
     plans: &[Plan],
     limits: &Limits,
     overlays: &Overlays,
 ) -> Vec<Result<Rendition, TransformError>> {
-    match Work::open(source, plans, limits, overlays) {
-        Ok(work) => plans.iter().map(|plan| work.render(plan)).collect(),
+    match Decoded::new(source, plans, limits) {
+        Ok(decoded) => decoded.renditions(overlays, || *limits).collect(),
         Err(error) => vec![Err(error); plans.len()],
     }
 }
 
-/// Bytes that a transform may take at its height, as far as the source's head tells: its pixels
-/// with four channels, twice, and what is read and written. A source that can't be opened takes
-/// what it has.
-pub fn memory(source: &[u8], limits: &Limits) -> u64 {
+/// Bytes that so many plans for a source may take at their height, as far as its head tells: its
+/// pixels with four channels, for each plan and once more, and what is read and written. A source
+/// that can't be opened takes what it has.
+pub fn memory(source: &[u8], plans: usize, limits: &Limits) -> u64 {
     let opened = Source::open(source, limits).ok();
     let pixels = opened.map_or(0, |opened| opened.header().size.pixels());
-    pixels * 8 + 2 * source.len() as u64
+    let plans = plans as u64;
+    4 * pixels * (plans + 1) + (plans + 1) * source.len() as u64
 }
 
 /// A source, decoded as far as all its plans need it.
-struct Work<'w> {
-    source: &'w [u8],
+pub struct Decoded<'d> {
+    source: &'d [u8],
     header: Header,
-    /// None where every plan is for all frames.
-    picture: Option<Picture>,
-    limits: &'w Limits,
-    overlays: &'w Overlays,
+    plans: &'d [Plan],
+    /// One for each plan that is not for all frames, in their order.
+    pictures: Vec<Result<Rc<Picture>, TransformError>>,
 }
 
-impl<'w> Work<'w> {
-    fn open(
-        source: &'w [u8],
-        plans: &[Plan],
-        limits: &'w Limits,
-        overlays: &'w Overlays,
+impl<'d> Decoded<'d> {
+    pub fn new(
+        source: &'d [u8],
+        plans: &'d [Plan],
+        limits: &Limits,
     ) -> Result<Self, TransformError> {
         limits.check_bytes(source)?;
         let opened = Source::open(source, limits)?;
         let header = opened.header().clone();
         let stills = plans.iter().filter(|plan| !is_animated(plan, &header));
-        let wanted = stills.map(|plan| wanted(plan, &header)).reduce(both);
-        let picture = wanted
-            .map(|wanted| opened.decode(wanted, limits))
-            .transpose()?;
+        let wanted: Vec<_> = stills.map(|plan| wanted(plan, &header)).collect();
+        let pictures = match wanted.is_empty() {
+            true => Vec::new(),
+            false => opened.decode_all(&wanted, limits)?,
+        };
         Ok(Self {
             source,
             header,
-            picture,
-            limits,
-            overlays,
+            plans,
+            pictures,
         })
     }
 
-    fn render(&self, plan: &Plan) -> Result<Rendition, TransformError> {
+    /// Each is made when it is asked for, within the limits that hold then.
+    pub fn renditions(
+        self,
+        overlays: &Overlays,
+        limits: impl Fn() -> Limits,
+    ) -> impl Iterator<Item = Result<Rendition, TransformError>> {
+        let Self {
+            source,
+            header,
+            plans,
+            pictures,
+        } = self;
+        let mut pictures = pictures.into_iter();
+        plans.iter().map(move |plan| {
+            let limits = &limits();
+            let work = Work {
+                source,
+                header: &header,
+                limits,
+                overlays,
+            };
+            match is_animated(plan, &header) {
+                true => work.animation(plan),
+                false => work.rendition(plan, pictures.next().expect("one for each still")?),
+            }
+        })
+    }
+}
+
+/// What a rendition is made of and within.
+struct Work<'w> {
+    source: &'w [u8],
+    header: &'w Header,
+    limits: &'w Limits,
+    overlays: &'w Overlays,
+}
+
+impl Work<'_> {
+    fn animation(&self, plan: &Plan) -> Result<Rendition, TransformError> {
         self.limits.check_time()?;
-        let rendition = match &self.picture {
-            Some(picture) if !is_animated(plan, &self.header) => match plan.output {
-                Output::Info => info::describe(self.source, &self.header, picture),
-                _ => self.still(plan, picture)?,
-            },
-            _ => animate(self.source, &self.header, plan, self.limits, self.overlays)?,
+        let made = animate(self.source, self.header, plan, self.limits, self.overlays)?;
+        self.limits.check_output(&made.bytes)?;
+        Ok(made)
+    }
+
+    fn rendition(&self, plan: &Plan, picture: Rc<Picture>) -> Result<Rendition, TransformError> {
+        self.limits.check_time()?;
+        let made = match plan.output {
+            Output::Info => info::describe(self.source, self.header, &picture),
+            _ => self.still(plan, &picture)?,
         };
-        self.limits.check_output(&rendition.bytes)?;
-        Ok(rendition)
+        self.limits.check_output(&made.bytes)?;
+        Ok(made)
     }
 
     fn still(&self, plan: &Plan, picture: &Picture) -> Result<Rendition, TransformError> {
@@ -133,11 +176,11 @@ impl<'w> Work<'w> {
             Some(picture) => (picture, picture.size()),
             None => (picture, self.header.size),
         };
-        let shape = Shape::of(stored, &self.header, plan, picture);
+        let shape = Shape::of(stored, self.header, plan, picture);
         self.limits.check_rendition(shape.geometry.canvas)?;
         let scaled = shape.scaled(picture);
-        let format = choose(plan.output, &self.header, &scaled);
-        let finished = finish(scaled, &self.header, plan, &shape, format, self.overlays)?;
+        let format = choose(plan.output, self.header, &scaled);
+        let finished = finish(scaled, self.header, plan, &shape, format, self.overlays)?;
         self.limits.check_time()?;
 
         let size = finished.size();
@@ -238,13 +281,6 @@ fn wanted(plan: &Plan, header: &Header) -> Wanted {
     Wanted {
         size: pose.size(geometry.whole(upright)),
         packed: padded || needs_pixels(plan) || header.profile.is_some() || !format.takes_planes(),
-    }
-}
-
-fn both(one: Wanted, other: Wanted) -> Wanted {
-    Wanted {
-        size: one.size.around(other.size),
-        packed: one.packed || other.packed,
     }
 }
 

@@ -24,6 +24,7 @@ use super::raster::Picture;
 use super::size::Size;
 use super::transform::TransformError;
 use image::metadata::Orientation;
+use std::rc::Rc;
 
 /// What a source says of itself before any of its pixels is decoded.
 #[derive(Clone)]
@@ -83,14 +84,25 @@ impl<'s> Source<'s> {
 
     /// The picture, the first of an animation: at least as large as is wanted.
     pub fn decode(self, wanted: Wanted, limits: &Limits) -> Result<Picture, TransformError> {
+        let mut pictures = self.decode_all(&[wanted], limits)?;
+        let picture = pictures.pop().expect("as many as are wanted")?;
+        Ok(Rc::into_inner(picture).expect("it is wanted once"))
+    }
+
+    /// A picture for each of what is wanted, the same as if that were wanted alone. Several may
+    /// be one.
+    pub fn decode_all(self, wanted: &[Wanted], limits: &Limits) -> Result<Decoded, TransformError> {
         limits.check_time()?;
-        match self {
-            Self::Jpeg(source) => source.decode(wanted),
+        let whole = match self {
+            Self::Jpeg(source) => return Ok(source.decode_all(wanted)),
             Self::Avif(source) => source.decode(),
             Self::Other(source) => source.decode(),
-        }
+        };
+        Ok(vec![whole.map(Rc::new); wanted.len()])
     }
 }
+
+type Decoded = Vec<Result<Rc<Picture>, TransformError>>;
 
 impl Header {
     pub fn pose(&self) -> Pose {

@@ -15,6 +15,7 @@ use crate::limits::Limits;
 use crate::raster::{Extent, Picture};
 use crate::size::Size;
 use crate::transform::TransformError;
+use std::rc::Rc;
 use turbojpeg::{DecompressHeader, Decompressor};
 
 /// Scans of a progressive picture; ten are usual. Each is a pass over the whole picture, so that
@@ -64,18 +65,39 @@ impl<'s> Source<'s> {
         &self.header
     }
 
-    /// Reduced as far as it may be; pixels also where the colours aren't YCbCr.
-    pub fn decode(self, wanted: Wanted) -> Result<Picture, TransformError> {
-        let scale = Scale::reducing(self.header.size, wanted.size);
-        match own::decode(self.bytes, &self.header, scale, wanted.packed) {
-            Some(picture) => Ok(picture),
-            None => self.decode_by_turbo(scale, wanted.packed),
+    /// Reduced as far as they may be; pixels also where the colours aren't YCbCr. What is wanted
+    /// in the same form is one picture.
+    pub fn decode_all(mut self, wanted: &[Wanted]) -> Vec<Result<Rc<Picture>, TransformError>> {
+        let form = |wanted: &Wanted| Form {
+            scale: Scale::reducing(self.header.size, wanted.size),
+            packed: wanted.packed,
+        };
+        let forms: Vec<_> = wanted.iter().map(form).collect();
+        let mut made: Vec<_> = own::decode(self.bytes, &self.header, &forms)
+            .into_iter()
+            .map(|(form, picture)| (form, Ok(Rc::new(picture))))
+            .collect();
+        for form in &forms {
+            if made.iter().all(|(known, _)| known != form) {
+                made.push((*form, self.decode_by_turbo(*form).map(Rc::new)));
+            }
         }
+        let of_form = |form| made.iter().find(|(known, _)| known == form);
+        let pictures = forms.iter().filter_map(of_form);
+        pictures.map(|(_, picture)| picture.clone()).collect()
     }
 }
 
+/// What a picture is decoded to. Its pixels depend on nothing else.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Form {
+    scale: Scale,
+    /// As pixels rather than planes.
+    packed: bool,
+}
+
 /// A size in eighths of the full one, as JPEG's blocks can be decoded to: 1 to 8.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Scale(u8);
 
 impl Scale {
@@ -103,4 +125,49 @@ fn plane_size((width, height): (usize, usize)) -> Size {
 
 fn corrupt(error: turbojpeg::Error) -> TransformError {
     TransformError::Corrupt(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{jpeg, scene};
+    use crate::geometry::Region;
+    use crate::ops::luma;
+    use crate::resize::resize;
+    use crate::similarity::similarity;
+    use turbojpeg::Subsamp;
+
+    /// What the golden images ask for.
+    const SIMILAR: f64 = 0.95;
+
+    #[test]
+    fn renditions_are_alike_whoever_decodes_at_every_scale() {
+        let limits = Limits::from(&crate::ImageSettings::default());
+        let kinds = [
+            Subsamp::None,
+            Subsamp::Sub2x1,
+            Subsamp::Sub1x2,
+            Subsamp::Sub2x2,
+        ];
+        for (turn, subsamp) in (0..).zip(kinds) {
+            let bytes = jpeg(&scene(477 + turn, 359 - turn), subsamp, false);
+            for scale in (1..=8).map(Scale) {
+                let form = Form {
+                    scale,
+                    packed: false,
+                };
+                let mut source = Source::open(&bytes, &limits).expect("a JPEG");
+                let theirs = source.decode_by_turbo(form).expect("a picture");
+                let (_, ours) = own::decode(&bytes, &source.header, &[form])
+                    .pop()
+                    .expect("the usual kind, and large enough");
+                let target = scale.extent(source.header.size).scaled(0.8, 0.8).rounded();
+                let [ours, theirs] =
+                    [ours, theirs].map(|p| luma(&resize(&p, Region::WHOLE, target)));
+                let width = target.width as usize;
+                let found = similarity(&ours.samples, &theirs.samples, width);
+                assert!(found > SIMILAR, "{subsamp:?} {}/8: {found}", scale.0);
+            }
+        }
+    }
 }

@@ -1,20 +1,16 @@
 //! What libjpeg-turbo reads: everything.
 
 use super::super::segments;
-use super::{Scale, Source, corrupt, plane_size};
+use super::{Form, Scale, Source, corrupt, plane_size};
 use crate::raster::{Layout, Picture, Planar, Raster};
 use crate::transform::TransformError;
 use turbojpeg::{Colorspace, PixelFormat, ScalingFactor, Subsamp, YuvImage};
 
 impl Source<'_> {
-    pub(super) fn decode_by_turbo(
-        mut self,
-        scale: Scale,
-        packed: bool,
-    ) -> Result<Picture, TransformError> {
-        let factor = scale.factor();
+    pub(super) fn decode_by_turbo(&mut self, form: Form) -> Result<Picture, TransformError> {
+        let Form { scale, packed } = form;
         self.decompressor
-            .set_scaling_factor(factor)
+            .set_scaling_factor(scale.factor())
             .map_err(corrupt)?;
         let planes = self.frame.subsamp != Subsamp::Unknown && !packed;
         match self.frame.colorspace {
@@ -25,7 +21,7 @@ impl Source<'_> {
         }
     }
 
-    fn decode_planes(mut self, scale: Scale) -> Result<Picture, TransformError> {
+    fn decode_planes(&mut self, scale: Scale) -> Result<Picture, TransformError> {
         let (header, subsamp) = (self.frame.scaled(scale.factor()), self.frame.subsamp);
         let len = turbojpeg::yuv_pixels_len(header.width, 1, header.height, subsamp);
         let mut image = YuvImage {
@@ -66,7 +62,7 @@ impl Source<'_> {
     }
 
     fn decode_packed(
-        mut self,
+        &mut self,
         scale: Scale,
         format: PixelFormat,
     ) -> Result<Picture, TransformError> {

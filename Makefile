@@ -3,7 +3,8 @@
 # make test-cache  the public HTTP cache tests, and what they say of this cache
 # make fuzz        a million inputs for whatever parses bytes from outside
 # make sanitize    what has `unsafe`, under AddressSanitizer; needs a nightly compiler
-# make bench       CPU per request beside nginx, HAProxy, Varnish and a bare pingora-proxy
+# make bench       CPU per request beside nginx, HAProxy, Varnish and a bare pingora-proxy, and per image
+#                  beside sharp
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -12,10 +13,10 @@ BUILD_PACKAGES := cmake g++ nasm pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) redis-server slowhttptest python3-pil
 BENCH_PACKAGES := $(BUILD_PACKAGES) wrk nginx-light haproxy varnish
 
-.PHONY: help run test test-cache fuzz sanitize lint unit edge configs build bench micro clean
+.PHONY: help run test test-cache fuzz sanitize lint unit edge configs build bench bench-images micro clean
 
 help:
-	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -6
+	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -7
 
 run:
 	@scripts/need $(BUILD_PACKAGES)
@@ -71,6 +72,19 @@ bench:
 	cargo build --release --manifest-path benches/bare-proxy/Cargo.toml --target-dir target/bare-proxy
 	cargo bench --bench micro --bench zipf
 	python3 benches/load/run.py
+	$(MAKE) --no-print-directory bench-images
+
+# Needs Node. sharp, and scikit-image for its photographs, are installed below target/.
+SHARP := target/bench/sharp
+PICTURES := target/bench/pictures
+bench-images:
+	@command -v npm >/dev/null || scripts/need nodejs npm
+	@command -v pip >/dev/null || scripts/need python3-pip
+	cargo build --release --workspace
+	@npm install --silent --no-audit --no-fund --prefix $(SHARP) sharp@0.35.5
+	@[ -d $(PICTURES) ] || pip install --quiet --no-deps --target $(PICTURES) scikit-image==0.26.0
+	node benches/images/run.mjs $(SHARP) $(PICTURES)/skimage/data target/release/lakh
+	node benches/images/load.mjs $(SHARP) $(PICTURES)/skimage/data target/release/lakh
 
 clean:
 	cargo clean

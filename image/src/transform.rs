@@ -5,8 +5,9 @@
 //! allocated for its pixels, and a source that ends early or contradicts itself is an error,
 //! never half a picture.
 
-use super::animate::{animate, is_animated};
-use super::codec::{Credits, Format, Header, Manner, Source, Wanted, encode};
+use super::animate::animate;
+use super::codec::{Credits, Format, Header, Manner, Wanted, encode};
+use super::decoded::Decoded;
 use super::finish::finish;
 use super::geometry::Geometry;
 use super::info;
@@ -18,7 +19,6 @@ use super::quality::least;
 use super::raster::Picture;
 use super::resize::resize;
 use super::size::Size;
-use std::rc::Rc;
 
 /// A finished variant. Of the source's metadata it says whose the picture is at most, unless
 /// re-encoding would have changed nothing but made it larger: then it is the source itself.
@@ -72,98 +72,27 @@ pub fn transform_all(
     }
 }
 
-/// Bytes that so many plans for a source may take at their height, as far as its head tells: its
-/// pixels with four channels, for each plan and once more, and what is read and written. A source
-/// that can't be opened takes what it has.
-pub fn memory(source: &[u8], plans: usize, limits: &Limits) -> u64 {
-    let opened = Source::open(source, limits).ok();
-    let pixels = opened.map_or(0, |opened| opened.header().size.pixels());
-    let plans = plans as u64;
-    4 * pixels * (plans + 1) + (plans + 1) * source.len() as u64
-}
-
-/// A source, decoded as far as all its plans need it.
-pub struct Decoded<'d> {
-    source: &'d [u8],
-    header: Header,
-    plans: &'d [Plan],
-    /// One for each plan that is not for all frames, in their order.
-    pictures: Vec<Result<Rc<Picture>, TransformError>>,
-}
-
-impl<'d> Decoded<'d> {
-    pub fn new(
-        source: &'d [u8],
-        plans: &'d [Plan],
-        limits: &Limits,
-    ) -> Result<Self, TransformError> {
-        limits.check_bytes(source)?;
-        let opened = Source::open(source, limits)?;
-        let header = opened.header().clone();
-        let stills = plans.iter().filter(|plan| !is_animated(plan, &header));
-        let wanted: Vec<_> = stills.map(|plan| wanted(plan, &header)).collect();
-        let pictures = match wanted.is_empty() {
-            true => Vec::new(),
-            false => opened.decode_all(&wanted, limits)?,
-        };
-        Ok(Self {
-            source,
-            header,
-            plans,
-            pictures,
-        })
-    }
-
-    /// Each is made when it is asked for, within the limits that hold then.
-    pub fn renditions(
-        self,
-        overlays: &Overlays,
-        limits: impl Fn() -> Limits,
-    ) -> impl Iterator<Item = Result<Rendition, TransformError>> {
-        let Self {
-            source,
-            header,
-            plans,
-            pictures,
-        } = self;
-        let mut pictures = pictures.into_iter();
-        plans.iter().map(move |plan| {
-            let limits = &limits();
-            let work = Work {
-                source,
-                header: &header,
-                limits,
-                overlays,
-            };
-            match is_animated(plan, &header) {
-                true => work.animation(plan),
-                false => work.rendition(plan, pictures.next().expect("one for each still")?),
-            }
-        })
-    }
-}
-
 /// What a rendition is made of and within.
-struct Work<'w> {
-    source: &'w [u8],
-    header: &'w Header,
-    limits: &'w Limits,
-    overlays: &'w Overlays,
+pub struct Work<'w> {
+    pub source: &'w [u8],
+    pub header: &'w Header,
+    pub limits: &'w Limits,
+    pub overlays: &'w Overlays,
 }
 
 impl Work<'_> {
-    fn animation(&self, plan: &Plan) -> Result<Rendition, TransformError> {
+    pub fn animation(&self, plan: &Plan) -> Result<Rendition, TransformError> {
         self.limits.check_time()?;
         let made = animate(self.source, self.header, plan, self.limits, self.overlays)?;
         self.limits.check_output(&made.bytes)?;
         Ok(made)
     }
 
-    fn rendition(&self, plan: &Plan, picture: Rc<Picture>) -> Result<Rendition, TransformError> {
+    pub fn rendition(&self, plan: &Plan, picture: &Picture) -> Result<Rendition, TransformError> {
         self.limits.check_time()?;
         let made = match plan.output {
-            Output::Info => info::describe(self.source, self.header, &picture),
-            _ => self.still(plan, &picture)?,
+            Output::Info => info::describe(self.source, self.header, picture),
+            _ => self.still(plan, picture)?,
         };
         self.limits.check_output(&made.bytes)?;
         Ok(made)
@@ -260,7 +189,7 @@ impl Shape {
 }
 
 /// What a still needs to be made of.
-fn wanted(plan: &Plan, header: &Header) -> Wanted {
+pub fn wanted(plan: &Plan, header: &Header) -> Wanted {
     let plan = &placeholder(plan);
     // Where its edges end can only be told in full.
     if plan.trim.is_some() {

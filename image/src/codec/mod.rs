@@ -8,6 +8,7 @@ mod frames;
 mod jpeg;
 mod kind;
 mod other;
+mod png;
 mod profile;
 mod segments;
 mod webp;
@@ -124,7 +125,7 @@ pub fn encode(
         (Format::Webp, picture) => webp::encode(picture, quality)?,
         (Format::Avif, picture) => return avif::encode(picture, quality, exif),
         (Format::WebpLossless, Picture::Packed(raster)) => webp::encode_lossless(raster)?,
-        (Format::Png, Picture::Packed(raster)) => return other::encode_png(raster, exif),
+        (Format::Png, Picture::Packed(raster)) => return png::encode(raster, exif),
         // `decode` was told of these formats, which aren't made of YCbCr.
         (Format::WebpLossless | Format::Png, Picture::Planar(_)) => {
             return Err(TransformError::Encode("planes aren't lossless".to_owned()));

@@ -4,7 +4,8 @@
 # make test-tls    what testssl.sh finds wrong with TLS
 # make fuzz        a million inputs for whatever parses bytes from outside
 # make sanitize    what has `unsafe`, under AddressSanitizer; needs a nightly compiler
-# make bench       CPU per request beside nginx, HAProxy, Varnish and a bare pingora-proxy
+# make bench       CPU per request beside nginx, HAProxy, Varnish and a bare pingora-proxy, and per image
+#                  beside sharp
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -13,10 +14,10 @@ BUILD_PACKAGES := cmake g++ nasm pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) redis-server slowhttptest python3-pil openssl testssl.sh
 BENCH_PACKAGES := $(BUILD_PACKAGES) wrk nginx-light haproxy varnish openssl
 
-.PHONY: help run test test-cache test-tls fuzz sanitize lint unit edge configs build bench micro clean
+.PHONY: help run test test-cache test-tls fuzz sanitize lint unit edge configs build bench bench-images micro clean
 
 help:
-	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -7
+	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -8
 
 run:
 	@scripts/need $(BUILD_PACKAGES)
@@ -77,6 +78,19 @@ bench:
 	cargo build --release --manifest-path benches/bare-proxy/Cargo.toml --target-dir target/bare-proxy
 	cargo bench --bench micro --bench zipf
 	python3 benches/load/run.py
+	$(MAKE) --no-print-directory bench-images
+
+# Needs Node. sharp, and scikit-image for its photographs, are installed below target/.
+SHARP := target/bench/sharp
+PICTURES := target/bench/pictures
+bench-images:
+	@command -v npm >/dev/null || scripts/need nodejs npm
+	@command -v pip >/dev/null || scripts/need python3-pip
+	cargo build --release --workspace
+	@npm install --silent --no-audit --no-fund --prefix $(SHARP) sharp@0.35.5
+	@[ -d $(PICTURES) ] || pip install --quiet --no-deps --target $(PICTURES) scikit-image==0.26.0
+	node benches/images/run.mjs $(SHARP) $(PICTURES)/skimage/data target/release/lakh
+	node benches/images/load.mjs $(SHARP) $(PICTURES)/skimage/data target/release/lakh
 
 clean:
 	cargo clean

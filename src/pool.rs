@@ -49,13 +49,21 @@ impl Pool {
     /// At least one thread is started; `what` is in their names. Panics when the system won't give
     /// a thread: at start-up, where that is the right answer.
     pub fn new(what: &str, workers: usize, queue: usize) -> Self {
+        Self::nice(what, workers, queue, 0)
+    }
+
+    /// As `new`, with threads that give way to those of a lower niceness: see setpriority(2).
+    pub fn nice(what: &str, workers: usize, queue: usize, niceness: i32) -> Self {
         let workers = workers.max(1);
         let shared = Arc::new(Shared::default());
         for number in 0..workers {
             let shared = Arc::clone(&shared);
             std::thread::Builder::new()
                 .name(format!("lakh-{what}-{number}"))
-                .spawn(move || shared.work())
+                .spawn(move || {
+                    give_way(niceness);
+                    shared.work();
+                })
                 .expect("the system starts a handful of threads");
         }
         Self {
@@ -225,6 +233,12 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Sets this thread's niceness. A system that doesn't let us has it as it was.
+fn give_way(niceness: i32) {
+    // SAFETY: the call takes no memory of ours; on Linux, 0 means the thread that calls.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
 }
 
 /// Any ticket: what hides the type of a job's answer from the queue.

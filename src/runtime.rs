@@ -6,7 +6,7 @@
 
 mod images;
 
-pub use images::Images;
+pub use images::{Done, Images, Ticket};
 
 use crate::cache::{Force, KeyRules, Name, Redis, RouteTtl, Told, Zone, Zones};
 use crate::compress::Encoders;
@@ -272,11 +272,15 @@ impl Foundation {
         secured.for_each(|tls| tls.report());
         let bans = self.bans.list(Instant::now());
         self.metrics.banned.set(bans.len() as i64);
-        if let Some(Images { pool, memory, .. }) = runtime.images.as_deref() {
-            let metrics = &self.metrics.images;
-            metrics.queue.set(pool.waiting() as i64);
-            metrics.running.set(pool.running() as i64);
-            metrics.memory.set(memory.used() as i64);
+        if let Some(images) = runtime.images.as_deref() {
+            let (metrics, pools) = (&self.metrics.images, [&images.pool, &images.slow_pool]);
+            metrics
+                .queue
+                .set(pools.iter().map(|pool| pool.waiting() as i64).sum());
+            metrics
+                .running
+                .set(pools.iter().map(|pool| pool.running() as i64).sum());
+            metrics.memory.set(images.memory.used() as i64);
         }
     }
 

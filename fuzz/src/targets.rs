@@ -22,6 +22,7 @@ use lakh_image::{
     Client, ImageSettings, Keys, Limits, Overlays, PathForm, Plan, Rendition, Request, Source, ask,
     source_of, source_target, transform,
 };
+use lakh_jpeg::{Decoder, Scale};
 use std::ops::Range;
 
 pub type Target = fn(&[u8]);
@@ -42,6 +43,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("key_set", key_set),
     ("api_keys", api_keys),
     ("image_ask", image_ask),
+    ("jpeg_planes", jpeg_planes),
     ("jpeg", |bytes| picture(bytes, b"\xFF\xD8\xFF", 0)),
     ("png", |bytes| picture(bytes, b"\x89PNG\r\n\x1A\n", 0)),
     ("gif", |bytes| picture(bytes, b"GIF89a", 0)),
@@ -128,6 +130,34 @@ fn picture(bytes: &[u8], mark: &[u8], at: usize) {
         let again = made(&made_of_it.bytes, "info=true").expect("a whole picture");
         let sides = |made: &Rendition| (made.width, made.height);
         assert_eq!(sides(&again), sides(&made_of_it));
+    }
+}
+
+/// Whatever the bytes behind the first, which says at what scales: an error, or whole planes at each,
+/// the same as at that scale alone.
+fn jpeg_planes(bytes: &[u8]) {
+    const MAX_PIXELS: u64 = 1 << 16;
+    let Some((chosen, jpeg)) = bytes.split_first() else {
+        return;
+    };
+    let Ok(decoder) = Decoder::open(jpeg) else {
+        return;
+    };
+    let scales = (1..=8).filter(|n| chosen >> (n - 1) & 1 == 1);
+    let scales: Vec<_> = scales.filter_map(Scale::eighths).collect();
+    let Ok(planes) = decoder.decode_all(&scales, MAX_PIXELS) else {
+        return;
+    };
+    let header = decoder.header();
+    assert!(header.pixels() <= MAX_PIXELS && planes.len() == scales.len());
+    for (scale, planes) in scales.iter().zip(&planes) {
+        let sides = (scale.side(header.width), scale.side(header.height));
+        assert_eq!((planes.luma.width, planes.luma.height), sides);
+        assert_eq!(planes.luma.rows().count(), sides.1);
+    }
+    if let (Some(scale), Some(last)) = (scales.last(), planes.last()) {
+        let alone = decoder.decode(*scale, MAX_PIXELS);
+        assert!(alone.is_ok_and(|alone| alone == *last));
     }
 }
 

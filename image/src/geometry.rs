@@ -177,15 +177,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const FITS: [Fit; 6] = [
-        Fit::ScaleDown,
-        Fit::Contain,
-        Fit::Cover,
-        Fit::Crop,
-        Fit::Pad,
-        Fit::Squeeze,
-    ];
-
     fn plan(fit: Fit, width: Option<u32>, height: Option<u32>) -> Plan {
         Plan {
             fit,
@@ -230,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_missing_side_follows_in_every_fit() {
-        for fit in FITS {
+        for fit in Fit::ALL {
             let geometry = Geometry::of(Size::new(400, 200), &plan(fit, Some(100), None));
             assert_eq!(geometry.canvas, Size::new(100, 50), "{fit:?}");
             let geometry = Geometry::of(Size::new(400, 200), &plan(fit, None, None));
@@ -251,11 +242,11 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_leaves_its_box(
-            width in 1u32..70_000, height in 1u32..70_000, fit in 0..FITS.len(),
+            width in 1u32..70_000, height in 1u32..70_000, fit in 0..Fit::ALL.len(),
             w in proptest::option::of(1u32..20_000), h in proptest::option::of(1u32..20_000),
             x in 0.0..=1.0, y in 0.0..=1.0,
         ) {
-            let (source, fit) = (Size::new(width, height), FITS[fit]);
+            let (source, fit) = (Size::new(width, height), Fit::ALL[fit]);
             let made = Geometry::of(source, &plan(fit, w, h));
             for side in [made.content.width, made.content.height] {
                 prop_assert!((1..=MAX_SIDE).contains(&side));
@@ -277,7 +268,7 @@ mod tests {
             width in 100u32..5000, height in 100u32..5000, fit in 0..5usize,
             w in 100u32..3000, h in 100u32..3000,
         ) {
-            let made = Geometry::of(Size::new(width, height), &plan(FITS[fit], Some(w), Some(h)));
+            let made = Geometry::of(Size::new(width, height), &plan(Fit::ALL[fit], Some(w), Some(h)));
             let shown = made.shown.width / made.shown.height;
             let (one, other) = (f64::from(made.content.width), f64::from(made.content.height));
             // Half a pixel each way is rounding.

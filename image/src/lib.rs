@@ -19,6 +19,7 @@ mod ask;
 // From a plan to its rendition.
 mod animate;
 mod codec;
+mod decoded;
 mod finish;
 mod geometry;
 mod info;
@@ -44,8 +45,9 @@ pub use ask::{
     AskError, Asked, Client, Field, Keys, Place as SourcePlace, Request, Source, Vary, Wish, ask,
     ask_by_query, source_of, source_target,
 };
+pub use decoded::{Decoded, memory};
 pub use limits::Limits;
 pub use ops::{Overlay, Overlays, Place};
 pub use plan::{Colour, Fit, Gravity, Output, Plan, Quality, Turn};
 pub use settings::{ImageSettings, OnFull, PathForm, Unknown, Watermark};
-pub use transform::{Rendition, TransformError, memory, transform, transform_all};
+pub use transform::{Rendition, TransformError, transform, transform_all};

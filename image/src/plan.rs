@@ -277,6 +277,15 @@ impl Output {
 }
 
 impl Fit {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::ScaleDown,
+        Self::Contain,
+        Self::Cover,
+        Self::Crop,
+        Self::Pad,
+        Self::Squeeze,
+    ];
+
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::ScaleDown => "scale-down",

@@ -33,11 +33,6 @@ impl Size {
         Self::new(self.width.min(other.width), self.height.min(other.height))
     }
 
-    /// Each side at least as long as the other's.
-    pub fn around(self, other: Self) -> Self {
-        Self::new(self.width.max(other.width), self.height.max(other.height))
-    }
-
     pub fn swapped(self) -> Self {
         Self::new(self.height, self.width)
     }

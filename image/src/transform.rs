@@ -5,8 +5,9 @@
 //! allocated for its pixels, and a source that ends early or contradicts itself is an error,
 //! never half a picture.
 
-use super::animate::{animate, is_animated};
-use super::codec::{Credits, Format, Header, Manner, Source, Wanted, encode};
+use super::animate::animate;
+use super::codec::{Credits, Format, Header, Manner, Wanted, encode};
+use super::decoded::Decoded;
 use super::finish::finish;
 use super::geometry::Geometry;
 use super::info;
@@ -57,73 +58,44 @@ pub fn transform(
     made.pop().expect("as many renditions as plans")
 }
 
-/// As many renditions as plans, in their order, of one decoding.
+/// As many renditions as plans, in their order, of one decoding: to the byte as [`transform`] makes
+/// each.
 pub fn transform_all(
     source: &[u8],
     plans: &[Plan],
     limits: &Limits,
     overlays: &Overlays,
 ) -> Vec<Result<Rendition, TransformError>> {
-    match Work::open(source, plans, limits, overlays) {
-        Ok(work) => plans.iter().map(|plan| work.render(plan)).collect(),
+    match Decoded::new(source, plans, limits) {
+        Ok(decoded) => decoded.renditions(overlays, || *limits).collect(),
         Err(error) => vec![Err(error); plans.len()],
     }
 }
 
-/// Bytes that a transform may take at its height, as far as the source's head tells: its pixels
-/// with four channels, twice, and what is read and written. A source that can't be opened takes
-/// what it has.
-pub fn memory(source: &[u8], limits: &Limits) -> u64 {
-    let opened = Source::open(source, limits).ok();
-    let pixels = opened.map_or(0, |opened| opened.header().size.pixels());
-    pixels * 8 + 2 * source.len() as u64
+/// What a rendition is made of and within.
+pub struct Work<'w> {
+    pub source: &'w [u8],
+    pub header: &'w Header,
+    pub limits: &'w Limits,
+    pub overlays: &'w Overlays,
 }
 
-/// A source, decoded as far as all its plans need it.
-struct Work<'w> {
-    source: &'w [u8],
-    header: Header,
-    /// None where every plan is for all frames.
-    picture: Option<Picture>,
-    limits: &'w Limits,
-    overlays: &'w Overlays,
-}
-
-impl<'w> Work<'w> {
-    fn open(
-        source: &'w [u8],
-        plans: &[Plan],
-        limits: &'w Limits,
-        overlays: &'w Overlays,
-    ) -> Result<Self, TransformError> {
-        limits.check_bytes(source)?;
-        let opened = Source::open(source, limits)?;
-        let header = opened.header().clone();
-        let stills = plans.iter().filter(|plan| !is_animated(plan, &header));
-        let wanted = stills.map(|plan| wanted(plan, &header)).reduce(both);
-        let picture = wanted
-            .map(|wanted| opened.decode(wanted, limits))
-            .transpose()?;
-        Ok(Self {
-            source,
-            header,
-            picture,
-            limits,
-            overlays,
-        })
+impl Work<'_> {
+    pub fn animation(&self, plan: &Plan) -> Result<Rendition, TransformError> {
+        self.limits.check_time()?;
+        let made = animate(self.source, self.header, plan, self.limits, self.overlays)?;
+        self.limits.check_output(&made.bytes)?;
+        Ok(made)
     }
 
-    fn render(&self, plan: &Plan) -> Result<Rendition, TransformError> {
+    pub fn rendition(&self, plan: &Plan, picture: &Picture) -> Result<Rendition, TransformError> {
         self.limits.check_time()?;
-        let rendition = match &self.picture {
-            Some(picture) if !is_animated(plan, &self.header) => match plan.output {
-                Output::Info => info::describe(self.source, &self.header, picture),
-                _ => self.still(plan, picture)?,
-            },
-            _ => animate(self.source, &self.header, plan, self.limits, self.overlays)?,
+        let made = match plan.output {
+            Output::Info => info::describe(self.source, self.header, picture),
+            _ => self.still(plan, picture)?,
         };
-        self.limits.check_output(&rendition.bytes)?;
-        Ok(rendition)
+        self.limits.check_output(&made.bytes)?;
+        Ok(made)
     }
 
     fn still(&self, plan: &Plan, picture: &Picture) -> Result<Rendition, TransformError> {
@@ -133,11 +105,11 @@ impl<'w> Work<'w> {
             Some(picture) => (picture, picture.size()),
             None => (picture, self.header.size),
         };
-        let shape = Shape::of(stored, &self.header, plan, picture);
+        let shape = Shape::of(stored, self.header, plan, picture);
         self.limits.check_rendition(shape.geometry.canvas)?;
         let scaled = shape.scaled(picture);
-        let format = choose(plan.output, &self.header, &scaled);
-        let finished = finish(scaled, &self.header, plan, &shape, format, self.overlays)?;
+        let format = choose(plan.output, self.header, &scaled);
+        let finished = finish(scaled, self.header, plan, &shape, format, self.overlays)?;
         self.limits.check_time()?;
 
         let size = finished.size();
@@ -217,7 +189,7 @@ impl Shape {
 }
 
 /// What a still needs to be made of.
-fn wanted(plan: &Plan, header: &Header) -> Wanted {
+pub fn wanted(plan: &Plan, header: &Header) -> Wanted {
     let plan = &placeholder(plan);
     // Where its edges end can only be told in full.
     if plan.trim.is_some() {
@@ -238,13 +210,6 @@ fn wanted(plan: &Plan, header: &Header) -> Wanted {
     Wanted {
         size: pose.size(geometry.whole(upright)),
         packed: padded || needs_pixels(plan) || header.profile.is_some() || !format.takes_planes(),
-    }
-}
-
-fn both(one: Wanted, other: Wanted) -> Wanted {
-    Wanted {
-        size: one.size.around(other.size),
-        packed: one.packed || other.packed,
     }
 }
 

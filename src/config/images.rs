@@ -86,11 +86,12 @@ pub fn read(s: &mut Section<'_>) -> ImageSettings {
 fn sources(s: &mut Section<'_>) -> Vec<String> {
     let is_private = s.is("private_sources", "true");
     s.list("sources", |text| {
-        let url = format!("http://{text}/").parse::<http::Uri>();
+        let host = text.strip_prefix("https://").unwrap_or(text);
+        let url = format!("http://{host}/").parse::<http::Uri>();
         let host = url.ok().filter(|url| url.path() == "/" && !text.contains('@'));
         let host = host.and_then(|url| Some(url.host()?.trim_matches(['[', ']']).to_owned()));
         let host = host.filter(|host| !host.is_empty());
-        let host = host.ok_or(format!("`{text}` is not a host; write one like cdn.example"))?;
+        let host = host.ok_or(format!("`{text}` is not a host; write one like cdn.example or https://cdn.example"))?;
         match host.parse::<IpAddr>() {
             Ok(ip) if !is_private && !is_public(ip) => Err(format!(
                 "`{text}` is an address of a network of its own; add private_sources: true if that is meant"

@@ -10,6 +10,8 @@ pub struct ImageMetrics {
     time: HistogramVec,
     /// Seconds a transform waited for a worker, and for memory.
     pub wait: Histogram,
+    /// Decodings of sources: one for all renditions that are made of it together.
+    pub decodes: IntCounter,
     /// Transforms waiting for a worker.
     pub queue: IntGauge,
     /// Transforms on a worker.
@@ -45,6 +47,10 @@ impl ImageMetrics {
             wait: make.histogram(
                 "lakh_image_wait_seconds",
                 "Time that a transform waits for a worker and memory.",
+            ),
+            decodes: make.counter(
+                "lakh_image_decodes_total",
+                "Decodings of sources; renditions of one that wait at the same time share it.",
             ),
             queue: make.gauge("lakh_image_queue", "Transforms waiting for a worker."),
             running: make.gauge("lakh_image_running", "Transforms on a worker."),

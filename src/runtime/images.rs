@@ -1,18 +1,31 @@
-//! What pictures are made with: settings, the pool that they size, and what bounds and helps it.
+//! What pictures are made with: settings, the pools that they size, and what bounds and helps them.
+
+mod together;
+
+pub use together::{Done, Ticket};
 
 use crate::cache::Key;
 use crate::pool::Pool;
 use lakh_image::{ImageSettings, Overlays, Plan};
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use together::Together;
 
 /// Sources whose renditions are remembered, and renditions of each.
 const SOURCES: u64 = 16_384;
 const RENDITIONS: usize = 32;
 
+/// Of the threads that transform (setpriority(2)): those that serve come first, and those that make what
+/// is not waited for last.
+const NICENESS: i32 = 10;
+const SLOW_NICENESS: i32 = 15;
+
 pub struct Images {
     pub settings: ImageSettings,
     pub pool: Pool,
+    /// For what takes so long that there is something else to have sooner, which it must not hold up.
+    pub slow_pool: Pool,
+    pub together: Together,
     pub memory: Memory,
     pub late: Late,
     pub shelf: Shelf,
@@ -21,8 +34,11 @@ pub struct Images {
 
 impl Images {
     pub fn new(settings: ImageSettings) -> Images {
+        let pool = |what, niceness| Pool::nice(what, settings.workers, settings.queue, niceness);
         Images {
-            pool: Pool::new("image", settings.workers, settings.queue),
+            pool: pool("image", NICENESS),
+            slow_pool: pool("avif", SLOW_NICENESS),
+            together: Together::default(),
             memory: Memory::new(settings.max_memory),
             late: Late::default(),
             shelf: Shelf::new(),
@@ -30,6 +46,18 @@ impl Images {
             settings,
         }
     }
+
+    /// The one that makes it.
+    pub fn pool_for(&self, plan: &Plan) -> &Pool {
+        match is_slow(plan) {
+            true => &self.slow_pool,
+            false => &self.pool,
+        }
+    }
+}
+
+fn is_slow(plan: &Plan) -> bool {
+    plan.sooner().is_some()
 }
 
 /// Bytes that transforms may take together. What needs more than there is waits; what needs more
@@ -162,6 +190,26 @@ mod tests {
     fn plan(query: &str) -> Plan {
         let plan = Plan::from_request(Some(query), None, &ImageSettings::default());
         plan.expect("good").expect("a plan")
+    }
+
+    #[test]
+    fn avif_does_not_hold_up_what_is_sent_in_its_place() {
+        let images = Images::new(ImageSettings {
+            avif: true,
+            ..ImageSettings::default()
+        });
+        let accept = Some("image/avif,image/webp");
+        let plan = Plan::from_request(Some("w=9"), accept, &images.settings);
+        let plan = plan.expect("good").expect("a plan");
+        let sooner = plan.sooner().expect("WebP");
+        assert!(std::ptr::eq(
+            images.pool_for(&plan),
+            &raw const images.slow_pool
+        ));
+        assert!(std::ptr::eq(
+            images.pool_for(&sooner),
+            &raw const images.pool
+        ));
     }
 
     #[test]

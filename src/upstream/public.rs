@@ -2,6 +2,7 @@
 //! not make the edge ask what only the edge can reach.
 
 use super::settings::{NameSettings, ServerSettings, UpstreamSettings};
+use super::transport::{Tls, Transport};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -9,14 +10,23 @@ use std::time::Duration;
 const LOOK_UP: Duration = Duration::from_secs(30);
 
 impl UpstreamSettings {
-    /// A host that pictures are fetched from: `cdn.example`, `cdn.example:8080`.
+    /// A host that pictures are fetched from: `cdn.example`, `cdn.example:8080`, and over TLS with
+    /// `https://` before it.
     pub fn of_source(source: &str, private: bool) -> UpstreamSettings {
-        let (host, port) = host_and_port(source);
+        let secured = source.strip_prefix("https://");
+        let usual_port = if secured.is_some() { 443 } else { 80 };
+        let (host, port) = host_and_port(secured.unwrap_or(source), usual_port);
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        let name = address.is_err().then(|| host.to_owned());
         let mut settings = UpstreamSettings {
             name: format!("images {source}"),
+            transport: Transport {
+                tls: secured.map(|_| Tls::new(name)),
+                ..Transport::default()
+            },
             ..UpstreamSettings::default()
         };
-        match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        match address {
             Ok(ip) if private || is_public(ip) => settings.servers.push(ServerSettings {
                 address: SocketAddr::new(ip, port),
                 weight: 1,
@@ -36,12 +46,12 @@ impl UpstreamSettings {
     }
 }
 
-fn host_and_port(source: &str) -> (&str, u16) {
+fn host_and_port(source: &str, usual_port: u16) -> (&str, u16) {
     match source.rsplit_once(':') {
         Some((host, port)) if !host.ends_with(':') && !port.ends_with(']') => {
-            (host, port.parse().unwrap_or(80))
+            (host, port.parse().unwrap_or(usual_port))
         }
-        _ => (source, 80),
+        _ => (source, usual_port),
     }
 }
 

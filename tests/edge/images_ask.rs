@@ -1,7 +1,7 @@
 //! Ways to ask for a picture: one rendition whichever it is, by the rules of its source's route, and
 //! only for those who may.
 
-use crate::harness::{Answer, Edge, Origin, Reply, ask, get};
+use crate::harness::{Answer, Authority, Edge, Origin, Reply, ask, behind_tls, get};
 use crate::images::{jpeg, red_and_blue};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -402,6 +402,44 @@ fn a_listed_host_gives_pictures_and_nothing_else() {
     edge.purge(&format!("{{\"url\": \"{}\"}}", at_stranger("/a.jpg?id=1")));
     assert!(!ask_for("/a.jpg?id=1").send(&edge).expect(200).is_hit());
     assert_eq!(own.count(), 0);
+}
+
+#[test]
+fn pictures_of_other_hosts_come_over_tls_where_that_is_listed() {
+    let (own, stranger, authority) = (origin(), origin(), Authority::new());
+    let secured = behind_tls(&stranger, &authority, "localhost");
+    let named = format!("localhost:{}", secured.address.port());
+    let listed = yaml().replace(
+        "images: {paths",
+        &format!("images: {{sources: [\"https://{named}\"], private_sources: true, paths"),
+    );
+    let trusting = |authority: &Authority, dir: &std::path::Path| {
+        authority.write(dir);
+        std::fs::rename(dir.join("ca.pem"), dir.join("trusted.pem")).expect("a file");
+    };
+    let edge = Edge::start_with(&listed, &[&own], |dir| trusting(&authority, dir));
+    let ask_for = |edge: &Edge, scheme: &str| {
+        at(&format!(
+            "/cdn-cgi/image/w=40,f=jpeg/{scheme}://{named}/a.jpg"
+        ))
+        .send(edge)
+    };
+
+    let reply = ask_for(&edge, "https").expect(200);
+    assert_eq!(reply.the("content-type"), "image/jpeg");
+    ask_for(&edge, "http").expect_problem(403);
+    edge.purge(&format!("{{\"url\": \"https://{named}/a.jpg\"}}"));
+    assert!(!ask_for(&edge, "https").expect(200).is_hit());
+    let names = secured.handshakes().into_iter().map(|h| h.server_name);
+    assert!(
+        names.eq([Some("localhost".to_owned())]),
+        "one connection, kept"
+    );
+
+    let other = Edge::start_with(&listed, &[&own], |dir| trusting(&Authority::new(), dir));
+    let seen = stranger.count();
+    ask_for(&other, "https").expect_problem(502);
+    assert_eq!((own.count(), stranger.count()), (0, seen));
 }
 
 #[test]

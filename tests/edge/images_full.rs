@@ -59,6 +59,46 @@ fn five_hundred_requests_for_fifty_variants_of_five_originals() {
 }
 
 #[test]
+fn renditions_that_wait_for_one_source_are_made_of_one_decoding() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |request| {
+        let answer = Answer::of(200, &fields(), photo());
+        match request.path() {
+            "/first" => answer,
+            _ => answer.after(&held),
+        }
+    });
+    let patient = "images: {workers: 1, max_time: 60s, presets";
+    let patient = IMAGES.replace("images: {presets", patient);
+    let edge = Edge::start(&patient, &[&origin]);
+    let alone = Edge::start(&patient, &[&origin]);
+    let queries = ["w=1000&f=jpeg", "w=400&f=jpeg", "w=200&f=webp"];
+    let ask = |edge: &Edge, at: usize| {
+        let reply = get(&format!("/p?{}", queries[at])).send(edge).expect(200);
+        reply.body
+    };
+
+    let together = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| at_once(3, |at| ask(&edge, at)));
+        eventually("they wait", || edge.metric("lakh_in_flight") == 3.0);
+        // Takes the only thread for as long as the others need to come behind it.
+        let first = scope.spawn(|| get("/first?w=2000&f=webp").send(&edge).status);
+        edge.await_metric("lakh_image_running", 1.0);
+        gate.open();
+        assert_eq!(first.join().expect("no thread panics"), 200);
+        asked.join().expect("no thread panics")
+    });
+
+    assert_eq!(edge.metric("lakh_image_decodes_total"), 2.0);
+    let made = edge.metric(r#"lakh_images_total{outcome="transformed"}"#);
+    assert_eq!((made, origin.count()), (4.0, 2));
+    for (at, body) in together.iter().enumerate() {
+        assert!(*body == ask(&alone, at), "{}", queries[at]);
+    }
+}
+
+#[test]
 fn when_no_more_may_wait_the_policy_says_what_is_sent() {
     let origin = Origin::start(|_| Answer::of(200, &fields(), photo()));
     let cases = [
@@ -212,7 +252,7 @@ fn who_would_wait_too_long_for_avif_gets_webp_and_the_next_one_avif() {
     let origin = Origin::start(|_| Answer::of(200, &fields(), photo()));
     let yaml = IMAGES.replace(
         "images: {presets",
-        "images: {workers: 2, avif: true, avif_wait: 1ms, presets",
+        "images: {workers: 1, avif: true, avif_wait: 1ms, presets",
     );
     let edge = Edge::start(&yaml, &[&origin]);
     let ask = || {

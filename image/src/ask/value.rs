@@ -27,15 +27,7 @@ pub fn density(text: &str) -> Option<Density> {
 }
 
 pub fn fit(text: &str) -> Option<Fit> {
-    let fits = [
-        Fit::ScaleDown,
-        Fit::Contain,
-        Fit::Cover,
-        Fit::Crop,
-        Fit::Pad,
-        Fit::Squeeze,
-    ];
-    fits.into_iter().find(|fit| fit.label() == text)
+    Fit::ALL.into_iter().find(|fit| fit.label() == text)
 }
 
 pub fn gravity(text: &str) -> Option<Gravity> {

@@ -8,6 +8,7 @@ mod frames;
 mod jpeg;
 mod kind;
 mod other;
+mod png;
 mod profile;
 mod segments;
 mod webp;
@@ -24,6 +25,7 @@ use super::raster::Picture;
 use super::size::Size;
 use super::transform::TransformError;
 use image::metadata::Orientation;
+use std::rc::Rc;
 
 /// What a source says of itself before any of its pixels is decoded.
 #[derive(Clone)]
@@ -83,14 +85,25 @@ impl<'s> Source<'s> {
 
     /// The picture, the first of an animation: at least as large as is wanted.
     pub fn decode(self, wanted: Wanted, limits: &Limits) -> Result<Picture, TransformError> {
+        let mut pictures = self.decode_all(&[wanted], limits)?;
+        let picture = pictures.pop().expect("as many as are wanted")?;
+        Ok(Rc::into_inner(picture).expect("it is wanted once"))
+    }
+
+    /// A picture for each of what is wanted, the same as if that were wanted alone. Several may
+    /// be one.
+    pub fn decode_all(self, wanted: &[Wanted], limits: &Limits) -> Result<Decoded, TransformError> {
         limits.check_time()?;
-        match self {
-            Self::Jpeg(source) => source.decode(wanted),
+        let whole = match self {
+            Self::Jpeg(source) => return Ok(source.decode_all(wanted)),
             Self::Avif(source) => source.decode(),
             Self::Other(source) => source.decode(),
-        }
+        };
+        Ok(vec![whole.map(Rc::new); wanted.len()])
     }
 }
+
+type Decoded = Vec<Result<Rc<Picture>, TransformError>>;
 
 impl Header {
     pub fn pose(&self) -> Pose {
@@ -112,7 +125,7 @@ pub fn encode(
         (Format::Webp, picture) => webp::encode(picture, quality)?,
         (Format::Avif, picture) => return avif::encode(picture, quality, exif),
         (Format::WebpLossless, Picture::Packed(raster)) => webp::encode_lossless(raster)?,
-        (Format::Png, Picture::Packed(raster)) => return other::encode_png(raster, exif),
+        (Format::Png, Picture::Packed(raster)) => return png::encode(raster, exif),
         // `decode` was told of these formats, which aren't made of YCbCr.
         (Format::WebpLossless | Format::Png, Picture::Planar(_)) => {
             return Err(TransformError::Encode("planes aren't lossless".to_owned()));

@@ -1,16 +1,12 @@
-//! Formats through the `image` crate: PNG, GIF (its first frame), WebP, BMP and TIFF in; PNG out.
+//! Formats through the `image` crate: PNG, GIF (its first frame), WebP, BMP and TIFF in.
 
 use super::{Header, Kind, Profile, frames};
 use crate::limits::Limits;
 use crate::raster::{Layout, Picture, Raster};
 use crate::size::Size;
 use crate::transform::TransformError;
-use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::metadata::Orientation;
-use image::{
-    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageFormat,
-    ImageReader,
-};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use std::io::Cursor;
 
 /// What a decoder may allocate beside the pixels: windows, palettes, metadata.
@@ -67,47 +63,6 @@ impl<'s> Source<'s> {
             samples,
         )))
     }
-}
-
-/// Lossless. Written once and sent many times, so bytes count for more than time here: the fast
-/// compression is three times as quick on photographs, and far larger on what is drawn.
-pub fn encode_png(raster: Raster, exif: Option<Vec<u8>>) -> Result<Vec<u8>, TransformError> {
-    let raster = leanest(raster);
-    let color = match raster.layout {
-        Layout::Grey => ExtendedColorType::L8,
-        Layout::Rgb => ExtendedColorType::Rgb8,
-        Layout::Rgba => ExtendedColorType::Rgba8,
-    };
-    let Size { width, height } = raster.size;
-    let mut bytes = Vec::new();
-    let mut encoder =
-        PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive);
-    if let Some(exif) = exif {
-        encoder
-            .set_exif_metadata(exif)
-            .map_err(|error| TransformError::Encode(error.to_string()))?;
-    }
-    encoder
-        .write_image(&raster.samples, width, height, color)
-        .map_err(|error| TransformError::Encode(error.to_string()))?;
-    Ok(bytes)
-}
-
-/// Without an alpha that hides nothing, and without colours that are all grey.
-fn leanest(raster: Raster) -> Raster {
-    let raster = if raster.layout == Layout::Rgba && !raster.is_translucent() {
-        let (pixels, _) = raster.samples.as_chunks::<4>();
-        let samples = pixels.iter().flat_map(|&[r, g, b, _]| [r, g, b]).collect();
-        Raster::whole(raster.size, Layout::Rgb, samples)
-    } else {
-        raster
-    };
-    let (pixels, _) = raster.samples.as_chunks::<3>();
-    if raster.layout == Layout::Rgb && pixels.iter().all(|[r, g, b]| r == g && g == b) {
-        let samples = pixels.iter().map(|&[grey, ..]| grey).collect();
-        return Raster::whole(raster.size, Layout::Grey, samples);
-    }
-    raster
 }
 
 fn format(kind: Kind) -> ImageFormat {

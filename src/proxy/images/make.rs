@@ -97,10 +97,7 @@ impl Making {
             let opening = self.meanwhile(original).await;
             return self.filling.open(opening);
         }
-        let mut rendering = match self.begin(goal, original) {
-            Ok(rendering) => rendering,
-            Err(unmade) => return self.filling.open(self.unmade(unmade, original)),
-        };
+        let mut rendering = self.begin(goal, original).await;
         match timeout(self.patience(), rendering.outcome()).await {
             Ok(outcome) => {
                 let opening = self.settle(outcome, original);
@@ -118,7 +115,7 @@ impl Making {
         }
     }
 
-    fn begin(&self, goal: &Goal, original: &Object) -> Result<Rendering, Unmade> {
+    async fn begin(&self, goal: &Goal, original: &Object) -> Rendering {
         let awaited = self.awaited.then(|| self.filling.clone());
         Rendering::begin(
             &self.edge,
@@ -127,6 +124,7 @@ impl Making {
             original.body.clone(),
             awaited,
         )
+        .await
     }
 
     /// How long clients wait.
@@ -146,9 +144,7 @@ impl Making {
         let object = match self.stored(&goal.key) {
             Some(object) => object,
             None => {
-                let Ok(mut rendering) = self.begin(&goal, original) else {
-                    return self.stand_in(original);
-                };
+                let mut rendering = self.begin(&goal, original).await;
                 let outcome = timeout(self.work.images.settings.max_time, rendering.outcome());
                 match outcome.await {
                     Ok(Ok(made)) => self.keep(made, &goal, original),

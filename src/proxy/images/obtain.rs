@@ -5,18 +5,25 @@ use super::super::context::Context;
 use super::super::fill::{self, Job};
 use super::super::resource::{Resource, unix_now};
 use super::Edge;
-use crate::cache::{Follower, Found, Head, Object, Opened, Use, usable};
+use crate::cache::{Follower, Found, Head, Object, Opened, Use, Zone, usable};
 use crate::error::Kind;
 use crate::upstream::Response;
-use bytes::BytesMut;
+use bytes::Bytes;
+use http::HeaderMap;
 use pingora::http::RequestHeader;
 use std::sync::Arc;
 
 /// How it is to be had.
 pub enum Obtain {
     Stored(Arc<Object>),
-    /// With the job that fills it, if nobody else runs one.
-    Follow(Follower<Response>, Option<Box<Job>>),
+    Follow(Following),
+}
+
+pub struct Following {
+    zone: Arc<Zone<Response>>,
+    follower: Follower<Response>,
+    /// What fills it, if nobody else does.
+    job: Option<Box<Job>>,
 }
 
 pub enum Obtained {
@@ -44,55 +51,78 @@ impl Obtain {
             Found::Pass => (source.key.clone(), None),
         };
         let (follower, job) = cached::join(edge, request, ctx, source, &key, stale.as_ref())?;
-        Ok(Obtain::Follow(follower, job.map(Box::new)))
+        Ok(Obtain::Follow(Following {
+            zone: source.zone().clone(),
+            follower,
+            job: job.map(Box::new),
+        }))
     }
 
     /// The source is not needed.
     pub fn abandon(self) {
-        if let Obtain::Follow(follower, Some(job)) = self {
-            drop(follower);
+        if let Obtain::Follow(Following { job: Some(job), .. }) = self {
             job.abandon();
         }
     }
 
     pub async fn run(self, max_source: u64) -> Obtained {
-        let mut follower = match self {
-            Obtain::Stored(object) => return Obtained::Object(object),
-            Obtain::Follow(follower, job) => {
-                if let Some(job) = job {
-                    tokio::spawn(fill::run(*job));
-                }
-                follower
-            }
-        };
-        match follower.opened().await {
-            Opened::Object(object) | Opened::Recalled(object, _) => Obtained::Object(object),
-            Opened::Mine(response) => Obtained::NotShared(Some(response)),
-            Opened::NotShared => Obtained::NotShared(None),
-            Opened::Failed(kind) => Obtained::Failed(kind),
-            Opened::Head(head) => collect(&head, &mut follower, max_source).await,
+        match self {
+            Obtain::Stored(object) => Obtained::Object(object),
+            Obtain::Follow(following) => following.run(max_source).await,
         }
     }
 }
 
-/// The whole source. One that is too large to read is not for us: the client gets it as it is.
-async fn collect(head: &Head, follower: &mut Follower<Response>, max_source: u64) -> Obtained {
-    let mut body = BytesMut::new();
-    loop {
-        match follower.chunk().await {
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => break,
-            Err(kind) => return Obtained::Failed(kind),
+impl Following {
+    async fn run(mut self, max_source: u64) -> Obtained {
+        if let Some(job) = self.job.take() {
+            tokio::spawn(fill::run(*job));
         }
-        if body.len() as u64 > max_source {
-            return Obtained::NotShared(None);
+        match self.follower.opened().await {
+            Opened::Object(object) | Opened::Recalled(object, _) => Obtained::Object(object),
+            Opened::Mine(response) => Obtained::NotShared(Some(response)),
+            Opened::NotShared => Obtained::NotShared(None),
+            Opened::Failed(kind) => Obtained::Failed(kind),
+            Opened::Head(head) => self.whole(&head, max_source).await,
         }
     }
-    Obtained::Object(Arc::new(Object::new(
-        head.status,
-        head.headers.clone(),
-        body.freeze(),
-        head.freshness,
-        head.names.clone(),
-    )))
+
+    /// One that is too large to read is not for us: the client gets it as it is.
+    async fn whole(&mut self, head: &Head, max_source: u64) -> Obtained {
+        let (mut chunks, mut length) = (Vec::new(), 0);
+        loop {
+            match self.follower.chunk().await {
+                Ok(Some(chunk)) => {
+                    length += chunk.len();
+                    chunks.push(chunk);
+                }
+                Ok(None) => break,
+                Err(kind) => return Obtained::Failed(kind),
+            }
+            if length as u64 > max_source {
+                return Obtained::NotShared(None);
+            }
+        }
+        // All who waited for it have the same bytes then, and what they make of them together.
+        Obtained::Object(self.stored(head).unwrap_or_else(|| {
+            let body = Bytes::from(chunks.concat());
+            let names = head.names.clone();
+            Arc::new(Object::new(
+                head.status,
+                head.headers.clone(),
+                body,
+                head.freshness,
+                names,
+            ))
+        }))
+    }
+
+    /// Whoever has the whole of what can be stored finds it there.
+    fn stored(&self, head: &Head) -> Option<Arc<Object>> {
+        let now = unix_now();
+        match self.zone.find(head.key.clone(), &HeaderMap::new(), now) {
+            Found::Object { object, .. } if object.freshness.ttl(now) > 0 => Some(object),
+            _ => None,
+        }
+    }
 }

@@ -1,20 +1,26 @@
-//! One transform, on the pool.
+//! One transform, on the pool; and those that wait beside it for the same source.
 
 use super::super::Edge;
 use super::Work;
 use crate::cache::Filling;
 use crate::pool::{PoolError, Started};
+use crate::runtime::{Done, Images, Ticket};
 use crate::upstream::Response;
 use bytes::Bytes;
-use lakh_image::{Limits, Plan, Rendition, TransformError, transform};
+use lakh_image::{Decoded, Limits, Plan, Rendition};
+use prometheus::IntCounter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+use tokio::sync::oneshot;
+use tokio::task::yield_now;
 
 /// On the queue or a thread.
 pub struct Rendering {
     edge: Arc<Edge>,
-    started: Started<Option<Done>>,
+    answered: oneshot::Receiver<Option<Done>>,
+    /// In the queue, if it got one. What it is for may be made in another's.
+    turn: Result<Started<()>, PoolError>,
     format: &'static str,
     source: usize,
     kept: Arc<AtomicBool>,
@@ -30,49 +36,44 @@ pub enum Unmade {
     Failed,
 }
 
-struct Done {
-    made: Result<Rendition, TransformError>,
-    waited: Duration,
-    took: Duration,
-}
-
 impl Rendering {
     /// `awaited`: those it is for. If none is left when its turn comes, it isn't begun.
-    pub fn begin(
+    pub async fn begin(
         edge: &Arc<Edge>,
         work: &Work,
         plan: &Plan,
         source: Bytes,
         awaited: Option<Arc<Filling<Response>>>,
-    ) -> Result<Rendering, Unmade> {
-        let (plan, images) = (plan.clone(), work.images.clone());
+    ) -> Rendering {
         let kept = Arc::new(AtomicBool::new(false));
         let is_kept = kept.clone();
-        let (mut limits, max_time) = (Limits::from(&images.settings), images.settings.max_time);
-        let (asked, length) = (Instant::now(), source.len());
-        let format = plan.output().label();
-        let job = move || {
-            let is_awaited = awaited.is_none_or(|filling| filling.is_awaited());
-            if !(is_awaited || is_kept.load(Ordering::Relaxed)) {
-                return None;
-            }
-            let _room = images.memory.enter(lakh_image::memory(&source, &limits));
-            let (waited, started) = (asked.elapsed(), Instant::now());
-            limits.deadline = Some(started + max_time);
-            let made = transform(&source, &plan, &limits, &images.overlays);
-            let took = started.elapsed();
-            Some(Done { made, waited, took })
+        let is_wanted = move || {
+            let is_awaited = awaited.as_ref().is_none_or(|filling| filling.is_awaited());
+            is_awaited || is_kept.load(Ordering::Relaxed)
         };
-        let lane = &work.source.route.name;
-        let started = work.images.pool.start_in(lane, job);
-        let started = started.map_err(|e| unmade(edge, format, e))?;
-        Ok(Rendering {
+        let images = work.images.clone();
+        let (stub, answered) = images.together.join(&source, plan, Box::new(is_wanted));
+        // Others that waited for the source have been woken with us: they come first, so that all
+        // of them are made in one turn.
+        yield_now().await;
+        let decodes = edge.foundation.image_metrics.decodes.clone();
+        let job = {
+            let images = images.clone();
+            move || {
+                let (source, tickets) = stub.take();
+                make(&images, &source, tickets, &decodes);
+            }
+        };
+        let format = plan.output().label();
+        let turn = images.pool_for(plan).start_in(&work.source.route.name, job);
+        Rendering {
             edge: edge.clone(),
-            started,
+            answered,
+            turn,
             format,
-            source: length,
+            source: source.len(),
             kept,
-        })
+        }
     }
 
     /// It is to be made even if nobody waits for it any more.
@@ -83,8 +84,15 @@ impl Rendering {
     /// Waits for it. To be asked until it has answered once.
     pub async fn outcome(&mut self) -> Result<Rendition, Unmade> {
         let (edge, format) = (&self.edge, self.format);
-        let done = self.started.answer_mut().await;
-        let Some(done) = done.map_err(|e| unmade(edge, format, e))? else {
+        let Ok(answer) = (&mut self.answered).await else {
+            // Its ticket is gone: with its turn, or by the panic of whoever had taken it.
+            let why = match &mut self.turn {
+                Ok(turn) => turn.answer_mut().await.err(),
+                Err(refused) => Some(*refused),
+            };
+            return Err(unmade(edge, format, why.unwrap_or(PoolError::Panicked)));
+        };
+        let Some(done) = answer else {
             edge.foundation.image_metrics.count(format, "cancelled");
             return Err(Unmade::Forsaken);
         };
@@ -103,6 +111,41 @@ impl Rendering {
                 Err(Unmade::Failed)
             }
         }
+    }
+}
+
+/// All of one decoding, each answered as soon as it is made.
+fn make(images: &Images, source: &Bytes, tickets: Vec<Ticket>, decodes: &IntCounter) {
+    let (tickets, unwanted): (Vec<_>, Vec<_>) =
+        tickets.into_iter().partition(|ticket| (ticket.is_wanted)());
+    // An error, here and below, is a task that has gone.
+    unwanted
+        .into_iter()
+        .for_each(|ticket| drop(ticket.answer.send(None)));
+    if tickets.is_empty() {
+        return;
+    }
+    let limits = Limits::from(&images.settings);
+    let within = || Limits {
+        deadline: Some(Instant::now() + images.settings.max_time),
+        ..limits
+    };
+    let _room = images
+        .memory
+        .enter(lakh_image::memory(source, tickets.len(), &limits));
+    let plans: Vec<Plan> = tickets.iter().map(|ticket| ticket.plan.clone()).collect();
+    let mut started = Instant::now();
+    decodes.inc();
+    let decoded = Decoded::new(source, &plans, &within());
+    let mut renditions = decoded.map(|decoded| decoded.renditions(&images.overlays, within));
+    for ticket in tickets {
+        let made = match &mut renditions {
+            Ok(renditions) => renditions.next().expect("one for each plan"),
+            Err(error) => Err(error.clone()),
+        };
+        let (waited, took) = (started - ticket.asked, started.elapsed());
+        drop(ticket.answer.send(Some(Done { made, waited, took })));
+        started = Instant::now();
     }
 }
 

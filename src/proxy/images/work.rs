@@ -17,7 +17,6 @@ const SEC_CH_WIDTH: HeaderName = HeaderName::from_static("sec-ch-width");
 const WIDTH: HeaderName = HeaderName::from_static("width");
 
 const NOT_LISTED: &str = "Images are not fetched from that host.";
-const NO_TLS: &str = "Images are fetched from other hosts over http only.";
 
 /// A rendition that is asked for.
 pub struct Work {
@@ -103,11 +102,11 @@ fn elsewhere(place: SourcePlace, asked: &Resource, ctx: &Context) -> Result<Reso
         host,
         target,
     } = place;
-    let pool = ctx.runtime.sources.get(&host);
+    let pool = match https {
+        true => ctx.runtime.sources.get(&format!("https://{host}")),
+        false => ctx.runtime.sources.get(&host),
+    };
     let pool = pool.ok_or(Problem::ImageSource(NOT_LISTED))?.clone();
-    if https {
-        return Err(Problem::ImageSource(NO_TLS));
-    }
     Ok(asked.elsewhere(Elsewhere { host, pool }, target.into_bytes()))
 }
 

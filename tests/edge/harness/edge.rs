@@ -43,7 +43,8 @@ impl Edge {
         (0..3).find_map(try_start).expect("an edge on free ports")
     }
 
-    /// As `start`, with files in `$dir` that the configuration names.
+    /// As `start`, with files in `$dir` that the configuration names. A `trusted.pem` among them is
+    /// whom the system trusts.
     #[track_caller]
     pub fn start_with(yaml: &str, origins: &[&Origin], prepare: impl Fn(&Path)) -> Edge {
         let try_start = |_| {
@@ -79,7 +80,12 @@ impl Edge {
         ];
         let addresses = origins.iter().enumerate();
         words.extend(addresses.map(|(i, origin)| (format!("${i}"), origin.address.to_string())));
-        let mut child = Command::new(binary())
+        let mut command = Command::new(binary());
+        let trusted = dir.join("trusted.pem");
+        if trusted.exists() {
+            command.env("SSL_CERT_FILE", trusted);
+        }
+        let mut child = command
             .args(["run", "--config"])
             .arg(write_config(&dir, yaml, &words))
             .env("LAKH_ORIGIN_DATA", dir.join("data"))

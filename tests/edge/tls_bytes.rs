@@ -179,21 +179,6 @@ fn handshakes_of_one_address_are_bounded() {
         .expect(200);
 }
 
-/// It has left, most likely: inside TLS that is read, not only seen.
-#[test]
-fn a_client_that_says_no_more_is_not_waited_for() {
-    let gate = Gate::default();
-    let held = gate.clone();
-    let origin = Origin::start(move |_| Answer::ok("late").after(&held));
-    let (edge, trust) = started(&origin, "");
-    let mut client = trust.connect(&edge, "edge.test");
-    client.send(get("/").wire());
-    eventually("it is asked", || origin.count() == 1);
-    client.end();
-    edge.await_metric("lakh_connections", 0.0);
-    gate.open();
-}
-
 #[test]
 fn a_drain_finishes_what_is_open() {
     let gate = Gate::default();

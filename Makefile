@@ -42,7 +42,7 @@ build:
 
 unit:
 	cargo test --workspace --locked --lib --bins --test layers --test corpus --test memory --test simulation --test api \
-	  --test hostile --test renditions
+	  --test hostile --test renditions --test against_turbo
 
 configs:
 	cargo test --workspace --locked --test configs

@@ -444,7 +444,7 @@ fn all_who_ask_at_once_share_one_coding() {
     for reply in &replies {
         assert_eq!(decoded(reply), page("a").repeat(10));
     }
-    assert_eq!(edge.metric(MADE), 1.0);
+    edge.await_metric(MADE, 1.0);
     assert_eq!(origin.count(), 1);
 }
 

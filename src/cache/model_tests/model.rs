@@ -94,8 +94,9 @@ pub fn plainly_stored(world: &World, ask: &Ask) -> Option<usize> {
     // An earlier answer that comes late may take its place, which costs a fetch and no more.
     let overtaken = world.exchanges[..last].iter();
     let overtaken = overtaken.filter(|e| of_uri(e));
+    // Its head may have come before, and its body's end, with which it is stored, after.
     let overtaken = overtaken
-        .filter_map(|e| e.answered_in)
+        .flat_map(|e| e.answered_in.into_iter().chain(e.stored_in))
         .any(|step| since(&step));
     (plain_answer && chosen && kept && !written && !overtaken).then_some(last)
 }

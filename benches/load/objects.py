@@ -39,15 +39,16 @@ def main() -> int:
     os.sched_setaffinity(0, {load_core})
     with ExitStack() as stack:
         directory = temporary_directory(stack, None)
-        origin_address, *addresses = servers.free_addresses(1 + 2 * len(counts))
+        origin_address, *addresses = servers.free_addresses(1 + 3 * len(counts))
         command = origin.command(origin_address, directory)
         daemon = stack.enter_context(Daemon("origin", command, load_core, directory / "origin.out"))
         daemon.wait_until(lambda: servers.accepts(origin_address), servers.START_SECONDS)
         edges = {}
-        for count, listen, admin in zip(counts, addresses[::2], addresses[1::2]):
+        for count, listen, secure, admin in zip(counts, addresses[::3], addresses[1::3], addresses[2::3]):
             own = directory / str(count)
             own.mkdir()
-            bench = servers.Bench(own, own, origin_address, listen, admin, server_core)
+            servers.make_certificate(own)
+            bench = servers.Bench(own, own, origin_address, listen, secure, admin, server_core)
             edges[count] = (start(arguments.lakh, bench, stack), bench)
             all_in_turn(bench, count)  # fills them
             all_in_turn(bench, count)  # the first hit of each writes its head for all that follow

@@ -94,6 +94,24 @@ pub struct CacheMetrics {
     pub fills_failed: IntCounter,
 }
 
+impl CacheMetrics {
+    /// What was stored answers, with so many seconds to live.
+    pub fn answered(&self, ttl: i64) {
+        match ttl > 0 {
+            true => self.hits.inc(),
+            false => self.stale.inc(),
+        }
+    }
+
+    /// A fill answers: one's own, or another's that was waited for.
+    pub fn filled(&self, collapsed: bool) {
+        match collapsed {
+            true => self.collapsed.inc(),
+            false => self.misses.inc(),
+        }
+    }
+}
+
 /// Per tier of a cache zone.
 #[derive(Clone)]
 pub struct TierMetrics {

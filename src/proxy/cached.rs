@@ -186,27 +186,18 @@ async fn miss(
     }
     match opened {
         Opened::Head(head) if head.vary.is_empty() || ours(client.request(), resource, &head) => {
-            count_fill(zone, collapsed);
-            ctx.cache = Some(CacheStatus::Miss {
-                why,
-                collapsed,
-                made: false,
-            });
+            filled(ctx, zone, why, collapsed);
             stream(client, ctx, &head, follower, now).await?;
         }
         Opened::Head(_) => return Ok(None),
         Opened::Object(object) => {
-            ctx.cache = Some(if known.is_some() {
-                zone.metrics.revalidated.inc();
-                CacheStatus::Revalidated { why, collapsed }
-            } else {
-                count_fill(zone, collapsed);
-                CacheStatus::Miss {
-                    why,
-                    collapsed,
-                    made: false,
+            match known {
+                Some(_) => {
+                    zone.metrics.revalidated.inc();
+                    ctx.cache = Some(CacheStatus::Revalidated { why, collapsed });
                 }
-            });
+                None => filled(ctx, zone, why, collapsed),
+            }
             send(client, ctx, &object, now).await?;
         }
         // Another's variant, perhaps; what this one asks for is known now.
@@ -216,28 +207,14 @@ async fn miss(
             return Ok(None);
         }
         Opened::Recalled(object, tier) => {
-            let ttl = object.freshness.ttl(now);
-            let metrics = &zone.metrics;
-            if ttl > 0 {
-                metrics.hits.inc()
-            } else {
-                metrics.stale.inc()
-            }
-            ctx.cache = Some(CacheStatus::Recalled { ttl, tier });
+            recalled(ctx, zone, object.freshness.ttl(now), tier);
             send(client, ctx, &object, now).await?;
         }
         Opened::Mine(response) => {
             zone.metrics.misses.inc();
-            ctx.cache = Some(CacheStatus::Forwarded {
-                why,
-                detail: Some(why_not_stored(
-                    client.request(),
-                    ctx,
-                    resource,
-                    &response,
-                    now,
-                )),
-            });
+            let detail = why_not_stored(client.request(), ctx, resource, &response, now);
+            let detail = Some(detail);
+            ctx.cache = Some(CacheStatus::Forwarded { why, detail });
             own(client, ctx, response).await?;
         }
         Opened::NotShared => return Ok(Some(pass(ctx, zone, "not-stored"))),
@@ -258,12 +235,20 @@ fn is_readable(request: &RequestHeader, opened: &Opened<Response>) -> bool {
     }
 }
 
-pub fn count_fill(zone: &Zone<Response>, collapsed: bool) {
-    let metrics = &zone.metrics;
-    match collapsed {
-        true => metrics.collapsed.inc(),
-        false => metrics.misses.inc(),
-    }
+/// What a fill brought from the origin, this request's own or another's, answers.
+fn filled(ctx: &mut Context, zone: &Zone<Response>, why: &'static str, collapsed: bool) {
+    zone.metrics.filled(collapsed);
+    ctx.cache = Some(CacheStatus::Miss {
+        why,
+        collapsed,
+        made: false,
+    });
+}
+
+/// What a slower tier had answers.
+pub fn recalled(ctx: &mut Context, zone: &Zone<Response>, ttl: i64, tier: &'static str) {
+    zone.metrics.answered(ttl);
+    ctx.cache = Some(CacheStatus::Recalled { ttl, tier });
 }
 
 /// RFC 9211 §2.2: what is stored is stale, or fresh and not what the request asks for.

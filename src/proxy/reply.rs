@@ -72,12 +72,7 @@ impl Hit {
 
     fn count(&self, ctx: &mut Context) {
         let ttl = self.object.freshness.ttl(self.now);
-        let metrics = &self.zone.metrics;
-        if ttl > 0 {
-            metrics.hits.inc()
-        } else {
-            metrics.stale.inc()
-        }
+        self.zone.metrics.answered(ttl);
         ctx.cache = Some(CacheStatus::Hit { ttl });
     }
 }

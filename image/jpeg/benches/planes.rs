@@ -2,7 +2,9 @@
 //! `cargo bench -p lakh-jpeg -- JPEG…`. Prints medians in ms, and their ratio.
 
 use lakh_jpeg::{Decoder, Scale};
-use turbojpeg::{Decompressor, ScalingFactor, YuvImage};
+
+#[path = "../tests/pictures/libjpeg_turbo.rs"]
+mod libjpeg_turbo;
 
 const ROUNDS: usize = 15;
 
@@ -15,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let (mut theirs, mut ours) = (Vec::new(), Vec::new());
             for _ in 0..ROUNDS {
                 theirs.push(milliseconds(|| {
-                    drop(turbo(&jpeg, eighths).expect("turbo decodes"))
+                    drop(libjpeg_turbo::planes(&jpeg, eighths).expect("turbo decodes"))
                 }));
                 ours.push(milliseconds(|| {
                     drop(own(&jpeg, eighths).expect("own decodes"))
@@ -34,23 +36,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn own(jpeg: &[u8], eighths: u8) -> Result<lakh_jpeg::Planes, lakh_jpeg::Error> {
     let scale = Scale::eighths(eighths).expect("one of eight");
     Decoder::open(jpeg)?.decode(scale, 100_000_000)
-}
-
-fn turbo(jpeg: &[u8], eighths: u8) -> turbojpeg::Result<Vec<u8>> {
-    let mut decompressor = Decompressor::new()?;
-    let scale = ScalingFactor::new(usize::from(eighths), 8);
-    let header = decompressor.read_header(jpeg)?.scaled(scale);
-    decompressor.set_scaling_factor(scale)?;
-    let len = turbojpeg::yuv_pixels_len(header.width, 1, header.height, header.subsamp)?;
-    let mut image = YuvImage {
-        pixels: vec![0; len],
-        width: header.width,
-        align: 1,
-        height: header.height,
-        subsamp: header.subsamp,
-    };
-    decompressor.decompress_to_yuv(jpeg, image.as_deref_mut())?;
-    Ok(image.pixels)
 }
 
 fn milliseconds(work: impl FnOnce()) -> f64 {

@@ -76,7 +76,7 @@ async fn finish(
     let now = unix_now();
     match opened {
         Opened::Object(object) => {
-            cached::count_fill(zone, collapsed);
+            zone.metrics.filled(collapsed);
             ctx.cache = Some(CacheStatus::Miss {
                 why: "miss",
                 collapsed,
@@ -86,11 +86,7 @@ async fn finish(
             Ok(Answered::Yes)
         }
         Opened::Recalled(object, tier) => {
-            zone.metrics.hits.inc();
-            ctx.cache = Some(CacheStatus::Recalled {
-                ttl: object.freshness.ttl(now),
-                tier,
-            });
+            cached::recalled(ctx, zone, object.freshness.ttl(now), tier);
             cached::send(client, ctx, &object, now).await?;
             Ok(Answered::Yes)
         }

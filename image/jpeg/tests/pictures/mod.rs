@@ -1,9 +1,10 @@
 //! Pictures drawn here, JPEGs of them, and libjpeg-turbo's planes of those.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+mod libjpeg_turbo;
 pub mod mutation;
 
-use turbojpeg::{Compressor, Decompressor, PixelFormat, ScalingFactor, Subsamp, YuvImage, raw};
+use turbojpeg::{Compressor, PixelFormat, Subsamp, raw};
 
 pub const SUBSAMPLINGS: [Subsamp; 5] = [
     Subsamp::None,
@@ -193,20 +194,8 @@ pub type TurboPlane = (usize, Vec<u8>);
 
 /// Y, Cb and Cr (or Y) by libjpeg-turbo. Luma may have a column and a row more than the picture.
 pub fn turbo(jpeg: &[u8], eighths: u8) -> turbojpeg::Result<Vec<TurboPlane>> {
-    let mut decompressor = Decompressor::new()?;
-    let scale = ScalingFactor::new(usize::from(eighths), 8);
-    let header = decompressor.read_header(jpeg)?.scaled(scale);
-    decompressor.set_scaling_factor(scale)?;
-    let len = turbojpeg::yuv_pixels_len(header.width, 1, header.height, header.subsamp)?;
-    let mut image = YuvImage {
-        pixels: vec![0; len],
-        width: header.width,
-        align: 1,
-        height: header.height,
-        subsamp: header.subsamp,
-    };
-    decompressor.decompress_to_yuv(jpeg, image.as_deref_mut())?;
-    let sizes = match header.subsamp {
+    let image = libjpeg_turbo::planes(jpeg, eighths)?;
+    let sizes = match image.subsamp {
         Subsamp::Gray => vec![image.y_size()],
         _ => vec![image.y_size(), image.uv_size(), image.uv_size()],
     };

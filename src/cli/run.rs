@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 /// Pingora tells of every client that left; we count and log requests ourselves. The disk's engine
-/// tells of every record that it finds damaged, with a stack trace.
-const DEFAULT_LOG: &str =
-    "info,pingora_core=off,pingora_proxy=off,pingora_runtime=off,foyer_storage=error";
+/// tells of every record that it finds damaged, with a stack trace; `h2` of frames that a client can send
+/// as many of as it likes.
+const DEFAULT_LOG: &str = "info,pingora_core=off,pingora_proxy=off,pingora_runtime=off,\
+                           foyer_storage=error,h2=error";
 
 pub fn run(path: &Path) -> ExitCode {
     log_to_stderr();

@@ -58,7 +58,7 @@ fn is_one_fetch(clients: usize, size: usize, patience: Duration) {
     let collapsed = edge.metric(r#"lakh_cache_requests_total{result="collapsed"}"#);
     assert_eq!(collapsed, clients as f64 - 1.0);
     assert!(get("/").send(&edge).expect(200).is_hit());
-    let peak = peak_memory(&edge);
+    let peak = edge.peak_memory();
     assert!(peak < 300 << 20, "{} MiB", peak >> 20);
 }
 
@@ -75,7 +75,7 @@ fn when_the_origin_dies_half_way_a_crowd_sees_it_and_nothing_is_stored() {
         assert_eq!(*end, End::Broken(BODY / 2));
     }
     assert_eq!(edge.metric("lakh_cache_objects"), 0.0);
-    let peak = peak_memory(&edge);
+    let peak = edge.peak_memory();
     assert!(peak < 300 << 20, "{} MiB", peak >> 20);
 }
 
@@ -221,12 +221,4 @@ fn read_right(stream: &TcpStream, body: &[u8], at: &mut usize) -> io::Result<usi
     }
     *at += n;
     Ok(n)
-}
-
-/// The most that the edge ever had in memory, in bytes.
-fn peak_memory(edge: &Edge) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", edge.pid)).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kib.expect("Linux tells it in kB") << 10
 }

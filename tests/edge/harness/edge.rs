@@ -159,6 +159,15 @@ impl Edge {
         Client::connect(self.web)
     }
 
+    /// The most that it ever had in memory, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid));
+        let status = status.expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kib.expect("Linux tells it in kB") << 10
+    }
+
     /// The sum of the series that have at least these labels: `name{label="value"}`.
     #[track_caller]
     pub fn metric(&self, series: &str) -> f64 {

@@ -4,16 +4,24 @@ use crate::harness::PATIENCE;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const PRIORITY: u8 = 2;
+pub const RST_STREAM: u8 = 3;
+pub const SETTINGS: u8 = 4;
+pub const PUSH_PROMISE: u8 = 5;
+pub const PING: u8 = 6;
+pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
+pub const CONTINUATION: u8 = 9;
 
-const END_STREAM: u8 = 1;
-const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const END_STREAM: u8 = 1;
+pub const ACK: u8 = 1;
+pub const END_HEADERS: u8 = 4;
+pub const PADDED: u8 = 8;
+pub const PRIORITIZED: u8 = 0x20;
+
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What became of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,20 +31,61 @@ pub enum End {
     Refused,
 }
 
+/// What the edge says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Names and values.
+    Settings(Vec<(u16, u32)>),
+    SettingsTaken,
+    Pong(Vec<u8>),
+    Head {
+        stream: u32,
+        status: u16,
+        ends: bool,
+    },
+    Data {
+        stream: u32,
+        length: usize,
+        ends: bool,
+    },
+    Reset {
+        stream: u32,
+        code: u32,
+    },
+    GoAway {
+        code: u32,
+    },
+    Closed,
+    /// Nothing, for as long as a test waits.
+    Silence,
+    Other,
+}
+
 pub struct Frames {
     stream: TcpStream,
     next: u32,
+    /// The edge has closed the connection, or reads no more of it.
+    is_deaf: bool,
 }
 
 impl Frames {
-    pub fn connect(address: SocketAddr) -> Frames {
+    /// Says nothing yet.
+    pub fn open(address: SocketAddr) -> Frames {
         let stream = TcpStream::connect(address).expect("a connection");
         stream
             .set_read_timeout(Some(PATIENCE))
+            .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
             .expect("a socket has options");
-        let mut frames = Frames { stream, next: 1 };
-        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-        frames.stream.write_all(preface).expect("sent");
+        Frames {
+            stream,
+            next: 1,
+            is_deaf: false,
+        }
+    }
+
+    pub fn connect(address: SocketAddr) -> Frames {
+        let mut frames = Frames::open(address);
+        frames.send(PREFACE);
         frames.frame(SETTINGS, 0, 0, &[]);
         frames
     }
@@ -54,36 +103,85 @@ impl Frames {
     }
 
     /// How the stream ends.
-    pub fn end(&mut self, stream: u32) -> End {
-        let mut status = None;
+    pub fn end(&mut self, of: u32) -> End {
+        let mut answered = End::Refused;
         loop {
-            let Ok((kind, flags, of, payload)) = self.read() else {
-                return End::Refused;
-            };
-            match kind {
-                SETTINGS if flags & ACK == 0 => self.frame(SETTINGS, ACK, 0, &[]),
-                PING if flags & ACK == 0 => self.frame(PING, ACK, 0, &payload),
-                GOAWAY if payload[4..8] != [0; 4] => return End::Refused,
-                RST_STREAM if of == stream => return status.unwrap_or(End::Refused),
-                HEADERS if of == stream => {
-                    status = status.or(Some(End::Status(status_of(&payload))))
+            let ended = match self.event() {
+                Event::Closed | Event::Silence => return End::Refused,
+                Event::GoAway { code } if code != 0 => return End::Refused,
+                Event::Reset { stream, .. } => stream == of,
+                Event::Head {
+                    stream,
+                    status,
+                    ends,
+                } if stream == of => {
+                    if answered == End::Refused {
+                        answered = End::Status(status);
+                    }
+                    ends
                 }
-                _ => {}
-            }
-            if of == stream && matches!(kind, HEADERS | DATA) && flags & END_STREAM != 0 {
-                return status.unwrap_or(End::Refused);
+                Event::Data { stream, ends, .. } => stream == of && ends,
+                _ => false,
+            };
+            if ended {
+                return answered;
             }
         }
     }
 
-    /// One that the edge has refused may be closed already.
-    fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    /// The next thing that the edge says. What it wants to be acknowledged is.
+    pub fn event(&mut self) -> Event {
+        let (kind, flags, stream, payload) = match self.read() {
+            Ok(frame) => frame,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Event::Silence,
+            Err(_) => return Event::Closed,
+        };
+        let word = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|i| payload[at + i]));
+        let (acknowledges, ends) = (flags & ACK != 0, flags & END_STREAM != 0);
+        match kind {
+            SETTINGS if acknowledges => Event::SettingsTaken,
+            SETTINGS => {
+                self.frame(SETTINGS, ACK, 0, &[]);
+                let name = |at: usize| u16::from_be_bytes([payload[at], payload[at + 1]]);
+                let settings = (0..payload.len()).step_by(6);
+                Event::Settings(settings.map(|at| (name(at), word(at + 2))).collect())
+            }
+            PING if acknowledges => Event::Pong(payload),
+            PING => {
+                self.frame(PING, ACK, 0, &payload);
+                Event::Other
+            }
+            GOAWAY => Event::GoAway { code: word(4) },
+            RST_STREAM => Event::Reset {
+                stream,
+                code: word(0),
+            },
+            HEADERS => Event::Head {
+                stream,
+                status: status_of(&payload),
+                ends,
+            },
+            DATA => Event::Data {
+                stream,
+                length: payload.len(),
+                ends,
+            },
+            _ => Event::Other,
+        }
+    }
+
+    pub fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let length = (payload.len() as u32).to_be_bytes();
         let mut frame = length[1..].to_vec();
         frame.extend([kind, flags]);
         frame.extend(stream.to_be_bytes());
         frame.extend(payload);
-        let _ = self.stream.write_all(&frame);
+        self.send(&frame);
+    }
+
+    /// One that the edge has refused may be closed already.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.is_deaf = self.is_deaf || self.stream.write_all(bytes).is_err();
     }
 
     fn read(&mut self) -> io::Result<(u8, u8, u32, Vec<u8>)> {
@@ -97,7 +195,7 @@ impl Frames {
 }
 
 /// Literal fields without indexing, neither compressed: RFC 7541 §6.2.2.
-fn block(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
+pub fn block(fields: &[(&[u8], &[u8])]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0);

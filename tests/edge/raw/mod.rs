@@ -3,11 +3,13 @@
 //! message is passed off as whole.
 
 mod answers;
+mod floods;
 mod frames;
 mod framing;
 mod http2;
 mod passed;
 mod refused;
+mod rules;
 
 use crate::harness::{Client, Edge, Origin, Seen};
 

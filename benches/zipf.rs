@@ -203,7 +203,7 @@ impl Cache for Real {
                 self.zone.store(key, Arc::new(stored(body)));
                 false
             }
-            Found::Pass => unreachable!("nothing is passed here"),
+            Found::Pass { .. } => unreachable!("nothing is passed here"),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::encoded::Encoded;
 use super::fill::Fills;
 use super::hits::{Hits, Hottest};
 use super::key::Key;
-use super::policy::Freshness;
+use super::policy::{Freshness, Passing};
 use super::purge::{Force, Name, Names, Purges, Verdict};
 use super::settings::CacheSettings;
 use super::slots::Slots;
@@ -104,6 +104,7 @@ enum Slot {
     Varies(Arc<Varies>),
     /// What is here can't be stored: until then, don't make anybody wait for it.
     Pass {
+        whose: Passing,
         until: u64,
     },
 }
@@ -118,7 +119,10 @@ pub enum Found {
         key: Key,
         object: Arc<Object>,
     },
-    Pass,
+    Pass {
+        key: Key,
+        whose: Passing,
+    },
     /// Nothing; a fill would be for this key.
     Nothing {
         key: Key,
@@ -191,7 +195,7 @@ impl<H> Zone<H> {
                     Found::Nothing { key }
                 }
             },
-            Some(Slot::Pass { until }) if now < until => Found::Pass,
+            Some(Slot::Pass { whose, until }) if now < until => Found::Pass { key, whose },
             _ => Found::Nothing { key },
         }
     }
@@ -258,9 +262,12 @@ impl<H> Zone<H> {
         self.count_evicted(&gone);
     }
 
-    /// Remembers that what this key names can't be stored.
-    pub fn pass(&self, key: Key, until: u64) {
-        self.insert(key, Slot::Pass { until });
+    /// Remembers that what this key names can't be stored, or not of whom.
+    pub fn pass(&self, key: Key, whose: Passing, until: u64) {
+        let is_others = || matches!(self.kept.slots.get(&key), Some(Slot::Object(_)));
+        if whose == Passing::All || !is_others() {
+            self.insert(key, Slot::Pass { whose, until });
+        }
     }
 
     /// Forgets the object and, their generation being gone, all its variants. Whether there was
@@ -657,10 +664,10 @@ pub(super) mod tests {
     #[test]
     fn a_pass_ends() {
         let zone = zone(1 << 20);
-        zone.pass(key("/x"), 10);
+        zone.pass(key("/x"), Passing::All, 10);
         assert!(matches!(
             zone.find(key("/x"), &HeaderMap::new(), 9),
-            Found::Pass
+            Found::Pass { .. }
         ));
         assert!(matches!(
             zone.find(key("/x"), &HeaderMap::new(), 10),

@@ -11,13 +11,13 @@ use super::reply::{self, Hit, Reply};
 use super::request::Request;
 use super::resource::{Resource, unix_now};
 use crate::cache::{
-    Asked, CacheControl, Follower, Found, Head, Joined, Key, Object, Opened, Progress, Refused,
-    Use, Zone, not_modified, refuses_stored, usable, vary_names,
+    Asked, CacheControl, Follower, Found, Head, Joined, Key, Object, Opened, Passing, Progress,
+    Refused, Use, Zone, not_modified, refuses_stored, usable, vary_names,
 };
 use crate::error::Kind;
 use crate::runtime::Route;
 use crate::upstream::Response;
-use http::header::RANGE;
+use http::header::{AUTHORIZATION, RANGE};
 use http::{Method, StatusCode};
 use pingora::http::RequestHeader;
 use std::sync::Arc;
@@ -63,8 +63,10 @@ pub async fn answer(
                 }
                 Use::Revalidate { stale_if_error } => (key, Some((object, stale_if_error))),
             },
-            Found::Pass => return Ok(pass(ctx, zone, "hit-for-pass")),
-            Found::Nothing { key } => (key, None),
+            Found::Pass { whose, .. } if is_passed(whose, request, ctx) => {
+                return Ok(pass(ctx, zone, "hit-for-pass"));
+            }
+            Found::Nothing { key } | Found::Pass { key, .. } => (key, None),
         };
         let only_if_cached = CacheControl::parse(&request.headers).only_if_cached;
         // The whole would have to come before the part; the origin can send the part at once. But
@@ -88,6 +90,10 @@ pub async fn answer(
         }
     }
     Ok(pass(ctx, zone, "vary"))
+}
+
+fn is_passed(whose: Passing, request: &RequestHeader, ctx: &Context) -> bool {
+    whose == Passing::All || ctx.is_proven() || request.headers.contains_key(AUTHORIZATION)
 }
 
 fn pass(ctx: &mut Context, zone: &Zone<Response>, detail: &'static str) -> Answered {

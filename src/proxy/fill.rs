@@ -7,8 +7,8 @@ use super::request::Request;
 use super::resource::{Resource, unix_now};
 use super::{Edge, balance, headers};
 use crate::cache::{
-    Asked, Filling, Found, Freshness, Head, Interim, Key, Object, Opening, Outcome, Recalled,
-    Refused, RouteTtl, Use, has_tags, storable, usable, vary_names,
+    Asked, Filling, Found, Freshness, Head, Interim, Key, Object, Opening, Outcome, Passing,
+    Recalled, Refused, RouteTtl, Use, has_tags, storable, usable, vary_names,
 };
 use crate::error::{Error, Kind};
 use crate::guard::is_proof_field;
@@ -242,11 +242,10 @@ async fn settle(job: Job, response: Response, asked_at: u64) {
     );
     match kept {
         Ok(_) if too_large(&head.headers, job.cache.zone.max_object()) => {
-            private(job, response, true)
+            private(job, response, Some(Passing::All))
         }
         Ok(freshness) => store(job, response, freshness).await,
-        // A failure is about this moment, not about what the URL names.
-        Err(refused) => private(job, response, refused != Refused::Status),
+        Err(refused) => private(job, response, refused.passes()),
     }
 }
 
@@ -276,12 +275,12 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn private(job: Job, response: Response, remember: bool) {
-    job.cache.zone.metrics.fills_uncacheable.inc();
-    if remember {
-        job.cache
-            .zone
-            .pass(job.filling.key().clone(), unix_now() + PASS_SECONDS);
+fn private(job: Job, response: Response, passing: Option<Passing>) {
+    let zone = &job.cache.zone;
+    zone.metrics.fills_uncacheable.inc();
+    if let Some(whose) = passing {
+        let key = job.filling.key().clone();
+        zone.pass(key, whose, unix_now() + PASS_SECONDS);
     }
     job.filling.open(Opening::Private(Some(response)));
 }

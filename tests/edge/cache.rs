@@ -140,10 +140,9 @@ fn what_says_so_is_not_stored() {
         &edge,
         &get("/secret").with("authorization", "Basic YTpi")
     ));
-    assert!(!is_stored(
-        &edge,
-        &get("/asked").with("cache-control", "no-store")
-    ));
+    let asked = get("/asked").with("cache-control", "no-store");
+    assert!(!is_stored(&edge, &asked));
+    assert!(is_stored(&edge, &get("/asked")), "for others it is");
 }
 
 #[test]
@@ -176,6 +175,8 @@ fn what_was_given_to_one_with_a_token_is_not_given_to_another() {
     );
     assert_eq!(get("/mine").send(&edge).text(), "nobody");
     assert_eq!(origin.count(), 3);
+    let again = get("/mine").send(&edge);
+    assert!(again.is_hit(), "those with tokens keep nothing from others");
 
     assert!(is_stored(
         &edge,

@@ -210,7 +210,7 @@ impl World {
                 }
                 Use::Revalidate { stale_if_error } => (key, Some((object, stale_if_error))),
             },
-            Found::Pass => return self.serve(&client, How::Passed),
+            Found::Pass { .. } => return self.serve(&client, How::Passed),
             Found::Nothing { key } => (key, None),
         };
         if CacheControl::parse(&fields).only_if_cached {
@@ -334,9 +334,9 @@ impl World {
             Ok(freshness) => self.open(i, status, freshness),
             Err(refused) => {
                 let fill = self.fills.remove(i);
-                if refused != crate::cache::Refused::Status {
+                if let Some(whose) = refused.passes() {
                     let key = fill.filling.key().clone();
-                    self.zone.pass(key, now + PASS_SECONDS);
+                    self.zone.pass(key, whose, now + PASS_SECONDS);
                 }
                 fill.filling.open(Opening::Private(Some(fill.exchange)));
             }

@@ -14,7 +14,7 @@ pub use date::date;
 pub use directives::{CacheControl, split_list};
 pub use freshness::{Freshness, Use, refuses_stored, usable};
 pub use method::{invalidates, may_look_up};
-pub use storable::{Asked, Refused, RouteTtl, storable, vary_names};
+pub use storable::{Asked, Passing, Refused, RouteTtl, storable, vary_names};
 
 #[cfg(test)]
 mod fixtures;

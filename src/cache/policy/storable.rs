@@ -32,10 +32,26 @@ pub struct Asked<'a> {
     pub authorized: bool,
 }
 
+impl Asked<'_> {
+    pub fn is_proven(&self) -> bool {
+        self.authorized || self.headers.contains_key(AUTHORIZATION)
+    }
+}
+
+/// Whose requests are passed on, because what they ask for can't be shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passing {
+    All,
+    /// Of those who prove who they are; what others get may be stored.
+    Proven,
+}
+
 /// Why an answer is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     NoStore,
+    /// The request said so.
+    AskedNoStore,
     Private,
     SetCookie,
     Authorization,
@@ -50,7 +66,7 @@ impl Refused {
     /// For Cache-Status's `detail`.
     pub fn label(self) -> &'static str {
         match self {
-            Refused::NoStore => "no-store",
+            Refused::NoStore | Refused::AskedNoStore => "no-store",
             Refused::Private => "private",
             Refused::SetCookie => "set-cookie",
             Refused::Authorization => "authorization",
@@ -58,6 +74,16 @@ impl Refused {
             Refused::VaryStar => "vary-star",
             Refused::VaryClaim => "vary-claim",
             Refused::NoFreshness => "no-freshness",
+        }
+    }
+
+    /// Whose requests for the same had better not wait for each other for a while. None: this says
+    /// nothing about others. A failure is about this moment, not about what the URL names.
+    pub fn passes(self) -> Option<Passing> {
+        match self {
+            Refused::Status | Refused::AskedNoStore => None,
+            Refused::Authorization => Some(Passing::Proven),
+            _ => Some(Passing::All),
         }
     }
 }
@@ -77,14 +103,16 @@ pub fn storable(
     if control.must_understand && !understood(status) {
         return Err(Refused::Status);
     }
-    let no_store = control.no_store && !control.must_understand;
-    if no_store || CacheControl::parse(asked.headers).no_store {
+    if control.no_store && !control.must_understand {
         return Err(Refused::NoStore);
+    }
+    if CacheControl::parse(asked.headers).no_store {
+        return Err(Refused::AskedNoStore);
     }
     if control.private {
         return Err(Refused::Private);
     }
-    if (asked.authorized || asked.headers.contains_key(AUTHORIZATION))
+    if asked.is_proven()
         && !(control.public || control.must_revalidate || control.s_maxage.is_some())
     {
         return Err(Refused::Authorization);

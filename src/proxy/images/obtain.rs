@@ -47,8 +47,7 @@ impl Obtain {
                 // A rendition of it would be stale at once, and made again and again.
                 Use::StaleWhileRevalidate | Use::Revalidate { .. } => (key, Some(object)),
             },
-            Found::Nothing { key } => (key, None),
-            Found::Pass => (source.key.clone(), None),
+            Found::Nothing { key } | Found::Pass { key, .. } => (key, None),
         };
         let (follower, job) = cached::join(edge, request, ctx, source, &key, stale.as_ref())?;
         Ok(Obtain::Follow(Following {

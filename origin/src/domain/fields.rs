@@ -148,7 +148,7 @@ impl Fields {
         let Some(value) = self.take(field) else {
             return self.fault(field, "is required");
         };
-        match value.as_i64() {
+        match whole(&value) {
             Some(number) if range.contains(&number) => number,
             _ => {
                 let (least, most) = (range.start(), range.end());
@@ -200,4 +200,12 @@ impl Fields {
             Err(Invalid(self.faults))
         }
     }
+}
+
+/// JSON has one kind of number: 5.0 is 5. Above 2^53 what was meant can't be told.
+fn whole(value: &Value) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let as_whole =
+        |number: f64| (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64);
+    value.as_i64().or_else(|| value.as_f64().and_then(as_whole))
 }

@@ -83,6 +83,11 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let digits = text.strip_prefix('n').ok_or(())?;
+        // As they are written here: a page has one cursor, and an edge one key for it.
+        let plain = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if digits.starts_with('0') || !digits.bytes().all(plain) {
+            return Err(());
+        }
         match i64::from_str_radix(digits, 16) {
             Ok(id) if id > 0 => Ok(Self(id)),
             _ => Err(()),
@@ -103,7 +108,18 @@ mod tests {
 
     #[test]
     fn foreign_cursors_are_refused() {
-        for text in ["", "n", "5", "n-1", "n0", "nzz", "n10000000000000000"] {
+        for text in [
+            "",
+            "n",
+            "5",
+            "n-1",
+            "n0",
+            "nzz",
+            "n10000000000000000",
+            "n+5",
+            "nF",
+            "n05",
+        ] {
             assert_eq!(text.parse::<Cursor>(), Err(()), "{text:?}");
         }
     }

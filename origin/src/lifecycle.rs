@@ -1,14 +1,18 @@
 //! Stopping: no new connections, finish what is open, but not for ever.
 
-use crate::log;
+use crate::observe::log;
 use axum::{Router, serve::Listener, serve::Serve};
 use serde_json::json;
 use std::{io, time::Duration};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::{select, sync::oneshot, time};
+use tokio::sync::{oneshot, watch};
+use tokio::{select, time};
 
 /// Shorter than the edge's own drain, so that the edge still hears the last answers.
 const DRAIN: Duration = Duration::from_secs(25);
+
+/// After that, for jobs, which have had all of it too: with it still shorter than the edge's.
+const JOBS_DRAIN: Duration = Duration::from_secs(4);
 
 pub struct Stop {
     terminate: Signal,
@@ -32,14 +36,21 @@ impl Stop {
     }
 }
 
-pub async fn serve_until<L>(service: Serve<L, Router, Router>, mut stop: Stop) -> io::Result<()>
+/// Tells `stopping`, so that whatever doesn't end by itself does.
+pub async fn serve_until<L>(
+    service: Serve<L, Router, Router>,
+    mut stop: Stop,
+    stopping: &watch::Sender<bool>,
+) -> io::Result<()>
 where
     L: Listener,
     L::Addr: std::fmt::Debug,
 {
     let (draining, started) = oneshot::channel();
+    let stopping = stopping.clone();
     let served = service.with_graceful_shutdown(async move {
         stop.asked().await;
+        stopping.send_replace(true);
         log::info("draining", json!({}));
         // Nobody is listening when serving has already ended.
         let _ = draining.send(());
@@ -56,4 +67,11 @@ where
 async fn deadline(started: oneshot::Receiver<()>) {
     let _ = started.await;
     time::sleep(DRAIN).await;
+}
+
+/// Jobs that have begun are finished, if they can be; another process takes over the rest.
+pub async fn finish(jobs: impl Future<Output = ()>) {
+    if time::timeout(JOBS_DRAIN, jobs).await.is_err() {
+        log::error("jobs_deadline", json!({ "seconds": JOBS_DRAIN.as_secs() }));
+    }
 }

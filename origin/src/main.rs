@@ -7,17 +7,23 @@ mod domain;
 mod handlers;
 mod jobs;
 mod lifecycle;
-mod log;
+mod observe;
+mod payments;
 mod settings;
 mod store;
 
 use app::App;
 use axum::serve::ListenerExt;
 use clap::Parser;
+use domain::clock::Moment;
+use domain::user::{Grant, Role};
+use jobs::Workers;
 use lifecycle::Stop;
+use observe::log;
 use serde_json::json;
 use settings::Settings;
 use std::{error::Error, process::ExitCode, sync::Arc};
+use store::By;
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -33,7 +39,10 @@ async fn main() -> ExitCode {
 
 async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let stop = Stop::listen()?;
-    let app = Arc::new(App::open(&settings.data).await?);
+    let app = Arc::new(App::open(&settings).await?);
+    if let Some((role, email)) = &settings.grant {
+        return grant(&app, *role, email).await;
+    }
     if settings.wants_demo() {
         jobs::demo::seed(&settings.data, &app.store, &app.files).await?;
     }
@@ -47,8 +56,26 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
 
     let service = axum::serve(listener, app::routes(app.clone()));
-    lifecycle::serve_until(service, stop).await?;
+    let workers = Workers::start(&app);
+    lifecycle::serve_until(service, stop, &app.stopping).await?;
+    lifecycle::finish(workers.finish()).await;
     app.store.close().await;
     log::info("stopped", json!({}));
+    Ok(())
+}
+
+/// For the first administrator: whoever may start this process on its data may do everything there.
+async fn grant(app: &App, role: Role, email: &str) -> Result<(), Box<dyn Error>> {
+    let known = app.store.user_by_email(email).await?;
+    let user = known.ok_or("nobody is registered with this address")?.user;
+    let grant = Grant {
+        role: Some(role),
+        class: None,
+    };
+    app.store
+        .grant(user.id, grant, By::itself(Moment::now()))
+        .await?;
+    app.store.close().await;
+    log::info("granted", json!({ "user": user.id, "role": role }));
     Ok(())
 }

@@ -13,6 +13,7 @@ mod warm;
 
 mod faults;
 mod fleet;
+mod lending;
 mod resilience;
 mod secured;
 mod spawn;

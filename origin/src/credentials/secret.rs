@@ -1,15 +1,15 @@
-//! The secret that tokens are signed with: made once, at random, in the data folder, so that every
-//! process on that folder agrees, and no secret is ever part of the source.
+//! Secrets that tokens and events are signed with: made once, at random, in the data folder, so that
+//! every process on that folder agrees, and no secret is ever part of the source.
 
-use std::fmt::Write as _;
-use std::io::{self, ErrorKind, Write as _};
+use crate::domain::random::hex;
+use std::io::{self, ErrorKind, Write};
 use std::{fs, path::Path};
 use tempfile::NamedTempFile;
 
-/// The bytes of `jwt.secret` (64 hexadecimal digits), created on first use. The file appears whole
-/// and never replaces another, so of processes that start together the first decides for all.
-pub fn signing_secret(folder: &Path) -> io::Result<Vec<u8>> {
-    let path = folder.join("jwt.secret");
+/// The bytes of that file (64 hexadecimal digits), created on first use. The file appears whole and
+/// never replaces another, so of processes that start together the first decides for all.
+pub fn signing_secret(folder: &Path, name: &str) -> io::Result<Vec<u8>> {
+    let path = folder.join(name);
     if let Err(error) = fs::metadata(&path) {
         if error.kind() != ErrorKind::NotFound {
             return Err(error);
@@ -20,16 +20,9 @@ pub fn signing_secret(folder: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn create(folder: &Path, path: &Path) -> io::Result<()> {
-    let mut random = [0; 32];
-    getrandom::fill(&mut random).map_err(io::Error::other)?;
-    let mut text = String::new();
-    for byte in random {
-        write!(text, "{byte:02x}").expect("text can always be appended to");
-    }
-
     // Temporary files are created with mode 0600, and keep it.
     let mut file = NamedTempFile::new_in(folder)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(hex::<32>().as_bytes())?;
     file.as_file().sync_all()?;
     match file.persist_noclobber(path) {
         Err(lost) if lost.error.kind() != ErrorKind::AlreadyExists => Err(lost.error),
@@ -48,7 +41,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let secrets: Vec<_> = thread::scope(|scope| {
             let started: Vec<_> = (0..8)
-                .map(|_| scope.spawn(|| signing_secret(folder.path())))
+                .map(|_| scope.spawn(|| signing_secret(folder.path(), "jwt.secret")))
                 .collect();
             started
                 .into_iter()

@@ -3,7 +3,12 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::ops::RangeInclusive;
+use std::{fmt, ops::RangeInclusive};
+use time::Date;
+
+use super::days::day;
+
+pub const NO_DAY: &str = "must be a day, as 2026-05-31";
 
 /// Everything wrong with one input; never empty.
 #[derive(Debug, PartialEq)]
@@ -13,6 +18,40 @@ pub struct Invalid(pub Vec<Fault>);
 pub struct Fault {
     pub field: String,
     pub detail: String,
+}
+
+/// What is wrong so far with what is not a JSON object, as a query.
+#[derive(Default)]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub fn note(&mut self, field: &str, is_good: bool, detail: &str) {
+        if !is_good {
+            self.0.push(Fault {
+                field: field.into(),
+                detail: detail.into(),
+            });
+        }
+    }
+
+    pub fn finish<T>(self, value: T) -> Result<T, Invalid> {
+        match self.0.is_empty() {
+            true => Ok(value),
+            false => Err(Invalid(self.0)),
+        }
+    }
+}
+
+/// `patch` laid over what is there. RFC 7396.
+pub fn merged(seen: &impl Serialize, patch: Value) -> Value {
+    let seen = serde_json::to_value(seen).expect("what is there has only text keys");
+    match (seen, patch) {
+        (Value::Object(mut fields), Value::Object(changes)) => {
+            fields.extend(changes);
+            Value::Object(fields)
+        }
+        (_, patch) => patch,
+    }
 }
 
 pub struct Fields {
@@ -37,6 +76,10 @@ impl Fields {
     /// Required text, trimmed, with its length in characters.
     pub fn text(&mut self, field: &str, length: RangeInclusive<usize>) -> String {
         let text = match self.take(field) {
+            // No database and no page shows NUL as what it is.
+            Some(Value::String(text)) if text.contains('\0') => {
+                return self.fault(field, "must not contain NUL");
+            }
             Some(Value::String(text)) => text.trim().to_owned(),
             Some(_) => return self.fault(field, "must be text"),
             None => return self.fault(field, "is required"),
@@ -48,12 +91,64 @@ impl Fields {
         self.fault(field, format!("must have {least} to {most} characters"))
     }
 
+    /// As `text`, where there may be none.
+    pub fn optional_text(&mut self, field: &str, length: RangeInclusive<usize>) -> Option<String> {
+        let there = self.object.get(field).is_some_and(|value| !value.is_null());
+        let text = there.then(|| self.text(field, length));
+        // What is null has been read.
+        self.object.remove(field);
+        text
+    }
+
+    /// One of a few words, where there may be none.
+    pub fn word<T: Copy + fmt::Display>(&mut self, field: &str, words: &[T]) -> Option<T> {
+        let value = self.take(field)?;
+        let is_it = |word: &&T| value.as_str() == Some(word.to_string().as_str());
+        let found = words.iter().find(is_it).copied();
+        if found.is_none() {
+            let words: Vec<_> = words.iter().map(T::to_string).collect();
+            self.fault::<()>(field, format!("must be one of {}", words.join(", ")));
+        }
+        found
+    }
+
+    /// A day as 2026-05-31, where there may be none.
+    pub fn optional_day(&mut self, field: &str) -> Option<Date> {
+        let value = self.take(field)?;
+        let day = value.as_str().and_then(day);
+        if day.is_none() {
+            self.fault::<()>(field, NO_DAY);
+        }
+        day
+    }
+
+    /// A required day as 2026-05-31. Some day, where there is none.
+    pub fn day(&mut self, field: &str) -> Date {
+        if self.object.get(field).is_none_or(Value::is_null) {
+            self.object.remove(field);
+            self.fault::<()>(field, "is required");
+            return Date::MIN;
+        }
+        self.optional_day(field).unwrap_or(Date::MIN)
+    }
+
+    /// Yes or no, where there may be neither.
+    pub fn optional_flag(&mut self, field: &str) -> Option<bool> {
+        match self.take(field)? {
+            Value::Bool(flag) => Some(flag),
+            _ => {
+                self.fault::<()>(field, "must be true or false");
+                None
+            }
+        }
+    }
+
     /// A required whole number.
     pub fn integer(&mut self, field: &str, range: RangeInclusive<i64>) -> i64 {
         let Some(value) = self.take(field) else {
             return self.fault(field, "is required");
         };
-        match value.as_i64() {
+        match whole(&value) {
             Some(number) if range.contains(&number) => number,
             _ => {
                 let (least, most) = (range.start(), range.end());
@@ -63,6 +158,14 @@ impl Fields {
                 )
             }
         }
+    }
+
+    /// As `integer`, where there may be none.
+    pub fn optional_integer(&mut self, field: &str, range: RangeInclusive<i64>) -> Option<i64> {
+        let there = self.object.get(field).is_some_and(|value| !value.is_null());
+        let number = there.then(|| self.integer(field, range));
+        self.object.remove(field);
+        number
     }
 
     /// `null` counts as absent, as a JSON merge patch means it. RFC 7396 §1.
@@ -78,6 +181,13 @@ impl Fields {
         T::default()
     }
 
+    /// For what only several fields together can be wrong about: not said where one of them is.
+    pub fn fault_unless(&mut self, is_so: bool, field: &str, detail: &str) {
+        if !is_so && self.faults.is_empty() {
+            self.fault::<()>(field, detail);
+        }
+    }
+
     /// The value, if nothing was wrong. What is left unread is a misspelling and said so.
     pub fn finish<T>(mut self, value: T) -> Result<T, Invalid> {
         let unread: Vec<String> = self.object.keys().cloned().collect();
@@ -90,4 +200,12 @@ impl Fields {
             Err(Invalid(self.faults))
         }
     }
+}
+
+/// JSON has one kind of number: 5.0 is 5. Above 2^53 what was meant can't be told.
+fn whole(value: &Value) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let as_whole =
+        |number: f64| (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64);
+    value.as_i64().or_else(|| value.as_f64().and_then(as_whole))
 }

@@ -1,10 +1,11 @@
 //! A listing: a thing that somebody lends to the neighbours.
 
-use super::fields::{Fields, Invalid};
+use super::days::{Days, day, written};
+use super::fields::{Fields, Invalid, merged};
 use super::photo::PhotoName;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
-use time::{Date, macros::format_description};
+use serde_json::{Map, Value};
+use time::Date;
 
 /// A listing as everybody may see it.
 #[derive(Debug, Clone, Serialize)]
@@ -38,6 +39,8 @@ pub struct Draft {
     pub price_cents: i64,
     pub place: String,
     pub availability: Availability,
+    /// An archived listing is kept, and found by nobody.
+    pub archived: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -57,6 +60,16 @@ impl Default for Availability {
     }
 }
 
+impl Availability {
+    /// Whether it is lent on all of these days, as far as its owner says.
+    pub fn covers(&self, days: Days) -> bool {
+        match self {
+            Self::Now(now) => *now,
+            Self::Between { from, to } => *from <= written(days.first) && written(days.last) <= *to,
+        }
+    }
+}
+
 impl Draft {
     pub fn read(body: Value) -> Result<Self, Invalid> {
         let mut fields = Fields::of(body)?;
@@ -67,18 +80,32 @@ impl Draft {
             price_cents: fields.integer("price_cents", 0..=10_000_000),
             place: fields.text("place", 1..=120),
             availability: availability(&mut fields),
+            archived: fields.optional_flag("archived").unwrap_or(false),
         };
         fields.finish(draft)
     }
 
     /// The draft with `patch` laid over it, checked as a whole. RFC 7396.
     pub fn patched(&self, patch: Value) -> Result<Self, Invalid> {
-        let mut merged = serde_json::to_value(self).expect("a draft has only text keys");
-        match (&mut merged, patch) {
-            (Value::Object(fields), Value::Object(changes)) => fields.extend(changes),
-            (_, patch) => merged = patch,
-        }
-        Self::read(merged)
+        Self::read(merged(self, patch))
+    }
+
+    /// The names of the fields in which another one differs.
+    pub fn changed_fields(&self, other: &Self) -> Vec<&'static str> {
+        let differs = [
+            ("title", self.title != other.title),
+            ("text", self.text != other.text),
+            ("category", self.category != other.category),
+            ("price_cents", self.price_cents != other.price_cents),
+            ("place", self.place != other.place),
+            ("availability", self.availability != other.availability),
+            ("archived", self.archived != other.archived),
+        ];
+        differs
+            .into_iter()
+            .filter(|field| field.1)
+            .map(|field| field.0)
+            .collect()
     }
 }
 
@@ -105,11 +132,11 @@ fn availability(fields: &mut Fields) -> Availability {
         None => Availability::default(),
         Some(Value::Bool(now)) => Availability::Now(now),
         Some(Value::Object(days)) if days.len() == 2 => {
-            let (from, to) = (day(days.get("from")), day(days.get("to")));
-            match (from, to) {
-                (Some((from, first)), Some((to, last))) if first <= last => {
-                    Availability::Between { from, to }
-                }
+            match (day_in(&days, "from"), day_in(&days, "to")) {
+                (Some(first), Some(last)) if first <= last => Availability::Between {
+                    from: written(first),
+                    to: written(last),
+                },
                 (Some(_), Some(_)) => fields.fault("availability", "`from` must not be after `to`"),
                 _ => fields.fault(
                     "availability",
@@ -121,11 +148,8 @@ fn availability(fields: &mut Fields) -> Availability {
     }
 }
 
-fn day(value: Option<&Value>) -> Option<(String, Date)> {
-    let text = value?.as_str()?;
-    let date = Date::parse(text, format_description!("[year]-[month]-[day]")).ok()?;
-    // Text of this length sorts and compares as the day does; signs and long years would not.
-    (text.len() == 10).then(|| (text.to_owned(), date))
+fn day_in(days: &Map<String, Value>, name: &str) -> Option<Date> {
+    days.get(name)?.as_str().and_then(day)
 }
 
 fn as_paths<S: Serializer>(photos: &[PhotoName], serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,8 +1,20 @@
 //! The rules of lending, without HTTP and without a database: what may be said in a listing, who
-//! may register, what counts as a photo, how a list is cut into pages. Everything here is pure.
+//! may do what, what counts as a photo, which days are free, what follows from a payment. Everything
+//! here is pure but for where random names come from.
 
+pub mod booking;
+pub mod clock;
+pub mod days;
 pub mod fields;
+pub mod issue;
+pub mod job;
 pub mod listing;
 pub mod page;
+pub mod payment;
 pub mod photo;
+pub mod random;
+pub mod search;
+pub mod task;
 pub mod user;
+
+mod words;

@@ -5,6 +5,9 @@ use std::{fmt, str::FromStr};
 pub const MOST_BYTES: u64 = 10 * 1024 * 1024;
 pub const MOST_PER_LISTING: u32 = 10;
 
+/// What is made of each photo. The edge has presets of the same names, and makes the same of them.
+pub const PRESETS: [&str; 3] = ["original", "medium", "thumbnail"];
+
 /// As many leading bytes as `PhotoKind::is_start_of` needs to decide.
 pub const MAGIC_BYTES: usize = 12;
 
@@ -67,6 +70,14 @@ impl PhotoName {
         }
     }
 
+    /// The name of what `preset` makes of it, in that format.
+    pub fn rendition(&self, preset: &str, kind: PhotoKind) -> Self {
+        Self {
+            stem: format!("{}-{preset}", self.stem),
+            kind,
+        }
+    }
+
     /// Where the photo is served.
     pub fn path(&self) -> String {
         format!("/photos/{self}")
@@ -108,6 +119,16 @@ mod tests {
     fn names_survive_the_round_trip() {
         let name = PhotoName::unguessable(PhotoKind::Webp, [0xa5; 16]);
         assert_eq!(name.to_string().parse(), Ok(name));
+    }
+
+    #[test]
+    fn a_rendition_has_a_name_of_its_own() {
+        let name: PhotoName = "demo-kayak.jpg".parse().expect("a name");
+        let made = name.rendition("thumbnail", PhotoKind::Webp).to_string();
+        assert_eq!(made, "demo-kayak-thumbnail.webp");
+        let longest = PhotoName::unguessable(PhotoKind::Jpeg, [0; 16]);
+        let made = longest.rendition("thumbnail", PhotoKind::Jpeg).to_string();
+        assert!(made.parse::<PhotoName>().is_ok());
     }
 
     #[test]

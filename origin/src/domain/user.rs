@@ -1,14 +1,34 @@
-//! Who may register, and what a login must say.
+//! Who may register, what a login must say, and what people may do.
 
-use super::fields::{Fields, Invalid};
-use serde::Serialize;
+use super::fields::{Fault, Fields, Invalid};
+use super::words::words;
 use serde_json::Value;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, serde::Serialize)]
 pub struct User {
     pub id: i64,
     pub name: String,
     pub email: String,
+    pub role: Role,
+    pub class: Class,
+}
+
+words! {
+    /// What somebody may do; each may do what those before it may.
+    pub enum Role { Member = "member", Staff = "staff", Admin = "admin" }
+}
+
+words! {
+    /// Of which kind somebody's devices are. The edge has a limit of requests for each, so it is
+    /// granted, not chosen.
+    pub enum Class { Personal = "personal", Office = "office", Warehouse = "warehouse" }
+}
+
+/// What an administrator changes of somebody.
+#[derive(Debug, PartialEq)]
+pub struct Grant {
+    pub role: Option<Role>,
+    pub class: Option<Class>,
 }
 
 /// Not `Debug`: a password must not find its way into a log.
@@ -21,6 +41,13 @@ pub struct Registration {
 pub struct Login {
     pub email: String,
     pub password: String,
+    /// What its owner calls the device, to know it again in the list of sessions.
+    pub device: String,
+}
+
+/// What is shown to get the next token.
+pub struct Renewal {
+    pub refresh_token: String,
 }
 
 impl Registration {
@@ -42,8 +69,35 @@ impl Login {
         let login = Self {
             email: email(&mut fields),
             password: password(&mut fields, 1),
+            device: fields.optional_text("device", 1..=80).unwrap_or_default(),
         };
         fields.finish(login)
+    }
+}
+
+impl Renewal {
+    pub fn read(body: Value) -> Result<Self, Invalid> {
+        let mut fields = Fields::of(body)?;
+        let refresh_token = fields.text("refresh_token", 1..=128);
+        fields.finish(Self { refresh_token })
+    }
+}
+
+impl Grant {
+    pub fn read(body: Value) -> Result<Self, Invalid> {
+        let mut fields = Fields::of(body)?;
+        let grant = Self {
+            role: fields.word("role", Role::ALL),
+            class: fields.word("class", Class::ALL),
+        };
+        let grant = fields.finish(grant)?;
+        if grant.role.is_none() && grant.class.is_none() {
+            return Err(Invalid(vec![Fault {
+                field: "role".into(),
+                detail: "or `class` is required".into(),
+            }]));
+        }
+        Ok(grant)
     }
 }
 
@@ -105,6 +159,16 @@ mod tests {
         let fields: Vec<_> = found.iter().map(|(field, _)| field.as_str()).collect();
         assert_eq!(fields, ["name", "email", "password"]);
         assert_eq!(found[1].1, "is required");
+    }
+
+    #[test]
+    fn roles_are_ordered_and_one_of_three() {
+        assert!(Role::Member < Role::Staff && Role::Staff < Role::Admin);
+        let grant = Grant::read(json!({"role": "staff"})).expect("a good grant");
+        assert_eq!((grant.role, grant.class), (Some(Role::Staff), None));
+        for bad in [json!({}), json!({"role": "king"}), json!({"class": 1})] {
+            assert!(Grant::read(bad).is_err());
+        }
     }
 
     #[test]

@@ -1,10 +1,18 @@
-//! Registering and logging in.
+//! Registering, signing in and out, and what administrators see and change of people.
 
+use super::author::Author;
 use super::json_body::JsonBody;
+use super::path::Id;
 use super::problem::Problem;
-use super::representation::{NO_STORE, Representation};
+use super::query::Asked;
+use super::representation::{Representation, gone};
 use crate::app::App;
-use crate::domain::user::{Login, Registration};
+use crate::credentials::{REFRESH_SECONDS, RefreshToken};
+use crate::domain::clock::Moment;
+use crate::domain::page::PageQuery;
+use crate::domain::random::hex;
+use crate::domain::user::{Grant, Login, Registration, Renewal, Role, User};
+use crate::store::{By, Refreshed};
 use axum::{extract::State, http::StatusCode, response::Response};
 use serde_json::json;
 use std::sync::Arc;
@@ -19,30 +27,138 @@ pub async fn register(
         password,
     } = Registration::read(body)?;
     let hash = app.passwords.hash(password).await?;
-    let Some(user) = app.store.insert_user(&name, &email, &hash).await? else {
+    let by = By::itself(Moment::now());
+    let Some(user) = app.store.insert_user(&name, &email, &hash, by).await? else {
         let detail = "Somebody is registered with this e-mail address.";
-        return Err(Problem::new(StatusCode::CONFLICT, detail));
+        return Err(Problem::conflict(detail));
     };
-    let answer = json!({ "token": app.tokens.issue(user.id), "user": user });
-    Ok(Representation::json(&answer).written(StatusCode::CREATED, NO_STORE))
+    sign_in(&app, &user, "", StatusCode::CREATED).await
 }
 
 pub async fn login(
     State(app): State<Arc<App>>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let Login { email, password } = Login::read(body)?;
+    let Login {
+        email,
+        password,
+        device,
+    } = Login::read(body)?;
     let (user, hash) = match app.store.user_by_email(&email).await? {
-        Some(known) => (Some(known.id), known.password),
+        Some(known) => (Some(known.user), known.password),
         None => (None, None),
     };
     match (user, app.passwords.verify(password, hash).await?) {
-        (Some(user), true) => {
-            let answer = json!({ "token": app.tokens.issue(user) });
-            Ok(Representation::json(&answer).written(StatusCode::OK, NO_STORE))
-        }
+        (Some(user), true) => sign_in(&app, &user, &device, StatusCode::OK).await,
         _ => Err(Problem::unauthorized(
             "E-mail address or password are wrong.",
         )),
     }
+}
+
+/// Whoever shows a refresh token for the second time ends its session.
+pub async fn refresh(
+    State(app): State<Arc<App>>,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Problem> {
+    let Renewal { refresh_token } = Renewal::read(body)?;
+    let (old, next, now) = (
+        RefreshToken(refresh_token),
+        RefreshToken::new(),
+        Moment::now(),
+    );
+    let expires = now.plus_seconds(REFRESH_SECONDS);
+    let (spent, kept) = (old.digest(), next.digest());
+    match app.store.refresh(&spent, &kept, expires, now).await? {
+        Refreshed::Session { id, user } => Ok(tokens(&app, &user, &id, next, StatusCode::OK)),
+        Refreshed::Stolen => Err(Problem::unauthorized(
+            "This refresh token was used before, so its session has ended. Sign in again.",
+        )),
+        Refreshed::Unknown => Err(Problem::unauthorized(
+            "The refresh token is not valid (any more).",
+        )),
+    }
+}
+
+pub async fn logout(State(app): State<Arc<App>>, author: Author) -> Result<Response, Problem> {
+    let session = Some(author.session.as_str());
+    app.store
+        .end_sessions(author.id(), session, author.by())
+        .await?;
+    Ok(gone(""))
+}
+
+pub async fn logout_everywhere(
+    State(app): State<Arc<App>>,
+    author: Author,
+) -> Result<Response, Problem> {
+    app.store
+        .end_sessions(author.id(), None, author.by())
+        .await?;
+    Ok(gone(""))
+}
+
+pub async fn me(author: Author) -> Response {
+    Representation::json(&author.user).private()
+}
+
+pub async fn sessions(State(app): State<Arc<App>>, author: Author) -> Result<Response, Problem> {
+    let sessions = app.store.sessions(author.id()).await?;
+    let list = json!({ "items": sessions, "current": author.session });
+    Ok(Representation::json(&list).private())
+}
+
+pub async fn grant(
+    State(app): State<Arc<App>>,
+    author: Author,
+    Id(id): Id,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Problem> {
+    author.must_be(Role::Admin)?;
+    let grant = Grant::read(body)?;
+    let user = app.store.grant(id, grant, author.by()).await?;
+    let user = user.ok_or_else(|| Problem::no_such("user"))?;
+    Ok(Representation::json(&user).written(StatusCode::OK, ""))
+}
+
+pub async fn audit(
+    State(app): State<Arc<App>>,
+    author: Author,
+    Asked(query): Asked<PageQuery>,
+) -> Result<Response, Problem> {
+    author.must_be(Role::Admin)?;
+    let page = query.check().map_err(Problem::bad_query)?;
+    let mut items = app.store.audit(page.before(), page.limit + 1).await?;
+    let next = page.cut(&mut items, |entry| entry.id);
+    let list = json!({ "items": items, "next": next.map(|cursor| cursor.to_string()) });
+    Ok(Representation::json(&list).private())
+}
+
+async fn sign_in(
+    app: &App,
+    user: &User,
+    device: &str,
+    status: StatusCode,
+) -> Result<Response, Problem> {
+    let (session, refresh, now) = (hex::<16>(), RefreshToken::new(), Moment::now());
+    let expires = now.plus_seconds(REFRESH_SECONDS);
+    app.store
+        .open_session(user.id, &session, device, &refresh.digest(), expires, now)
+        .await?;
+    Ok(tokens(app, user, &session, refresh, status))
+}
+
+fn tokens(
+    app: &App,
+    user: &User,
+    session: &str,
+    refresh: RefreshToken,
+    status: StatusCode,
+) -> Response {
+    let answer = json!({
+        "token": app.tokens.issue(user, session),
+        "refresh_token": refresh.0,
+        "user": user,
+    });
+    Representation::json(&answer).written(status, "")
 }

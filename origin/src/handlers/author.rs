@@ -1,12 +1,43 @@
-//! Who is writing: the user a bearer token names. RFC 6750.
+//! Who is asking: the user a bearer token names, for as long as its session lasts. RFC 6750.
 
 use super::problem::Problem;
 use crate::app::App;
+use crate::domain::clock::Moment;
+use crate::domain::user::{Role, User};
+use crate::store::By;
 use axum::extract::FromRequestParts;
 use axum::http::{header, request::Parts};
 use std::sync::Arc;
 
-pub struct Author(pub i64);
+pub struct Author {
+    pub user: User,
+    pub session: String,
+    pub at: Moment,
+}
+
+impl Author {
+    pub fn id(&self) -> i64 {
+        self.user.id
+    }
+
+    pub fn by(&self) -> By {
+        By {
+            user: Some(self.user.id),
+            at: self.at,
+        }
+    }
+
+    pub fn may(&self, role: Role) -> bool {
+        self.user.role >= role
+    }
+
+    pub fn must_be(&self, role: Role) -> Result<(), Problem> {
+        match self.may(role) {
+            true => Ok(()),
+            false => Err(Problem::forbidden("Your role does not allow this.")),
+        }
+    }
+}
 
 impl FromRequestParts<Arc<App>> for Author {
     type Rejection = Problem;
@@ -21,11 +52,17 @@ impl FromRequestParts<Arc<App>> for Author {
                 "Send a token: `Authorization: Bearer …`.",
             ));
         };
-        let user = match scheme.eq_ignore_ascii_case("bearer") {
-            true => app.tokens.user(token.trim()),
+        let bearer = match scheme.eq_ignore_ascii_case("bearer") {
+            true => app.tokens.bearer(token.trim()),
             false => None,
         };
-        user.map(Self)
-            .ok_or_else(|| Problem::unauthorized("The token is not valid (any more)."))
+        let not_valid = || Problem::unauthorized("The token is not valid (any more).");
+        let bearer = bearer.ok_or_else(not_valid)?;
+        let user = app.store.session_user(&bearer.session, bearer.user).await?;
+        Ok(Self {
+            user: user.ok_or_else(not_valid)?,
+            session: bearer.session,
+            at: Moment::now(),
+        })
     }
 }

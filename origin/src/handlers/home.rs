@@ -1,28 +1,32 @@
 //! The page people see. No script and nothing from elsewhere: HTML, inline style, and photos that
 //! the edge resizes by preset.
 
-use super::listings::turn;
+use super::listings::{LISTS, turn};
 use super::problem::Problem;
+use super::query::Asked;
 use super::representation::Representation;
 use crate::app::App;
 use crate::domain::listing::{Availability, Listing};
-use crate::domain::page::{Cursor, Page};
+use crate::domain::search::SearchQuery;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use std::sync::Arc;
 
-const CACHE: &str = "public, max-age=5";
+const CACHE: &str = "public, max-age=5, s-maxage=60";
 const CONTENT_POLICY: &str = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'";
 const STYLE: &str = include_str!("home.css");
 
 pub async fn show(
     State(app): State<Arc<App>>,
-    page: Page,
+    Asked(query): Asked<SearchQuery>,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (listings, next) = turn(&app, &page).await?;
-    let mut response = Representation::html(html(&listings, next)).answer(&request, CACHE);
+    let search = query.check().map_err(Problem::bad_query)?;
+    let (listings, next) = turn(&app, &search).await?;
+    let older = next.map(|cursor| search.query_after(cursor));
+    let page = Representation::html(html(&listings, older.as_deref()));
+    let mut response = page.answer(&request, CACHE, LISTS);
     let policy = HeaderValue::from_static(CONTENT_POLICY);
     response
         .headers_mut()
@@ -30,14 +34,17 @@ pub async fn show(
     Ok(response)
 }
 
-fn html(listings: &[Listing], next: Option<Cursor>) -> String {
+fn html(listings: &[Listing], older: Option<&str>) -> String {
     let cards: String = listings.iter().map(card).collect();
     let cards = match cards.as_str() {
         "" => "<p class=none>Nothing is lent here yet.</p>",
         cards => cards,
     };
-    let more = match next {
-        Some(cursor) => format!("<nav><a href=\"/?cursor={cursor}\">Older listings</a></nav>"),
+    let more = match older {
+        Some(query) => format!(
+            "<nav><a href=\"/?{}\">Older listings</a></nav>",
+            escape(query)
+        ),
         None => String::new(),
     };
     format!(

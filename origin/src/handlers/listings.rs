@@ -2,90 +2,137 @@
 
 use super::author::Author;
 use super::json_body::JsonBody;
+use super::path::Id;
 use super::problem::Problem;
-use super::representation::{NO_STORE, Representation, changed_meanwhile};
+use super::query::Asked;
+use super::representation::{Representation, changed_meanwhile, gone};
 use crate::app::App;
 use crate::domain::listing::{Draft, Listing};
-use crate::domain::page::{Cursor, Page, PageQuery};
-use crate::log;
-use axum::extract::{FromRequestParts, Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header, request::Parts};
+use crate::domain::page::Cursor;
+use crate::domain::search::{Search, SearchQuery};
+use crate::domain::user::Role;
+use crate::observe::log;
+use crate::store::Removed;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use std::sync::Arc;
 
-const LIST: &str = "public, max-age=5, stale-while-revalidate=30";
-const ONE: &str = "public, max-age=10";
+/// The edge may keep for longer what a write takes back there.
+const LIST: &str = "public, max-age=5, s-maxage=60, stale-while-revalidate=30";
+const ONE: &str = "public, max-age=10, s-maxage=60";
+
+/// Tag of all that shows several listings.
+pub const LISTS: &str = "listings";
 
 pub async fn list(
     State(app): State<Arc<App>>,
-    page: Page,
+    Asked(query): Asked<SearchQuery>,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (items, next) = turn(&app, &page).await?;
-    let next = next.map(|cursor| cursor.to_string());
-    let list = Representation::json(&json!({ "items": items, "next": next }));
-    let mut response = list.answer(&request, LIST);
+    let search = query.check().map_err(Problem::bad_query)?;
+    let (items, next) = turn(&app, &search).await?;
+    let list = json!({ "items": items, "next": next.map(|cursor| cursor.to_string()) });
+    let mut response = Representation::json(&list).answer(&request, LIST, LISTS);
     if let Some(cursor) = next {
-        let link = link_to_next(&page, &cursor);
-        let link = link
-            .parse()
-            .expect("cursors and categories are visible ASCII");
+        let query = search.query_after(cursor);
+        let link = format!("</api/v1/listings?{query}>; rel=\"next\"");
+        let link = link.parse().expect("the query is percent-encoded");
         response.headers_mut().insert(header::LINK, link);
     }
     Ok(response)
 }
 
+pub async fn facets(
+    State(app): State<Arc<App>>,
+    Asked(query): Asked<SearchQuery>,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    let search = query.check().map_err(Problem::bad_query)?;
+    let facets = app.store.facets(&search).await?;
+    Ok(Representation::json(&facets).answer(&request, LIST, LISTS))
+}
+
+/// Nothing typed suggests nothing.
+pub async fn suggestions(
+    State(app): State<Arc<App>>,
+    Asked(query): Asked<SearchQuery>,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    let search = query.check().map_err(Problem::bad_query)?;
+    let titles = match search.words.is_empty() {
+        true => Vec::new(),
+        false => app.store.suggestions(&search).await?,
+    };
+    let list = json!({ "items": titles });
+    Ok(Representation::json(&list).answer(&request, LIST, LISTS))
+}
+
 pub async fn show(
     State(app): State<Arc<App>>,
-    ListingId(id): ListingId,
+    Id(id): Id,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let listing = find(&app, id).await?;
-    Ok(Representation::json(&listing).answer(&request, ONE))
+    Ok(Representation::json(&listing).answer(&request, ONE, &tag(id)))
 }
 
 pub async fn create(
     State(app): State<Arc<App>>,
-    Author(author): Author,
+    author: Author,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let draft = Draft::read(body)?;
-    let id = app.store.insert_listing(author, &draft).await?;
+    let id = app
+        .store
+        .insert_listing(author.id(), &draft, author.by())
+        .await?;
     let created = Representation::json(&find(&app, id).await?);
     let location = [(header::LOCATION, format!("/api/v1/listings/{id}"))];
-    Ok((location, created.written(StatusCode::CREATED, NO_STORE)).into_response())
+    Ok((location, created.written(StatusCode::CREATED, LISTS)).into_response())
 }
 
 pub async fn change(
     State(app): State<Arc<App>>,
-    Author(author): Author,
-    ListingId(id): ListingId,
+    author: Author,
+    Id(id): Id,
     request: HeaderMap,
     JsonBody(patch): JsonBody,
 ) -> Result<Response, Problem> {
-    let seen = find_own(&app, id, author).await?;
+    let seen = find_own(&app, id, &author).await?;
     Representation::json(&seen).expect_match(&request, true)?;
     let draft = seen.draft.patched(patch)?;
-    if !app.store.update_listing(id, seen.version, &draft).await? {
+    if !app.store.update_listing(&seen, &draft, author.by()).await? {
         return Err(changed_meanwhile());
     }
     let changed = find(&app, id).await?;
-    Ok(Representation::json(&changed).written(StatusCode::OK, NO_STORE))
+    Ok(Representation::json(&changed).written(StatusCode::OK, &tags(id)))
 }
 
 pub async fn remove(
     State(app): State<Arc<App>>,
-    Author(author): Author,
-    ListingId(id): ListingId,
+    author: Author,
+    Id(id): Id,
     request: HeaderMap,
 ) -> Result<Response, Problem> {
-    let seen = find_own(&app, id, author).await?;
+    let seen = find_own(&app, id, &author).await?;
     Representation::json(&seen).expect_match(&request, false)?;
-    let Some(photos) = app.store.delete_listing(id, seen.version).await? else {
-        return Err(changed_meanwhile());
+    let photos = match app
+        .store
+        .delete_listing(id, seen.version, author.by())
+        .await?
+    {
+        Removed::Yes(photos) => photos,
+        Removed::ChangedMeanwhile => return Err(changed_meanwhile()),
+        Removed::Booked => {
+            let detail = "Somebody has booked it, so it stays on record. Archive it instead.";
+            return Err(Problem::conflict(detail));
+        }
     };
+    let mut invalid = tags(id);
     for photo in photos {
+        invalid += &format!(", photo-{photo}");
         // The listing is gone either way; a file left behind only costs space.
         if let Err(error) = app.files.remove(&photo).await {
             log::error(
@@ -94,68 +141,38 @@ pub async fn remove(
             );
         }
     }
-    Ok((StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, NO_STORE)]).into_response())
+    Ok(gone(&invalid))
 }
 
 /// One page, and where the next begins if there is one.
-pub async fn turn(app: &App, page: &Page) -> Result<(Vec<Listing>, Option<Cursor>), Problem> {
-    let mut items = app.store.listings(page).await?;
-    let limit = page.limit as usize;
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = items.last().filter(|_| more).map(|last| Cursor(last.id));
+pub async fn turn(app: &App, search: &Search) -> Result<(Vec<Listing>, Option<Cursor>), Problem> {
+    let mut items = app.store.listings(search).await?;
+    let next = search.page.cut(&mut items, |listing| listing.id);
     Ok((items, next))
 }
 
-pub async fn find_own(app: &App, id: i64, author: i64) -> Result<Listing, Problem> {
+/// Staff may do what owners may.
+pub async fn find_own(app: &App, id: i64, author: &Author) -> Result<Listing, Problem> {
     let listing = find(app, id).await?;
-    if listing.owner.id == author {
+    if listing.owner.id == author.id() || author.may(Role::Staff) {
         return Ok(listing);
     }
-    Err(Problem::new(
-        StatusCode::FORBIDDEN,
-        "Only its owner may change a listing.",
-    ))
+    Err(Problem::forbidden("Only its owner may change a listing."))
 }
 
-async fn find(app: &App, id: i64) -> Result<Listing, Problem> {
+pub async fn find(app: &App, id: i64) -> Result<Listing, Problem> {
     app.store
         .listing(id)
         .await?
         .ok_or_else(|| Problem::no_such("listing"))
 }
 
-fn link_to_next(page: &Page, cursor: &str) -> String {
-    let limit = page.limit;
-    let category = match &page.category {
-        Some(category) => format!("&category={category}"),
-        None => String::new(),
-    };
-    format!("</api/v1/listings?limit={limit}&cursor={cursor}{category}>; rel=\"next\"")
+/// Tag of what shows one listing.
+pub fn tag(id: i64) -> String {
+    format!("listing-{id}")
 }
 
-/// A listing's identifier in a path; anything else there names no listing.
-pub struct ListingId(pub i64);
-
-impl<S: Send + Sync> FromRequestParts<S> for ListingId {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let path = Path::<i64>::from_request_parts(parts, state).await;
-        path.map(|Path(id)| Self(id))
-            .map_err(|_| Problem::no_such("listing"))
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Page {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Query(query) = Query::<PageQuery>::from_request_parts(parts, state)
-            .await
-            .map_err(|rejection| Problem::new(StatusCode::BAD_REQUEST, rejection.body_text()))?;
-        query
-            .check()
-            .map_err(|invalid| Problem::invalid(StatusCode::BAD_REQUEST, invalid))
-    }
+/// Of all that looks different when a listing has changed.
+pub fn tags(id: i64) -> String {
+    format!("{LISTS}, {}", tag(id))
 }

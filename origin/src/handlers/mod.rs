@@ -2,12 +2,22 @@
 
 pub mod accounts;
 pub mod admission;
+pub mod bookings;
+pub mod documents;
 pub mod health;
 pub mod home;
+pub mod issues;
+pub mod jobs;
 pub mod listings;
+pub mod payments;
 pub mod photos;
 pub mod problem;
+pub mod progress;
+pub mod tasks;
 
 mod author;
+mod idempotency;
 mod json_body;
+mod path;
+mod query;
 mod representation;

@@ -1,18 +1,18 @@
 //! Photos: owners add them, everybody sees them.
 
 use super::author::Author;
-use super::listings::{ListingId, find_own};
+use super::listings::{find_own, tags};
+use super::path::Id;
 use super::problem::Problem;
-use super::representation::{NO_STORE, Representation};
+use super::representation::Representation;
 use crate::app::App;
 use crate::domain::photo::{MOST_BYTES, MOST_PER_LISTING, PhotoKind, PhotoName};
-use crate::store::{Added, Refused};
+use crate::store::{Added, Photo, Refused};
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
-use serde_json::json;
 use std::{io, sync::Arc, time::Duration};
 use tokio::time;
 use tower_http::services::ServeFile;
@@ -22,6 +22,9 @@ const FOR_GOOD: &str = "public, max-age=86400, immutable";
 
 /// Fewer, larger reads: a photo has megabytes.
 const CHUNK: usize = 256 * 1024;
+
+/// Who sends more slowly than this gives the place to somebody else.
+const UPLOAD_TIME: Duration = Duration::from_secs(300);
 
 const LINGER_BYTES: usize = 32 * 1024 * 1024;
 const LINGER_TIME: Duration = Duration::from_secs(5);
@@ -43,6 +46,11 @@ pub async fn show(
     let mut response = response.map(Body::new);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(FOR_GOOD));
+    let tag = HeaderValue::from_str(&format!("photo-{name}"));
+    headers.insert(
+        HeaderName::from_static("surrogate-key"),
+        tag.expect("a photo's name is letters, digits and dashes"),
+    );
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
@@ -50,49 +58,85 @@ pub async fn show(
     Ok(response)
 }
 
-/// Whoever is refused while still sending would often not see why: closing a connection with
-/// unread bytes resets it. So a refusal reads on for a while, and drops what it reads.
+/// Acknowledged as soon as it is kept; what pages show of it is made later, and until then, or if that
+/// fails, they show the photo itself.
 pub async fn add(
     State(app): State<Arc<App>>,
-    Author(author): Author,
-    ListingId(id): ListingId,
+    author: Author,
+    Id(id): Id,
     headers: HeaderMap,
-    mut body: Body,
+    body: Body,
 ) -> Result<Response, Problem> {
-    let kept = keep(&app, author, id, &headers, &mut body).await;
+    let name = receive(&app, &headers, body, may_add(&app, id, &author)).await?;
+    let refused = match app.batches.add_photo(id, &name, author.by()).await {
+        Ok(Added::Yes) => None,
+        Ok(Added::NoRoom) => Some(no_room()),
+        Ok(Added::TooManyWaiting) => Some(Problem::busy()),
+        Err(error) => Some(error.into()),
+    };
+    if let Some(refused) = refused {
+        app.files.remove(&name).await?;
+        return Err(refused);
+    }
+    app.work.notify_one();
+    let shown = find(&app, &name).await?;
+    let location = [(header::LOCATION, format!("/api/v1/photos/{name}"))];
+    let created = Representation::json(&shown).written(StatusCode::CREATED, &tags(id));
+    Ok((location, created).into_response())
+}
+
+/// How far it is.
+pub async fn progress(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let name: PhotoName = name.parse().map_err(|()| Problem::no_such("photo"))?;
+    Ok(Representation::json(&find(&app, &name).await?).private())
+}
+
+pub async fn find(app: &App, name: &PhotoName) -> Result<Photo, Problem> {
+    let photo = app.store.photo(name).await?;
+    photo.ok_or_else(|| Problem::no_such("photo"))
+}
+
+/// Keeps what is uploaded, in its turn, if whoever sends it may. Whoever is refused while still sending
+/// would often not see why: closing a connection with unread bytes resets it. So a refusal reads on for a
+/// while, and drops what it reads.
+pub async fn receive(
+    app: &App,
+    headers: &HeaderMap,
+    mut body: Body,
+    may: impl Future<Output = Result<(), Problem>>,
+) -> Result<PhotoName, Problem> {
+    let kept = keep(app, headers, &mut body, may).await;
     if kept.is_err() {
         linger(&mut body).await;
     }
-    let name = kept?;
-    let created = Representation::json(&json!({ "url": name.path() }));
-    let location = [(header::LOCATION, name.path())];
-    Ok((location, created.written(StatusCode::CREATED, NO_STORE)).into_response())
+    kept
 }
 
 async fn keep(
     app: &App,
-    author: i64,
-    id: i64,
     headers: &HeaderMap,
     body: &mut Body,
+    may: impl Future<Output = Result<(), Problem>>,
 ) -> Result<PhotoName, Problem> {
     let kind = kind(headers)?;
     if announced_length(headers).is_some_and(|length| length > MOST_BYTES) {
         return Err(Refused::TooLarge.into());
     }
+    may.await?;
+    let _turn = app.uploads.enter().await?;
+    let received = time::timeout(UPLOAD_TIME, app.files.receive(kind, body)).await;
+    Ok(received.unwrap_or(Err(Refused::BrokenOff))?)
+}
+
+/// Asked before the upload for the sake of its sender; what counts is checked again with the insert.
+async fn may_add(app: &App, id: i64, author: &Author) -> Result<(), Problem> {
     let listing = find_own(app, id, author).await?;
-    // Before the upload for the sake of its sender; what counts is checked again with the insert.
-    if listing.photos.len() >= MOST_PER_LISTING as usize {
-        return Err(no_room());
-    }
-    let name = app.files.receive(kind, body).await?;
-    match app.store.add_photo(id, &name).await {
-        Ok(Added::Yes) => Ok(name),
-        otherwise => {
-            app.files.remove(&name).await?;
-            otherwise?;
-            Err(no_room())
-        }
+    match listing.photos.len() < MOST_PER_LISTING as usize {
+        true => Ok(()),
+        false => Err(no_room()),
     }
 }
 

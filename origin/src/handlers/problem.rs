@@ -2,7 +2,8 @@
 
 use crate::credentials::Crowded;
 use crate::domain::fields::{Fault, Invalid};
-use crate::log;
+use crate::observe::{log, request};
+use crate::payments::ProviderError;
 use crate::store::Refused;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -23,6 +24,9 @@ struct Document<'a> {
     title: &'a str,
     status: u16,
     detail: &'a str,
+    /// Names the request, as log lines do. RFC 9457 §3.1.5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [Fault],
 }
@@ -48,6 +52,10 @@ impl Problem {
         }
     }
 
+    pub fn bad_query(invalid: Invalid) -> Self {
+        Self::invalid(StatusCode::BAD_REQUEST, invalid)
+    }
+
     pub fn no_such(thing: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("There is no such {thing}."))
     }
@@ -58,6 +66,23 @@ impl Problem {
             header: Some(challenge),
             ..Self::new(StatusCode::UNAUTHORIZED, detail)
         }
+    }
+
+    pub fn forbidden(detail: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, detail)
+    }
+
+    pub fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, detail)
+    }
+
+    /// Something that is needed was not sent, or can't be read.
+    pub fn malformed(field: &str, detail: &str) -> Self {
+        let fault = Fault {
+            field: field.into(),
+            detail: detail.into(),
+        };
+        Self::invalid(StatusCode::BAD_REQUEST, Invalid(vec![fault]))
     }
 
     pub fn busy() -> Self {
@@ -113,6 +138,14 @@ impl From<sqlx::Error> for Problem {
     }
 }
 
+impl From<ProviderError> for Problem {
+    fn from(error: ProviderError) -> Self {
+        log::error("payment_provider", json!({ "reason": error.to_string() }));
+        let detail = "The payment provider does not answer; please try again.";
+        Self::new(StatusCode::BAD_GATEWAY, detail)
+    }
+}
+
 impl From<io::Error> for Problem {
     fn from(error: io::Error) -> Self {
         Self::internal(&error)
@@ -155,6 +188,7 @@ impl IntoResponse for Problem {
             title,
             status: self.status.as_u16(),
             detail: &self.detail,
+            instance: request::id().map(|id| format!("urn:request:{id}")),
             errors: &self.faults,
         };
         let body = serde_json::to_vec(&document).expect("a problem has only text keys");

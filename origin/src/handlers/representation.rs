@@ -3,13 +3,19 @@
 
 use super::problem::Problem;
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
 pub const NO_STORE: &str = "no-store";
+
+/// What an edge calls a stored answer, so that it can be told which ones are out of date.
+const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
+
+/// On an answer to a write: of which stored answers that is so.
+const INVALIDATE: HeaderName = HeaderName::from_static("cache-tag-invalidate");
 
 pub struct Representation {
     media_type: &'static str,
@@ -27,6 +33,10 @@ impl Representation {
         Self::of("text/html; charset=utf-8", page.into_bytes())
     }
 
+    pub fn script(script: String) -> Self {
+        Self::of("text/javascript; charset=utf-8", script.into_bytes())
+    }
+
     fn of(media_type: &'static str, body: Vec<u8>) -> Self {
         let etag = strong_etag(&body);
         Self {
@@ -36,8 +46,9 @@ impl Representation {
         }
     }
 
-    /// The answer to a read: nothing but the validator when the client has these very bytes.
-    pub fn answer(self, request: &HeaderMap, cache_control: &'static str) -> Response {
+    /// The answer to a read: nothing but the validator when the client has these very bytes. `tags`
+    /// are what a write names when it has changed this; none for what is not shared.
+    pub fn answer(self, request: &HeaderMap, cache_control: &'static str, tags: &str) -> Response {
         if names(
             request,
             &header::IF_NONE_MATCH,
@@ -49,13 +60,24 @@ impl Representation {
                 (header::ETAG, self.etag.as_str()),
                 (header::CACHE_CONTROL, cache_control),
             ];
-            return (StatusCode::NOT_MODIFIED, headers, Body::empty()).into_response();
+            let unchanged = (StatusCode::NOT_MODIFIED, headers, Body::empty()).into_response();
+            return tagged(unchanged, SURROGATE_KEY, tags);
         }
-        self.written(StatusCode::OK, cache_control)
+        let shown = self.with_status(StatusCode::OK, cache_control);
+        tagged(shown, SURROGATE_KEY, tags)
     }
 
-    /// The answer to a write, which shows what it has led to.
-    pub fn written(self, status: StatusCode, cache_control: &'static str) -> Response {
+    /// The answer to a write, which shows what it has led to, and names what else looks different now.
+    pub fn written(self, status: StatusCode, invalid: &str) -> Response {
+        tagged(self.with_status(status, NO_STORE), INVALIDATE, invalid)
+    }
+
+    /// What is for one person, at this moment.
+    pub fn private(self) -> Response {
+        self.with_status(StatusCode::OK, NO_STORE)
+    }
+
+    fn with_status(self, status: StatusCode, cache_control: &'static str) -> Response {
         let headers = [
             (header::CONTENT_TYPE, self.media_type),
             (header::ETAG, &self.etag),
@@ -76,6 +98,20 @@ impl Representation {
             )),
         }
     }
+}
+
+/// The answer to a write that leaves nothing to show.
+pub fn gone(invalid: &str) -> Response {
+    let gone = (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, NO_STORE)]).into_response();
+    tagged(gone, INVALIDATE, invalid)
+}
+
+fn tagged(mut response: Response, field: HeaderName, tags: &str) -> Response {
+    if !tags.is_empty() {
+        let tags = HeaderValue::from_str(tags).expect("tags are words and numbers");
+        response.headers_mut().insert(field, tags);
+    }
+    response
 }
 
 pub fn changed_meanwhile() -> Problem {
@@ -119,7 +155,6 @@ fn strong_etag(body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
 
     fn page() -> Representation {
         Representation::html("hello".into())
@@ -133,10 +168,10 @@ mod tests {
     #[test]
     fn a_read_compares_weakly() {
         for condition in [page().etag, format!("\"x\", W/{}", page().etag), "*".into()] {
-            let answer = page().answer(&with(header::IF_NONE_MATCH, &condition), NO_STORE);
+            let answer = page().answer(&with(header::IF_NONE_MATCH, &condition), NO_STORE, "");
             assert_eq!(answer.status(), StatusCode::NOT_MODIFIED, "{condition}");
         }
-        let answer = page().answer(&with(header::IF_NONE_MATCH, "\"x\""), NO_STORE);
+        let answer = page().answer(&with(header::IF_NONE_MATCH, "\"x\""), NO_STORE, "");
         assert_eq!(answer.status(), StatusCode::OK);
     }
 

@@ -1,3 +1,141 @@
-//! Work beside the requests.
+//! Work beside the requests: what comes out of the queue, whichever process put it there.
 
 pub mod demo;
+
+mod payments;
+mod renditions;
+
+use crate::app::App;
+use crate::domain::clock::Moment;
+use crate::domain::job::{Kind, State};
+use crate::observe::log;
+use crate::store::Claim;
+use serde_json::json;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::{select, task::JoinSet, time};
+
+/// In each process.
+const WORKERS: usize = 5;
+
+/// Jobs put there by this process are seen at once, those of others after this.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// Why a job failed, for whoever reads the list of dead ones.
+pub enum Failure {
+    /// May go better next time.
+    Passing(String),
+    ForGood(String),
+}
+
+pub struct Workers(JoinSet<()>);
+
+impl Workers {
+    pub fn start(app: &Arc<App>) -> Self {
+        let mut workers: JoinSet<()> = (0..WORKERS).map(|_| work(app.clone())).collect();
+        workers.spawn(sweep(app.clone()));
+        Self(workers)
+    }
+
+    /// Waits for the jobs that have begun; once the process is stopping no others do.
+    pub async fn finish(mut self) {
+        while self.0.join_next().await.is_some() {}
+    }
+}
+
+async fn work(app: Arc<App>) {
+    let mut stopping = app.stopping.subscribe();
+    while !*stopping.borrow() {
+        let now = Moment::now();
+        match app.store.claim(app.lease_end(now), now).await {
+            Ok(Some(claim)) => carry_out(&app, &claim).await,
+            outcome => {
+                if let Err(error) = outcome {
+                    log::error("queue", json!({ "reason": error.to_string() }));
+                }
+                select! {
+                    () = app.work.notified() => {}
+                    () = time::sleep(LOOK_EVERY) => {}
+                    // The other end is as old as the application.
+                    _ = stopping.changed() => {}
+                }
+            }
+        }
+    }
+}
+
+async fn carry_out(app: &App, claim: &Claim) {
+    let start = Instant::now();
+    let job = async {
+        match claim.kind {
+            Kind::Photo => renditions::make(app, claim).await,
+            Kind::PaymentEvent => payments::apply(app, claim).await,
+            Kind::Refund => payments::refund(app, claim).await,
+        }
+    };
+    let outcome = match while_held(app, claim, job).await {
+        Some(Ok(())) => "done",
+        Some(Err(failure)) => give_up(app, claim, failure).await,
+        None => "lost",
+    };
+    app.metrics.worked(claim.kind, outcome, start.elapsed());
+}
+
+/// None when the job was taken over by somebody else, who took this worker for dead.
+async fn while_held<T>(app: &App, claim: &Claim, job: impl Future<Output = T>) -> Option<T> {
+    let mut job = std::pin::pin!(job);
+    loop {
+        select! {
+            outcome = &mut job => return Some(outcome),
+            () = time::sleep(app.lease / 3) => {}
+        }
+        // A database that doesn't answer has given the job to nobody else either.
+        let end = app.lease_end(Moment::now());
+        if let Ok(false) = app.store.renew(claim, end).await {
+            return None;
+        }
+    }
+}
+
+async fn give_up(app: &App, claim: &Claim, failure: Failure) -> &'static str {
+    let (reason, again) = match failure {
+        Failure::Passing(reason) => (reason, true),
+        Failure::ForGood(reason) => (reason, false),
+    };
+    let about = json!({ "kind": claim.kind, "job": claim.id, "attempt": claim.attempt,
+                        "reason": &reason });
+    log::error("job_failed", about);
+    match app.store.fail(claim, &reason, again, Moment::now()).await {
+        Ok(State::Dead) => "dead",
+        // Without an answer from the database the lease runs out, which leads to the same.
+        _ => "again",
+    }
+}
+
+async fn sweep(app: Arc<App>) {
+    let mut stopping = app.stopping.subscribe();
+    while !*stopping.borrow() {
+        if let Err(error) = app.store.sweep(Moment::now()).await {
+            log::error("sweep", json!({ "reason": error.to_string() }));
+        }
+        select! {
+            () = time::sleep(SWEEP_EVERY) => {}
+            _ = stopping.changed() => {}
+        }
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Passing(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Passing(error.to_string())
+    }
+}

@@ -1,17 +1,17 @@
 //! Listings. A change names the version it has seen and happens only to that version.
 
-use super::Store;
+use super::{By, Store, audit::note};
 use crate::domain::listing::{Availability, Draft, Listing, Owner};
-use crate::domain::page::Page;
 use crate::domain::photo::PhotoName;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{FromRow, Result, Row, Sqlite, query, query_as, query_scalar};
+use serde_json::json;
+use sqlx::any::{Any, AnyArguments, AnyRow};
+use sqlx::{FromRow, Result, Row, query, query_as, query_scalar};
 
 /// A listing with its owner and its photos, in one statement.
 macro_rules! select_listings {
     ($which:literal) => {
         concat!(
-            "SELECT l.*, u.name AS owner_name, (SELECT group_concat(name, ' ' ORDER BY id) \
+            "SELECT l.*, u.name AS owner_name, (SELECT string_agg(name, ' ' ORDER BY id) \
              FROM photos WHERE listing_id = l.id) AS photos \
              FROM listings l JOIN users u ON u.id = l.owner_id ",
             $which
@@ -19,95 +19,117 @@ macro_rules! select_listings {
     };
 }
 
+pub(super) use select_listings;
+
 pub(super) const INSERT_LISTING: &str = "INSERT INTO listings (title, text, category, \
-    price_cents, place, available, available_from, available_to, owner_id) \
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    price_cents, place, available, available_from, available_to, archived, owner_id) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id";
+
+pub enum Removed {
+    /// With the names of what is left in the photos' folder.
+    Yes(Vec<PhotoName>),
+    ChangedMeanwhile,
+    /// Somebody has booked it, now or once: it can be archived.
+    Booked,
+}
 
 impl Store {
     pub async fn listing(&self, id: i64) -> Result<Option<Listing>> {
-        query_as(select_listings!("WHERE l.id = ?"))
+        query_as(select_listings!("WHERE l.id = $1"))
             .bind(id)
             .fetch_optional(&self.readers)
             .await
     }
 
-    /// One more than the page holds, when there is more.
-    pub async fn listings(&self, page: &Page) -> Result<Vec<Listing>> {
-        let before = page.after.map_or(i64::MAX, |cursor| cursor.0);
-        let found = match &page.category {
-            None => query_as(select_listings!(
-                "WHERE l.id < ? ORDER BY l.id DESC LIMIT ?"
-            )),
-            Some(category) => query_as(select_listings!(
-                "WHERE l.category = ? AND l.id < ? ORDER BY l.id DESC LIMIT ?"
-            ))
-            .bind(category),
-        };
-        found
-            .bind(before)
-            .bind(page.limit + 1)
-            .fetch_all(&self.readers)
-            .await
-    }
-
-    pub async fn insert_listing(&self, owner: i64, draft: &Draft) -> Result<i64> {
-        let statement = query(INSERT_LISTING);
-        let done = bind_draft(statement, draft)
+    pub async fn insert_listing(&self, owner: i64, draft: &Draft, by: By) -> Result<i64> {
+        let mut writing = self.write().await?;
+        let (id,): (i64,) = bind_draft(query_as(INSERT_LISTING), draft)
             .bind(owner)
-            .execute(&self.writer)
+            .fetch_one(&mut *writing)
             .await?;
-        Ok(done.last_insert_rowid())
+        note(&mut writing, by, "create", subject(id), json!({})).await?;
+        writing.commit().await?;
+        Ok(id)
     }
 
     /// Whether the listing still had that version, and so was changed.
-    pub async fn update_listing(&self, id: i64, version: i64, draft: &Draft) -> Result<bool> {
-        let statement = query(
-            "UPDATE listings SET title = ?, text = ?, category = ?, price_cents = ?, place = ?, \
-             available = ?, available_from = ?, available_to = ?, version = version + 1, \
-             updated_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now') WHERE id = ? AND version = ?",
+    pub async fn update_listing(&self, seen: &Listing, draft: &Draft, by: By) -> Result<bool> {
+        let mut writing = self.write().await?;
+        let statement = query_as(
+            "UPDATE listings SET title = $1, text = $2, category = $3, price_cents = $4, \
+             place = $5, available = $6, available_from = $7, available_to = $8, archived = $9, \
+             version = version + 1, updated_at = $10 WHERE id = $11 AND version = $12 RETURNING id",
         );
-        let statement = bind_draft(statement, draft).bind(id).bind(version);
-        Ok(statement.execute(&self.writer).await?.rows_affected() == 1)
+        let changed: Option<(i64,)> = bind_draft(statement, draft)
+            .bind(by.at.iso())
+            .bind(seen.id)
+            .bind(seen.version)
+            .fetch_optional(&mut *writing)
+            .await?;
+        let fields = json!({ "fields": seen.draft.changed_fields(draft) });
+        note(&mut writing, by, "change", subject(seen.id), fields).await?;
+        if changed.is_some() {
+            writing.commit().await?;
+        }
+        Ok(changed.is_some())
     }
 
-    /// The names of the photos that went with it; `None` when it no longer had that version.
-    pub async fn delete_listing(&self, id: i64, version: i64) -> Result<Option<Vec<PhotoName>>> {
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let names: Vec<String> = query_scalar("SELECT name FROM photos WHERE listing_id = ?")
+    pub async fn delete_listing(&self, id: i64, version: i64, by: By) -> Result<Removed> {
+        let mut writing = self.write().await?;
+        let booked: i64 = query_scalar("SELECT count(*) FROM bookings WHERE listing_id = $1")
             .bind(id)
-            .fetch_all(&mut *transaction)
+            .fetch_one(&mut *writing)
             .await?;
-        let done = query("DELETE FROM listings WHERE id = ? AND version = ?")
+        if booked > 0 {
+            return Ok(Removed::Booked);
+        }
+        let names: Vec<String> = query_scalar(
+            "SELECT name FROM photos WHERE listing_id = $1 UNION ALL SELECT r.name \
+             FROM renditions r JOIN photos p ON p.id = r.photo_id WHERE p.listing_id = $1",
+        )
+        .bind(id)
+        .fetch_all(&mut *writing)
+        .await?;
+        let done = query("DELETE FROM listings WHERE id = $1 AND version = $2")
             .bind(id)
             .bind(version)
-            .execute(&mut *transaction)
+            .execute(&mut *writing)
             .await?;
-        transaction.commit().await?;
+        if done.rows_affected() == 0 {
+            return Ok(Removed::ChangedMeanwhile);
+        }
+        note(&mut writing, by, "remove", subject(id), json!({})).await?;
+        writing.commit().await?;
         let photos = names.iter().flat_map(|name| name.parse()).collect();
-        Ok((done.rows_affected() == 1).then_some(photos))
+        Ok(Removed::Yes(photos))
     }
 }
 
-type Statement<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
-
-pub(super) fn bind_draft<'q>(statement: Statement<'q>, draft: &'q Draft) -> Statement<'q> {
-    let (available, from, to) = match &draft.availability {
-        Availability::Now(now) => (*now, None, None),
-        Availability::Between { from, to } => (true, Some(from), Some(to)),
-    };
-    statement
-        .bind(&draft.title)
-        .bind(&draft.text)
-        .bind(&draft.category)
-        .bind(draft.price_cents)
-        .bind(&draft.place)
-        .bind(available)
-        .bind(from)
-        .bind(to)
+pub(super) fn subject(id: i64) -> String {
+    format!("listing {id}")
 }
 
-impl FromRow<'_, SqliteRow> for Listing {
-    fn from_row(row: &SqliteRow) -> Result<Self> {
+type Statement<'q, T> = sqlx::query::QueryAs<'q, Any, T, AnyArguments>;
+
+pub(super) fn bind_draft<'q, T>(statement: Statement<'q, T>, draft: &Draft) -> Statement<'q, T> {
+    let (available, from, to) = match &draft.availability {
+        Availability::Now(now) => (*now, None, None),
+        Availability::Between { from, to } => (true, Some(from.clone()), Some(to.clone())),
+    };
+    statement
+        .bind(draft.title.clone())
+        .bind(draft.text.clone())
+        .bind(draft.category.clone())
+        .bind(draft.price_cents)
+        .bind(draft.place.clone())
+        .bind(i64::from(available))
+        .bind(from)
+        .bind(to)
+        .bind(i64::from(draft.archived))
+}
+
+impl FromRow<'_, AnyRow> for Listing {
+    fn from_row(row: &AnyRow) -> Result<Self> {
         let photos: Option<String> = row.try_get("photos")?;
         Ok(Self {
             id: row.try_get("id")?,
@@ -118,6 +140,7 @@ impl FromRow<'_, SqliteRow> for Listing {
                 price_cents: row.try_get("price_cents")?,
                 place: row.try_get("place")?,
                 availability: availability(row)?,
+                archived: row.try_get::<i64, _>("archived")? != 0,
             },
             owner: Owner {
                 id: row.try_get("owner_id")?,
@@ -135,10 +158,10 @@ impl FromRow<'_, SqliteRow> for Listing {
     }
 }
 
-fn availability(row: &SqliteRow) -> Result<Availability> {
+fn availability(row: &AnyRow) -> Result<Availability> {
     let days = (row.try_get("available_from")?, row.try_get("available_to")?);
     Ok(match days {
         (Some(from), Some(to)) => Availability::Between { from, to },
-        _ => Availability::Now(row.try_get("available")?),
+        _ => Availability::Now(row.try_get::<i64, _>("available")? != 0),
     })
 }

@@ -1,95 +1,75 @@
-//! What lasts: a SQLite database and a folder of photos, shared by every process on the data
-//! folder. WAL lets readers go on while one process writes.
+//! What lasts: a database and a folder of photos, shared by every process on them. The database is
+//! SQLite in the data folder, or PostgreSQL by its URL. Both are asked the same questions; the few
+//! that they spell differently are `dialect`'s.
 
+mod audit;
+mod batch;
+mod bookings;
+mod connect;
+mod dialect;
 mod files;
+mod idempotency;
+mod issues;
+mod jobs;
 mod listings;
+mod payments;
 mod photos;
+mod search;
 mod seed;
+mod sessions;
+mod tasks;
 mod users;
 
+pub use audit::By;
+pub use batch::Batches;
+pub use bookings::Booked;
 pub use files::{PhotoFiles, Refused};
-pub use photos::Added;
+pub use idempotency::Key;
+pub use jobs::Claim;
+pub use listings::Removed;
+pub use payments::{Applied, StartedPayment};
+pub use photos::{Added, Photo, RenditionMade};
 pub use seed::SeedListing;
+pub use sessions::Refreshed;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{AssertSqlSafe, Error, Result, raw_sql};
-use std::{path::Path, time::Duration};
-
-/// Every step leads from the schema before it to the next; a released step never changes.
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
-
-const READERS: u32 = 4;
-
-/// How long a writer waits for those of other processes, and a request for a connection.
-const PATIENCE: Duration = Duration::from_secs(10);
+use dialect::Dialect;
+use sqlx::{Any, AnyPool, Result, Transaction, query_scalar};
 
 pub struct Store {
-    readers: SqlitePool,
-    /// One connection: writers of this process queue here, in order, instead of racing for
-    /// SQLite's lock, where whoever waits longest has no better chance.
-    writer: SqlitePool,
+    readers: AnyPool,
+    /// SQLite's has one connection: writers of this process queue here, in order, instead of racing
+    /// for its lock, where whoever waits longest has no better chance.
+    writer: AnyPool,
+    dialect: Dialect,
 }
 
-impl Store {
-    /// Opens and migrates. Safe when several processes do so at once only under `start.lock`:
-    /// switching a new file to WAL needs it undivided.
-    pub async fn open(folder: &Path) -> Result<Self> {
-        let options = SqliteConnectOptions::new()
-            .filename(folder.join("lakh.sqlite"))
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Normal)
-            .busy_timeout(PATIENCE)
-            .foreign_keys(true);
-        let writer = pool(1).connect_with(options.clone()).await?;
-        migrate(&writer).await?;
-        let readers = pool(READERS)
-            .connect_with(options.pragma("query_only", "ON"))
-            .await?;
-        Ok(Self { readers, writer })
-    }
+/// Nothing of it lasts unless it is committed.
+type Writing = Transaction<'static, Any>;
 
+impl Store {
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<()> {
-        let one: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs_done")
+        query_scalar::<Any, i64>("SELECT count(*) FROM jobs_done")
             .fetch_one(&self.readers)
-            .await?;
-        debug_assert!(one >= 0);
-        Ok(())
+            .await
+            .map(drop)
     }
 
-    /// Waits for running statements and folds the log back into the database.
+    /// Waits for running statements, and has SQLite fold its log back into the database.
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
     }
-}
 
-fn pool(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(PATIENCE)
-}
-
-async fn migrate(writer: &SqlitePool) -> Result<()> {
-    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-    let done: i64 = sqlx::query_scalar("PRAGMA user_version")
-        .fetch_one(&mut *transaction)
-        .await?;
-    let done = usize::try_from(done).unwrap_or(usize::MAX);
-    let Some(open) = MIGRATIONS.get(done..) else {
-        return Err(Error::Configuration(
-            "the data folder was made by a newer version".into(),
-        ));
-    };
-    for step in open {
-        raw_sql(*step).execute(&mut *transaction).await?;
+    /// By pool: connections that are open, and those of them that nobody uses.
+    pub fn connections(&self) -> [(&'static str, u32, usize); 2] {
+        let of = |name, pool: &AnyPool| (name, pool.size(), pool.num_idle());
+        [of("read", &self.readers), of("write", &self.writer)]
     }
-    let version = format!("PRAGMA user_version = {}", MIGRATIONS.len());
-    raw_sql(AssertSqlSafe(version))
-        .execute(&mut *transaction)
-        .await?;
-    transaction.commit().await
+
+    /// Takes the lock for writing at the start where that is SQLite's: a transaction that reads
+    /// first and then finds somebody else writing could only give up.
+    async fn write(&self) -> Result<Writing> {
+        self.writer.begin_with(self.dialect.begin()).await
+    }
 }

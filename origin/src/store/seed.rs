@@ -2,9 +2,10 @@
 
 use super::Store;
 use super::listings::{INSERT_LISTING, bind_draft};
+use super::photos::insert_photo;
 use crate::domain::listing::Draft;
 use crate::domain::photo::PhotoName;
-use sqlx::{Result, query, query_scalar};
+use sqlx::{Result, query, query_as, query_scalar};
 
 pub struct SeedListing {
     /// Place in the list of people.
@@ -15,10 +16,11 @@ pub struct SeedListing {
 
 impl Store {
     pub async fn is_done(&self, job: &str) -> Result<bool> {
-        query_scalar("SELECT EXISTS (SELECT 1 FROM jobs_done WHERE name = ?)")
+        let done: i64 = query_scalar("SELECT count(*) FROM jobs_done WHERE name = $1")
             .bind(job)
             .fetch_one(&self.readers)
-            .await
+            .await?;
+        Ok(done > 0)
     }
 
     pub async fn seed(
@@ -27,32 +29,27 @@ impl Store {
         people: &[(&str, &str)],
         listings: &[SeedListing],
     ) -> Result<()> {
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        query("INSERT INTO jobs_done (name) VALUES (?)")
+        let mut writing = self.write().await?;
+        query("INSERT INTO jobs_done (name) VALUES ($1)")
             .bind(job)
-            .execute(&mut *transaction)
+            .execute(&mut *writing)
             .await?;
 
-        let mut owners = Vec::new();
+        let mut owners: Vec<i64> = Vec::new();
         for (name, email) in people {
-            let person = query("INSERT INTO users (name, email) VALUES (?, ?)")
-                .bind(*name)
-                .bind(*email);
-            owners.push(person.execute(&mut *transaction).await?.last_insert_rowid());
+            let person = "INSERT INTO users (name, email) VALUES ($1, $2) RETURNING id";
+            let person = query_scalar(person).bind(*name).bind(*email);
+            owners.push(person.fetch_one(&mut *writing).await?);
         }
         for listing in listings {
-            let statement = bind_draft(query(INSERT_LISTING), &listing.draft);
-            let statement = statement.bind(owners[listing.owner]);
-            let id = statement
-                .execute(&mut *transaction)
-                .await?
-                .last_insert_rowid();
+            let (id,): (i64,) = bind_draft(query_as(INSERT_LISTING), &listing.draft)
+                .bind(owners[listing.owner])
+                .fetch_one(&mut *writing)
+                .await?;
             if let Some(photo) = &listing.photo {
-                let statement = query("INSERT INTO photos (listing_id, name) VALUES (?, ?)");
-                let statement = statement.bind(id).bind(photo.to_string());
-                statement.execute(&mut *transaction).await?;
+                insert_photo(&mut writing, id, photo).await?;
             }
         }
-        transaction.commit().await
+        writing.commit().await
     }
 }

@@ -66,6 +66,7 @@ fn listing(&(owner, photo, title, category, price_cents, place, text): &Row) -> 
             price_cents,
             place: place.into(),
             availability: Availability::Now(true),
+            archived: false,
         },
     }
 }

@@ -7,7 +7,7 @@ mod scene;
 mod scenes;
 
 use crate::domain::photo::PhotoName;
-use crate::log;
+use crate::observe::log;
 use crate::store::{PhotoFiles, Store};
 use serde_json::json;
 use std::error::Error;

@@ -1,6 +1,8 @@
 //! Real processes on free ports and temporary folders, and a plain client to talk to them.
 
-use serde_json::Value;
+mod contract;
+
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -8,6 +10,9 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 use tempfile::TempDir;
 use ureq::{Agent, Body, SendBody, http};
+
+/// Without demonstration data, and soon sure that a silent worker is dead.
+const ARGUMENTS: &[&str] = &["--no-demo", "--lease", "2"];
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -28,7 +33,7 @@ impl Origin {
     /// Alone, on a folder of its own, without demonstration data.
     pub fn start() -> Self {
         let data = Arc::new(tempfile::tempdir().expect("a temporary folder"));
-        let process = spawn(&data, &["--no-demo"]);
+        let process = spawn(&data, ARGUMENTS);
         Self::listening(process, data)
     }
 
@@ -43,7 +48,7 @@ impl Origin {
     }
 
     pub fn start_again(&mut self) {
-        let process = spawn(&self.data, &["--no-demo"]);
+        let process = spawn(&self.data, ARGUMENTS);
         *self = Self::listening(process, self.data.clone());
     }
 
@@ -148,9 +153,76 @@ impl Origin {
         }
         let request = request.body(body).expect("a request");
         let answer = self.agent.run(request);
-        answer
+        let reply: Reply = answer
             .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
-            .into()
+            .into();
+        contract::check(method, path, &reply);
+        reply
+    }
+
+    /// Somebody new, with what every one of them has.
+    pub fn register(&self, email: &str) -> String {
+        let person = json!({"name": "Ada", "email": email, "password": "correct horse"});
+        let reply = self.post("/api/v1/register", None, &person);
+        let reply = reply.expect_status(201).json();
+        reply["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// Somebody new with that role.
+    pub fn register_as(&self, role: &str, email: &str) -> String {
+        self.register(email);
+        let given = Command::new(env!("CARGO_BIN_EXE_lakh-origin"))
+            .arg("--data")
+            .arg(self.data.path())
+            .args(["--grant", &format!("{role}={email}")])
+            .output();
+        assert!(given.expect("the binary starts").status.success());
+        let login = json!({"email": email, "password": "correct horse"});
+        let reply = self.post("/api/v1/login", None, &login).expect_status(200);
+        reply.json()["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// A listing of theirs; its path.
+    pub fn lend(&self, token: &str, listing: &Value) -> String {
+        let reply = self.post("/api/v1/listings", Some(token), listing);
+        reply.expect_status(201).header("location").to_owned()
+    }
+
+    pub fn get_as(&self, token: &str, path: &str) -> Reply {
+        let bearer = format!("Bearer {token}");
+        self.call("GET", path, &[("authorization", &bearer)], b"")
+    }
+
+    pub fn delete_as(&self, token: &str, path: &str) -> Reply {
+        let bearer = format!("Bearer {token}");
+        self.call("DELETE", path, &[("authorization", &bearer)], b"")
+    }
+
+    /// With an Idempotency-Key.
+    pub fn post_once(&self, path: &str, token: &str, key: &str, body: &Value) -> Reply {
+        let bearer = format!("Bearer {token}");
+        let headers = [
+            ("content-type", "application/json"),
+            ("authorization", bearer.as_str()),
+            ("idempotency-key", key),
+        ];
+        self.call("POST", path, &headers, body.to_string().as_bytes())
+    }
+
+    pub fn data(&self) -> &std::path::Path {
+        self.data.path()
+    }
+
+    /// Ends it as a crash would: nothing is finished, nothing is said.
+    pub fn kill(&mut self) {
+        self.process.kill().expect("our own child");
+        self.process.wait().expect("our own child");
+    }
+
+    /// Another process on the same folder.
+    pub fn start_another(&self) -> Self {
+        let process = spawn(&self.data, ARGUMENTS);
+        Self::listening(process, self.data.clone())
     }
 
     pub fn photo_files(&self) -> usize {
@@ -163,7 +235,7 @@ impl Origin {
         let start = Instant::now();
         while !is_so() {
             assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
-            thread::yield_now();
+            thread::park_timeout(Duration::from_millis(20));
         }
     }
 }

@@ -1,0 +1,158 @@
+//! Booking what others lend, and paying for it.
+
+use super::author::Author;
+use super::idempotency::IdempotencyKey;
+use super::json_body::JsonBody;
+use super::listings::{find as find_listing, tags};
+use super::path::Id;
+use super::problem::Problem;
+use super::query::Asked;
+use super::representation::Representation;
+use crate::app::App;
+use crate::domain::booking::{Booking, State as BookingState, Wish};
+use crate::domain::days::{Days, written};
+use crate::domain::page::PageQuery;
+use crate::domain::search::SearchQuery;
+use crate::domain::user::Role;
+use crate::store::{Booked, StartedPayment};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use std::sync::Arc;
+
+const AVAILABILITY: &str = "public, max-age=5, s-maxage=60";
+
+pub async fn book(
+    State(app): State<Arc<App>>,
+    author: Author,
+    key: IdempotencyKey,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Problem> {
+    let wish = Wish::read(body, author.at.day())?;
+    if find_listing(&app, wish.listing).await?.owner.id == author.id() {
+        return Err(Problem::forbidden("Nobody borrows from themselves."));
+    }
+    let Days { first, last } = wish.days;
+    let key = key.of(&format!("book {} {first} {last}", wish.listing));
+    let id = match app
+        .store
+        .book(author.id(), &wish, &key, author.by())
+        .await?
+    {
+        Booked::Yes(id) => id,
+        Booked::KeyReused => return Err(IdempotencyKey::reused()),
+        Booked::Taken => return Err(Problem::conflict("Somebody has one of these days.")),
+        Booked::NotLent => {
+            let detail = "It is not lent on all of these days.";
+            return Err(Problem::conflict(detail));
+        }
+    };
+    let booking = Representation::json(&find(&app, id, &author).await?);
+    let location = [(header::LOCATION, format!("/api/v1/bookings/{id}"))];
+    let created = booking.written(StatusCode::CREATED, &tags(wish.listing));
+    Ok((location, created).into_response())
+}
+
+pub async fn list(
+    State(app): State<Arc<App>>,
+    author: Author,
+    Asked(query): Asked<PageQuery>,
+) -> Result<Response, Problem> {
+    let page = query.check().map_err(Problem::bad_query)?;
+    let found = app
+        .store
+        .bookings(author.id(), page.before(), page.limit + 1);
+    let mut items = found.await?;
+    let next = page.cut(&mut items, |booking| booking.id);
+    let list = json!({ "items": items, "next": next.map(|cursor| cursor.to_string()) });
+    Ok(Representation::json(&list).private())
+}
+
+pub async fn show(
+    State(app): State<Arc<App>>,
+    author: Author,
+    Id(id): Id,
+) -> Result<Response, Problem> {
+    Ok(Representation::json(&find(&app, id, &author).await?).private())
+}
+
+/// Cancelling what is cancelled changes nothing, and is no mistake.
+pub async fn cancel(
+    State(app): State<Arc<App>>,
+    author: Author,
+    Id(id): Id,
+) -> Result<Response, Problem> {
+    let booking = find(&app, id, &author).await?;
+    if app.store.cancel(id, author.by()).await? {
+        app.work.notify_one();
+    }
+    let cancelled = Representation::json(&find(&app, id, &author).await?);
+    Ok(cancelled.written(StatusCode::OK, &tags(booking.listing)))
+}
+
+/// Which days of a listing are taken. `from` and `to` are those of a search.
+pub async fn availability(
+    State(app): State<Arc<App>>,
+    Id(id): Id,
+    Asked(query): Asked<SearchQuery>,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    let search = query.check().map_err(Problem::bad_query)?;
+    let Some(days) = search.days.filter(|days| days.count() <= 366) else {
+        let rule = "and `to` must be days, as 2026-05-31, at most 366";
+        return Err(Problem::malformed("from", rule));
+    };
+    let listing = find_listing(&app, id).await?;
+    let taken = app.store.taken_days(id, days).await?;
+    let lent = !listing.draft.archived && listing.draft.availability.covers(days);
+    let answer = json!({
+        "from": written(days.first), "to": written(days.last),
+        "free": lent && taken.is_empty(), "taken": taken,
+    });
+    let tag = super::listings::tag(id);
+    Ok(Representation::json(&answer).answer(&request, AVAILABILITY, &tag))
+}
+
+pub async fn pay(
+    State(app): State<Arc<App>>,
+    author: Author,
+    key: IdempotencyKey,
+    Id(id): Id,
+) -> Result<Response, Problem> {
+    let booking = find(&app, id, &author).await?;
+    if booking.borrower != author.id() {
+        return Err(Problem::forbidden("Who has booked it pays for it."));
+    }
+    if booking.state == BookingState::Cancelled {
+        return Err(not_due());
+    }
+    let intention = format!("{} {}", author.id(), key.0);
+    let key = key.of(&format!("pay {id}"));
+    let begun = app.provider.begin(&intention, booking.price_cents).await?;
+    let started = app.store.start_payment(&booking, &begun, &key, author.by());
+    let payment = match started.await? {
+        StartedPayment::Yes(payment) => payment,
+        StartedPayment::KeyReused => return Err(IdempotencyKey::reused()),
+        StartedPayment::NotDue => return Err(not_due()),
+    };
+    let found = app.store.payment(payment).await?;
+    let created = found.ok_or_else(|| Problem::no_such("payment"))?;
+    let location = [(header::LOCATION, format!("/api/v1/payments/{payment}"))];
+    let created = Representation::json(&created).written(StatusCode::CREATED, "");
+    Ok((location, created).into_response())
+}
+
+/// A booking is its borrower's and its listing's owner's business, and that of the staff; for all others
+/// there is none.
+pub async fn find(app: &App, id: i64, author: &Author) -> Result<Booking, Problem> {
+    let concerned = |booking: &Booking| {
+        [booking.borrower, booking.owner].contains(&author.id()) || author.may(Role::Staff)
+    };
+    let booking = app.store.booking(id).await?.filter(concerned);
+    booking.ok_or_else(|| Problem::no_such("booking"))
+}
+
+fn not_due() -> Problem {
+    Problem::conflict("There is nothing to pay for this booking.")
+}

@@ -1,0 +1,140 @@
+//! Issues: everybody reads them, who is signed in reports them, the staff sees to them.
+
+use super::author::Author;
+use super::json_body::JsonBody;
+use super::path::Id;
+use super::photos::receive;
+use super::problem::Problem;
+use super::query::Asked;
+use super::representation::{Representation, changed_meanwhile};
+use crate::app::App;
+use crate::domain::fields::Faults;
+use crate::domain::issue::{Change, Issue, Report};
+use crate::domain::page::Page;
+use crate::domain::user::Role;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+use std::sync::Arc;
+
+const CACHE: &str = "public, max-age=5, s-maxage=60";
+
+/// Tag of all that shows several issues.
+const LISTS: &str = "issues";
+
+#[derive(Deserialize)]
+pub struct IssueQuery {
+    limit: Option<String>,
+    cursor: Option<String>,
+    state: Option<String>,
+}
+
+pub async fn list(
+    State(app): State<Arc<App>>,
+    Asked(query): Asked<IssueQuery>,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    let mut faults = Faults::default();
+    let page = Page::read(query.limit.as_deref(), query.cursor.as_deref(), &mut faults);
+    let state = query.state.as_deref().map(str::parse).transpose();
+    let rule = "must be one of open, in_progress, resolved, closed";
+    faults.note("state", state.is_ok(), rule);
+    let page = faults.finish(page).map_err(Problem::bad_query)?;
+    let state = state.unwrap_or_default();
+    let found = app.store.issues(state, page.before(), page.limit + 1);
+    let mut items = found.await?;
+    let next = page.cut(&mut items, |issue| issue.id);
+    let list = json!({ "items": items, "next": next.map(|cursor| cursor.to_string()) });
+    Ok(Representation::json(&list).answer(&request, CACHE, LISTS))
+}
+
+pub async fn report(
+    State(app): State<Arc<App>>,
+    author: Author,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Problem> {
+    let report = Report::read(body)?;
+    let id = app
+        .store
+        .insert_issue(author.id(), &report, author.by())
+        .await?;
+    let created = Representation::json(&find(&app, id).await?);
+    let location = [(header::LOCATION, format!("/api/v1/issues/{id}"))];
+    Ok((location, created.written(StatusCode::CREATED, LISTS)).into_response())
+}
+
+pub async fn show(
+    State(app): State<Arc<App>>,
+    Id(id): Id,
+    request: HeaderMap,
+) -> Result<Response, Problem> {
+    let issue = find(&app, id).await?;
+    Ok(Representation::json(&issue).answer(&request, CACHE, &tag(id)))
+}
+
+pub async fn change(
+    State(app): State<Arc<App>>,
+    author: Author,
+    Id(id): Id,
+    request: HeaderMap,
+    JsonBody(body): JsonBody,
+) -> Result<Response, Problem> {
+    let seen = find_concerning(&app, id, &author).await?;
+    Representation::json(&seen).expect_match(&request, true)?;
+    let change = Change::read(body)?;
+    if !seen.state.may_become(change.state, author.may(Role::Staff)) {
+        let (from, to) = (seen.state, change.state);
+        return Err(Problem::conflict(format!(
+            "You can't bring it from {from} to {to}."
+        )));
+    }
+    if !app.store.change_issue(&seen, &change, author.by()).await? {
+        return Err(changed_meanwhile());
+    }
+    let changed = Representation::json(&find(&app, id).await?);
+    Ok(changed.written(StatusCode::OK, &tags(id)))
+}
+
+/// The photo that it had before is kept, so that history can be told.
+pub async fn add_photo(
+    State(app): State<Arc<App>>,
+    author: Author,
+    Id(id): Id,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let may_add = async { find_concerning(&app, id, &author).await.map(drop) };
+    let name = receive(&app, &headers, body, may_add).await?;
+    let seen = find_concerning(&app, id, &author).await?;
+    if !app.store.set_issue_photo(&seen, &name, author.by()).await? {
+        app.files.remove(&name).await?;
+        return Err(changed_meanwhile());
+    }
+    let changed = Representation::json(&find(&app, id).await?);
+    Ok(changed.written(StatusCode::OK, &tags(id)))
+}
+
+async fn find(app: &App, id: i64) -> Result<Issue, Problem> {
+    let issue = app.store.issue(id).await?;
+    issue.ok_or_else(|| Problem::no_such("issue"))
+}
+
+async fn find_concerning(app: &App, id: i64, author: &Author) -> Result<Issue, Problem> {
+    let issue = find(app, id).await?;
+    if issue.reporter == author.id() || author.may(Role::Staff) {
+        return Ok(issue);
+    }
+    let detail = "Only the staff and whoever reported an issue may change it.";
+    Err(Problem::forbidden(detail))
+}
+
+fn tag(id: i64) -> String {
+    format!("issue-{id}")
+}
+
+fn tags(id: i64) -> String {
+    format!("{LISTS}, {}", tag(id))
+}

@@ -1,0 +1,105 @@
+//! Every metric's name. Labels are routes, states and kinds: what a client chose is never one.
+
+use crate::app::App;
+use crate::domain::job::Kind;
+use axum::http::Method;
+use prometheus::{Encoder, HistogramOpts, HistogramVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use std::time::Duration;
+
+pub struct Metrics {
+    registry: Registry,
+    requests: HistogramVec,
+    jobs: HistogramVec,
+    queue: IntGaugeVec,
+    uploads: IntGaugeVec,
+    connections: IntGaugeVec,
+}
+
+const SECONDS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0];
+
+impl Metrics {
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let histogram = |name: &str, help: &str, labels: &[&str]| {
+            let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+            let metric = HistogramVec::new(options, labels)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        Ok(Self {
+            requests: histogram(
+                "lakh_origin_request_seconds",
+                "Time to an answer's head",
+                &["route", "method", "status"],
+            )?,
+            jobs: histogram(
+                "lakh_origin_job_seconds",
+                "Time that a worker had a job",
+                &["kind", "outcome"],
+            )?,
+            queue: gauge("lakh_origin_jobs", "Jobs in the database", &["state"])?,
+            uploads: gauge("lakh_origin_uploads", "Uploads of this process", &["state"])?,
+            connections: gauge(
+                "lakh_origin_database_connections",
+                "Connections of this process",
+                &["pool", "state"],
+            )?,
+            registry,
+        })
+    }
+
+    /// A method's name, if it is one of those that mean something here.
+    pub fn method(method: &Method) -> &'static str {
+        match method.as_str() {
+            "GET" => "GET",
+            "HEAD" => "HEAD",
+            "POST" => "POST",
+            "PATCH" => "PATCH",
+            "DELETE" => "DELETE",
+            _ => "other",
+        }
+    }
+
+    pub fn answered(&self, route: &str, method: &str, status: u16, time: Duration) {
+        self.requests
+            .with_label_values(&[route, method, &status.to_string()])
+            .observe(time.as_secs_f64());
+    }
+
+    pub fn worked(&self, kind: Kind, outcome: &str, time: Duration) {
+        self.jobs
+            .with_label_values(&[kind.to_string().as_str(), outcome])
+            .observe(time.as_secs_f64());
+    }
+
+    /// In Prometheus' text format. What is a state, not an event, is looked at now.
+    pub async fn text(&self, app: &App) -> sqlx::Result<String> {
+        self.queue.reset();
+        for (state, count) in app.store.job_counts().await? {
+            self.queue.with_label_values(&[state.as_str()]).set(count);
+        }
+        let (running, waiting) = app.uploads.counts();
+        set(&self.uploads, &["running"], running);
+        set(&self.uploads, &["waiting"], waiting);
+        for (pool, open, idle) in app.store.connections() {
+            let used = (open as usize).saturating_sub(idle);
+            set(&self.connections, &[pool, "idle"], idle);
+            set(&self.connections, &[pool, "used"], used);
+        }
+        let mut text = Vec::new();
+        TextEncoder::new()
+            .encode(&self.registry.gather(), &mut text)
+            .expect("memory can be written to");
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+fn set(gauge: &IntGaugeVec, labels: &[&str], value: usize) {
+    let value = i64::try_from(value).unwrap_or(i64::MAX);
+    gauge.with_label_values(labels).set(value);
+}

@@ -1,0 +1,77 @@
+//! Who changed what: written in the transaction of the change, so there is neither without the other.
+
+use super::{Store, Writing};
+use crate::domain::clock::Moment;
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::any::AnyRow;
+use sqlx::{FromRow, Result, Row, query, query_as};
+
+/// Whose change it is, and when.
+#[derive(Clone, Copy)]
+pub struct By {
+    /// None: this application itself.
+    pub user: Option<i64>,
+    pub at: Moment,
+}
+
+/// Holds no texts that people wrote: fields' names, states, numbers.
+#[derive(Serialize)]
+pub struct Entry {
+    pub id: i64,
+    pub at: String,
+    pub user_id: Option<i64>,
+    pub action: String,
+    /// Kind and identifier, as `listing 5`.
+    pub subject: String,
+    pub detail: Value,
+}
+
+impl By {
+    pub fn itself(at: Moment) -> Self {
+        Self { user: None, at }
+    }
+}
+
+impl Store {
+    /// Newest first.
+    pub async fn audit(&self, before: i64, most: u32) -> Result<Vec<Entry>> {
+        query_as("SELECT * FROM audit WHERE id < $1 ORDER BY id DESC LIMIT $2")
+            .bind(before)
+            .bind(i64::from(most))
+            .fetch_all(&self.readers)
+            .await
+    }
+}
+
+pub(super) async fn note(
+    writing: &mut Writing,
+    by: By,
+    action: &str,
+    subject: String,
+    detail: Value,
+) -> Result<()> {
+    query("INSERT INTO audit (at, user_id, action, subject, detail) VALUES ($1, $2, $3, $4, $5)")
+        .bind(by.at.iso())
+        .bind(by.user)
+        .bind(action)
+        .bind(subject)
+        .bind(detail.to_string())
+        .execute(&mut **writing)
+        .await
+        .map(drop)
+}
+
+impl FromRow<'_, AnyRow> for Entry {
+    fn from_row(row: &AnyRow) -> Result<Self> {
+        let detail: String = row.try_get("detail")?;
+        Ok(Self {
+            id: row.try_get("id")?,
+            at: row.try_get("at")?,
+            user_id: row.try_get("user_id")?,
+            action: row.try_get("action")?,
+            subject: row.try_get("subject")?,
+            detail: serde_json::from_str(&detail).unwrap_or(Value::Null),
+        })
+    }
+}

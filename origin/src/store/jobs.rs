@@ -1,0 +1,217 @@
+//! The queue: rows that workers of any process take, one worker each. Whoever takes a job holds it for the
+//! time of a lease, and renews that while at work; a worker that is killed renews nothing, and the next
+//! one takes the job over. What a worker did counts only if it still holds the job when it says so.
+
+use super::users::parsed;
+use super::{By, Store, Writing, audit::note};
+use crate::domain::clock::Moment;
+use crate::domain::job::{Kind, MOST_ATTEMPTS, State, after_failure};
+use serde::Serialize;
+use serde_json::json;
+use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, FromRow, Result, Row, query, query_as, query_scalar};
+
+/// A job that is held. `attempt` tells its holder from the one before.
+pub struct Claim {
+    pub id: i64,
+    pub kind: Kind,
+    pub subject: String,
+    pub attempt: i64,
+}
+
+#[derive(Serialize)]
+pub struct Job {
+    pub id: i64,
+    pub kind: Kind,
+    /// What it is about: a photo's name, an event's identifier.
+    pub subject: String,
+    pub state: State,
+    pub attempts: i64,
+    /// Why it failed last.
+    pub reason: String,
+    pub created_at: String,
+}
+
+impl Store {
+    /// The job that has been due longest. One whose holder went silent is due again, unless that
+    /// was its last attempt: what kills its workers must not kill them for ever.
+    pub async fn claim(&self, lease: Moment, now: Moment) -> Result<Option<Claim>> {
+        if self.nothing_due(now).await? {
+            return Ok(None);
+        }
+        let mut writing = self.write().await?;
+        query(
+            "UPDATE jobs SET state = 'dead', reason = 'its workers were killed' \
+             WHERE state = 'running' AND lease < $1 AND attempts >= $2",
+        )
+        .bind(now.0)
+        .bind(MOST_ATTEMPTS)
+        .execute(&mut *writing)
+        .await?;
+        let sql = format!(
+            "UPDATE jobs SET state = 'running', attempts = attempts + 1, lease = $1 \
+             WHERE id = (SELECT id FROM jobs WHERE state = 'waiting' AND due <= $2 \
+             OR state = 'running' AND lease < $2 ORDER BY due, id LIMIT 1 {}) \
+             RETURNING id, kind, subject, attempts",
+            self.dialect.skip_taken()
+        );
+        let claim = query_as(AssertSqlSafe(sql))
+            .bind(lease.0)
+            .bind(now.0)
+            .fetch_optional(&mut *writing)
+            .await?;
+        writing.commit().await?;
+        Ok(claim)
+    }
+
+    /// Whether the job is still held; a holder that was taken for dead must stop.
+    pub async fn renew(&self, claim: &Claim, lease: Moment) -> Result<bool> {
+        let held = query(
+            "UPDATE jobs SET lease = $1 WHERE id = $2 AND state = 'running' AND attempts = $3",
+        )
+        .bind(lease.0)
+        .bind(claim.id)
+        .bind(claim.attempt)
+        .execute(&self.writer)
+        .await?;
+        Ok(held.rows_affected() == 1)
+    }
+
+    /// Whether it counts: somebody else may hold the job by now.
+    pub async fn finish(&self, claim: &Claim) -> Result<bool> {
+        let mut writing = self.write().await?;
+        let counts = finish_in(&mut writing, claim).await?;
+        writing.commit().await?;
+        Ok(counts)
+    }
+
+    /// Gives a job back that failed, or leaves it for somebody to look at. What can't get better is
+    /// not tried again.
+    pub async fn fail(
+        &self,
+        claim: &Claim,
+        reason: &str,
+        again: bool,
+        now: Moment,
+    ) -> Result<State> {
+        let due = after_failure(claim.attempt, now).filter(|_| again);
+        let state = due.map_or(State::Dead, |_| State::Waiting);
+        query(
+            "UPDATE jobs SET state = $1, due = coalesce($2, due), reason = $3 \
+             WHERE id = $4 AND state = 'running' AND attempts = $5",
+        )
+        .bind(state.to_string())
+        .bind(due.map(|due| due.0))
+        .bind(reason.chars().take(500).collect::<String>())
+        .bind(claim.id)
+        .bind(claim.attempt)
+        .execute(&self.writer)
+        .await?;
+        Ok(state)
+    }
+
+    /// Newest first.
+    pub async fn jobs(&self, state: State, before: i64, most: u32) -> Result<Vec<Job>> {
+        query_as("SELECT * FROM jobs WHERE state = $1 AND id < $2 ORDER BY id DESC LIMIT $3")
+            .bind(state.to_string())
+            .bind(before)
+            .bind(i64::from(most))
+            .fetch_all(&self.readers)
+            .await
+    }
+
+    /// As if it had never been tried. None when there is no such job, or it isn't dead.
+    pub async fn replay(&self, id: i64, by: By) -> Result<Option<Job>> {
+        let mut writing = self.write().await?;
+        let job: Option<Job> = query_as(
+            "UPDATE jobs SET state = 'waiting', attempts = 0, due = $1 \
+             WHERE id = $2 AND state = 'dead' RETURNING *",
+        )
+        .bind(by.at.0)
+        .bind(id)
+        .fetch_optional(&mut *writing)
+        .await?;
+        if job.is_some() {
+            note(&mut writing, by, "replay", format!("job {id}"), json!({})).await?;
+        }
+        writing.commit().await?;
+        Ok(job)
+    }
+
+    /// By state; states that no job is in are left out.
+    pub async fn job_counts(&self) -> Result<Vec<(String, i64)>> {
+        query_as("SELECT state, count(*) FROM jobs GROUP BY state")
+            .fetch_all(&self.readers)
+            .await
+    }
+
+    /// Reading is cheap, and most looks at the queue find nothing.
+    async fn nothing_due(&self, now: Moment) -> Result<bool> {
+        let due: Option<i64> = query_scalar(
+            "SELECT id FROM jobs WHERE state = 'waiting' AND due <= $1 \
+             UNION ALL SELECT id FROM jobs WHERE state = 'running' AND lease < $1 LIMIT 1",
+        )
+        .bind(now.0)
+        .fetch_optional(&self.readers)
+        .await?;
+        Ok(due.is_none())
+    }
+}
+
+/// One job for each subject: asking for it again changes nothing.
+pub(super) async fn enqueue(
+    writing: &mut Writing,
+    kind: Kind,
+    subject: &str,
+    now: Moment,
+) -> Result<()> {
+    query(
+        "INSERT INTO jobs (kind, subject, due, created_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (kind, subject) DO NOTHING",
+    )
+    .bind(kind.to_string())
+    .bind(subject.to_owned())
+    .bind(now.0)
+    .bind(now.iso())
+    .execute(&mut **writing)
+    .await
+    .map(drop)
+}
+
+/// Together with what the job has led to: neither lasts without the other.
+pub(super) async fn finish_in(writing: &mut Writing, claim: &Claim) -> Result<bool> {
+    let done = query(
+        "UPDATE jobs SET state = 'done', reason = '' \
+         WHERE id = $1 AND state = 'running' AND attempts = $2",
+    )
+    .bind(claim.id)
+    .bind(claim.attempt)
+    .execute(&mut **writing)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+impl FromRow<'_, AnyRow> for Claim {
+    fn from_row(row: &AnyRow) -> Result<Self> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            kind: parsed(row, "kind")?,
+            subject: row.try_get("subject")?,
+            attempt: row.try_get("attempts")?,
+        })
+    }
+}
+
+impl FromRow<'_, AnyRow> for Job {
+    fn from_row(row: &AnyRow) -> Result<Self> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            kind: parsed(row, "kind")?,
+            subject: row.try_get("subject")?,
+            state: parsed(row, "state")?,
+            attempts: row.try_get("attempts")?,
+            reason: row.try_get("reason")?,
+            created_at: row.try_get("created_at")?,
+        })
+    }
+}

@@ -1,0 +1,12 @@
+//! Walks through the whole API of the real binary, alone and as several processes on one data folder. Every
+//! answer is held against the OpenAPI document on the way.
+
+mod harness;
+
+mod bookings;
+mod issues;
+mod listings;
+mod operation;
+mod people;
+mod photos;
+mod search;

@@ -1,7 +1,9 @@
-//! `lakh run`: serve until told to stop.
+//! `lakh run`: serve until told to stop. `lakh proxy`: the same without a file.
 
-use crate::{config, server};
+use crate::config::{self, Source};
+use crate::server;
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -12,14 +14,32 @@ const DEFAULT_LOG: &str =
     "info,pingora_core=off,pingora_proxy=off,pingora_runtime=off,foyer_storage=error";
 
 pub fn run(path: &Path) -> ExitCode {
+    serve(Source::File(path.to_owned()))
+}
+
+/// Everything that comes to `listen` is for `to`: an address, or a name with a port.
+pub fn proxy(to: &str, listen: SocketAddr, admin: SocketAddr) -> ExitCode {
+    let server = match to.parse::<SocketAddr>() {
+        Ok(address) => format!("\"{address}\""),
+        Err(_) => format!("{{address: \"{to}\", resolve: 10s}}"),
+    };
+    serve(Source::Text(format!(
+        "listeners: {{web: {{address: \"{listen}\"}}}}\n\
+         upstreams: {{app: {{servers: [{server}]}}}}\n\
+         routes: [{{name: everything, match: {{path: /*}}, upstream: app}}]\n\
+         admin: {{address: \"{admin}\"}}\n"
+    )))
+}
+
+fn serve(source: Source) -> ExitCode {
     log_to_stderr();
-    match config::load(path, &config::environment) {
+    match source.load(&config::environment) {
         Ok(loaded) => {
             loaded
                 .warnings
                 .iter()
                 .for_each(|warning| tracing::warn!("{warning}"));
-            server::run(path, loaded.config)
+            server::run(source, loaded)
         }
         Err(errors) => {
             eprintln!("{errors}");

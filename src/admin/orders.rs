@@ -56,8 +56,12 @@ impl Pages {
                 reloaded
             }
             _ => {
-                let status = StatusCode::NOT_FOUND;
-                return problem(status, "no-such-page", "GET / says which there are.");
+                let status = StatusCode::METHOD_NOT_ALLOWED;
+                return problem(
+                    status,
+                    "method",
+                    "No order has this path; GET / says which do.",
+                );
             }
         };
         done.unwrap_or_else(|refusal| refusal)

@@ -1,6 +1,7 @@
 //! `lakh explain`: what the edge would do with a request, and why. The running edge is asked; without
 //! one, the file says what it can.
 
+use super::File;
 use super::running::{self, Failure};
 use crate::cache::CacheSettings;
 use crate::config::{self, Loaded};
@@ -9,11 +10,53 @@ use crate::observe::{AccessLogSettings, LogTarget, Metrics};
 use crate::proxy::{Edge, Explanation, Inquiry};
 use crate::runtime::Foundation;
 use arc_swap::ArcSwap;
+use clap::Args;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-pub fn explain(path: &Path, inquiry: &Inquiry, offline: bool, json: bool) -> ExitCode {
+#[derive(Args)]
+pub struct Explain {
+    /// GET, POST, ...
+    method: String,
+    /// http://shop.example/photos/1.jpg?w=400
+    url: String,
+    /// A field of the request; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = field)]
+    headers: Vec<(String, String)>,
+    /// The address that its connection comes from
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    from: IpAddr,
+    /// By the file alone, whether an edge runs or not: nothing is stored, nobody has asked before
+    #[arg(long)]
+    offline: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    file: File,
+}
+
+/// `name: value`, as curl takes it.
+fn field(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("write it as 'name: value'")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+impl Explain {
+    pub fn run(self) -> ExitCode {
+        let inquiry = Inquiry {
+            method: self.method,
+            url: self.url,
+            headers: self.headers,
+            from: Some(self.from),
+        };
+        explain(&self.file.config, &inquiry, self.offline, self.json)
+    }
+}
+
+fn explain(path: &Path, inquiry: &Inquiry, offline: bool, json: bool) -> ExitCode {
     let said = match offline {
         true => by_the_file(path, inquiry),
         false => ask(path, inquiry),

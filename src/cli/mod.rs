@@ -8,14 +8,12 @@ mod healthcheck;
 mod reload;
 mod run;
 mod running;
-mod schema;
 mod sign_url;
 mod warm;
 
 use crate::admin::{BanOrder, LiftOrder, PurgeOrder, ServerName, SplitName};
 use crate::config::units;
 use crate::guard::Rate;
-use crate::proxy::Inquiry;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -51,13 +49,13 @@ enum Verb {
     /// Check a configuration and say everything that is wrong with it
     Check(File),
     /// Have the running edge read its configuration again; a bad file changes nothing
-    Reload(Reload),
+    Reload(reload::Reload),
     /// Say what would be done with a request, and why: route, limits, cache, server
-    Explain(Explain),
+    Explain(explain::Explain),
     /// Serve without a file: everything that comes is for one application
-    Proxy(Proxy),
+    Proxy(run::Proxy),
     /// Ask the running edge whether it takes traffic: exit code 0, or 1; for containers
-    Healthcheck(Healthcheck),
+    Healthcheck(healthcheck::Healthcheck),
     /// Show how the running edge is
     Status(File),
     /// Print the version
@@ -91,85 +89,6 @@ enum Verb {
     Cert(Cert),
     /// Sign an image's URL with the first key of images.signing_key_file
     SignUrl(SignUrl),
-}
-
-#[derive(Args)]
-struct Reload {
-    /// Only say what would change
-    #[arg(long)]
-    dry_run: bool,
-    #[command(flatten)]
-    file: File,
-}
-
-#[derive(Args)]
-struct Explain {
-    /// GET, POST, ...
-    method: String,
-    /// http://shop.example/photos/1.jpg?w=400
-    url: String,
-    /// A field of the request; may be repeated
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = field)]
-    headers: Vec<(String, String)>,
-    /// The address that its connection comes from
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
-    from: IpAddr,
-    /// By the file alone, whether an edge runs or not: nothing is stored, nobody has asked before
-    #[arg(long)]
-    offline: bool,
-    /// As JSON
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    file: File,
-}
-
-/// `name: value`, as curl takes it.
-fn field(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once(':').ok_or("write it as 'name: value'")?;
-    Ok((name.trim().to_owned(), value.trim().to_owned()))
-}
-
-#[derive(Args)]
-struct Proxy {
-    /// The application: 127.0.0.1:3000, or app.internal:3000 for every address behind that name
-    #[arg(long, value_name = "HOST:PORT", value_parser = server)]
-    to: String,
-    /// Where clients come to
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
-    /// Where operators come to
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9900")]
-    admin: SocketAddr,
-}
-
-fn server(text: &str) -> Result<String, String> {
-    let authority = text
-        .strip_prefix("http://")
-        .unwrap_or(text)
-        .trim_end_matches('/');
-    let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.:[]".contains(c);
-    match authority.rsplit_once(':') {
-        Some((host, port)) if port.parse::<u16>().is_ok() && !host.is_empty() => {
-            let plain = authority.chars().all(is_part);
-            plain
-                .then(|| authority.to_owned())
-                .ok_or("write it like 127.0.0.1:3000".to_owned())
-        }
-        _ => Err("write it like 127.0.0.1:3000".to_owned()),
-    }
-}
-
-#[derive(Args)]
-struct Healthcheck {
-    /// Whether the process lives is enough
-    #[arg(long)]
-    live: bool,
-    /// Where to ask, instead of where the file says
-    #[arg(long, value_name = "IP:PORT")]
-    admin: Option<SocketAddr>,
-    #[command(flatten)]
-    file: File,
 }
 
 #[derive(Subcommand)]
@@ -339,31 +258,18 @@ pub fn main() -> ExitCode {
         None => run::run(&cli.file.config),
         Some(Verb::Run(file)) => run::run(&file.config),
         Some(Verb::Check(file)) => check::check(&file.config),
-        Some(Verb::Reload(Reload { dry_run, file })) => reload::reload(&file.config, dry_run),
-        Some(Verb::Explain(order)) => {
-            let inquiry = Inquiry {
-                method: order.method,
-                url: order.url,
-                headers: order.headers,
-                from: Some(order.from),
-            };
-            explain::explain(&order.file.config, &inquiry, order.offline, order.json)
-        }
-        Some(Verb::Proxy(Proxy { to, listen, admin })) => run::proxy(&to, listen, admin),
-        Some(Verb::Healthcheck(Healthcheck { live, admin, file })) => {
-            healthcheck::healthcheck(&file.config, admin, live)
-        }
+        Some(Verb::Reload(verb)) => verb.run(),
+        Some(Verb::Explain(verb)) => verb.run(),
+        Some(Verb::Proxy(verb)) => verb.run(),
+        Some(Verb::Healthcheck(verb)) => verb.run(),
         Some(Verb::Status(file)) => running::page(&file.config, "/api/v1/status"),
-        Some(Verb::Version) => {
-            println!("lakh {}", env!("CARGO_PKG_VERSION"));
-            ExitCode::SUCCESS
-        }
+        Some(Verb::Version) => print(&format!("lakh {}\n", env!("CARGO_PKG_VERSION"))),
         Some(Verb::Completions { shell }) => {
-            let (mut command, name) = (Cli::command(), "lakh");
-            clap_complete::generate(shell, &mut command, name, &mut std::io::stdout());
-            ExitCode::SUCCESS
+            let (mut command, mut script) = (Cli::command(), Vec::new());
+            clap_complete::generate(shell, &mut command, "lakh", &mut script);
+            print(&String::from_utf8_lossy(&script))
         }
-        Some(Verb::Schema) => schema::schema(),
+        Some(Verb::Schema) => print(&format!("{:#}\n", crate::config::schema())),
         Some(Verb::Purge(Purge { what, soft, file })) => {
             let What {
                 url,
@@ -403,6 +309,11 @@ pub fn main() -> ExitCode {
             sign_url::sign_url(&sign.file.config, &sign.url, sign.length, sign.imgproxy)
         }
     }
+}
+
+fn print(text: &str) -> ExitCode {
+    print!("{text}");
+    ExitCode::SUCCESS
 }
 
 fn drain(target: &str, server: Server) -> ExitCode {

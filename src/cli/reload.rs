@@ -1,11 +1,28 @@
 //! `lakh reload`: the running edge reads its configuration again, or says what that would change.
 
+use super::File;
 use super::running::{self, Failure};
 use crate::lifecycle::Reloaded;
+use clap::Args;
 use std::path::Path;
 use std::process::ExitCode;
 
-pub fn reload(path: &Path, dry_run: bool) -> ExitCode {
+#[derive(Args)]
+pub struct Reload {
+    /// Only say what would change
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    file: File,
+}
+
+impl Reload {
+    pub fn run(self) -> ExitCode {
+        reload(&self.file.config, self.dry_run)
+    }
+}
+
+fn reload(path: &Path, dry_run: bool) -> ExitCode {
     let target = match dry_run {
         true => "/api/v1/validate",
         false => "/api/v1/reload",

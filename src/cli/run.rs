@@ -2,6 +2,7 @@
 
 use crate::config::{self, Source};
 use crate::server;
+use clap::Args;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,8 +18,44 @@ pub fn run(path: &Path) -> ExitCode {
     serve(Source::File(path.to_owned()))
 }
 
+#[derive(Args)]
+pub struct Proxy {
+    /// The application: 127.0.0.1:3000, or app.internal:3000 for every address behind that name
+    #[arg(long, value_name = "HOST:PORT", value_parser = server)]
+    to: String,
+    /// Where clients come to
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where operators come to
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9900")]
+    admin: SocketAddr,
+}
+
+fn server(text: &str) -> Result<String, String> {
+    let authority = text
+        .strip_prefix("http://")
+        .unwrap_or(text)
+        .trim_end_matches('/');
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.:[]".contains(c);
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() && !host.is_empty() => {
+            let plain = authority.chars().all(is_part);
+            plain
+                .then(|| authority.to_owned())
+                .ok_or("write it like 127.0.0.1:3000".to_owned())
+        }
+        _ => Err("write it like 127.0.0.1:3000".to_owned()),
+    }
+}
+
+impl Proxy {
+    pub fn run(self) -> ExitCode {
+        proxy(&self.to, self.listen, self.admin)
+    }
+}
+
 /// Everything that comes to `listen` is for `to`: an address, or a name with a port.
-pub fn proxy(to: &str, listen: SocketAddr, admin: SocketAddr) -> ExitCode {
+fn proxy(to: &str, listen: SocketAddr, admin: SocketAddr) -> ExitCode {
     let server = match to.parse::<SocketAddr>() {
         Ok(address) => format!("\"{address}\""),
         Err(_) => format!("{{address: \"{to}\", resolve: 10s}}"),

@@ -80,13 +80,14 @@ impl Comparison<'_> {
             let place = place.inner(&key, &key);
             let shapes = self.shapes.get(&*place.pattern).copied().unwrap_or(&[]);
             let is = |shape: Shape| shapes.contains(&shape);
+            let both = old.is_some() && new.is_some();
             let are_maps = [old, new].into_iter().flatten().all(Value::is_object);
             if is(Shape::Named) {
                 self.things(old.cloned(), new.cloned(), &place, ".*");
             } else if is(Shape::Items) && place.pattern == "routes" {
                 self.things(old.map(by_name), new.map(by_name), &place, "[]");
                 self.order(old, new, &place);
-            } else if is(Shape::Section) && are_maps && old.is_some() && new.is_some() {
+            } else if are_maps && (is(Shape::Settings) || is(Shape::Section) && both) {
                 self.sections(old, new, &place);
             } else {
                 self.values(&key, old, new, &place);

@@ -31,7 +31,9 @@ pub enum Shape {
     List(Vec<Wanted>),
     /// `{NAME: value}`, with names of the operator's.
     Pairs(Vec<Wanted>),
-    /// With keys of its own, under this path.
+    /// With keys of its own, under this path; as good as empty if it isn't there.
+    Settings,
+    /// The same, but being there means something.
     Section,
     /// Sections by the operator's names, under `PATH.*`.
     Named,

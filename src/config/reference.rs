@@ -82,7 +82,7 @@ impl Reader<'_> {
 
     fn inner(&mut self, shape: &Shape, node: &Node, path: &str) {
         match (shape, &node.value) {
-            (Shape::Section, _) => self.section(node, path),
+            (Shape::Settings | Shape::Section, _) => self.section(node, path),
             (Shape::Named, Value::Map(named)) => {
                 let path = format!("{path}.*");
                 named
@@ -151,9 +151,7 @@ mod tests {
         assert!(keys.len() > 150, "only {} keys", keys.len());
         let (notes, strangers) = notes(&keys);
         assert_eq!(strangers, Vec::<String>::new(), "keys that nobody reads");
-        let acted_on = keys
-            .iter()
-            .filter(|key| key.shapes.iter().any(|s| *s != Shape::Null));
+        let acted_on = keys.iter().filter(|key| !key.shapes.contains(&Shape::Null));
         let lacks = |key: &&Key| {
             notes
                 .get(&key.path)

@@ -55,7 +55,7 @@ impl Schema {
                     "type": "object",
                     "additionalProperties": any_of(scalars(wanted)),
                 })),
-                Shape::Section => ways.push(self.section(&key.path)),
+                Shape::Settings | Shape::Section => ways.push(self.section(&key.path)),
                 Shape::Named => ways.push(json!({
                     "type": "object",
                     "additionalProperties": any_of(vec![

@@ -53,7 +53,8 @@ fn compare(told: &Value, reply: &Reply, line: &Value, context: &str) {
     }
     assert!(reply.status < 400, "{context}");
     let status = reply.field("cache-status").unwrap_or_default();
-    let (is_hit, is_miss) = (status.contains("; hit"), status.contains("fwd=miss"));
+    let (is_hit, is_pass) = (status.contains("; hit"), status.contains("hit-for-pass"));
+    let is_miss = status.contains("fwd=miss") && !is_pass;
     assert_eq!(what == "hit", is_hit, "{context}");
     assert_eq!(what == "miss", is_miss, "{context}");
     for limit in told["limits"].as_array().into_iter().flatten() {

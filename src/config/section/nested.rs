@@ -52,7 +52,7 @@ impl<'a> Section<'a> {
         key: &'static str,
         read: impl FnOnce(&mut Section<'a>) -> T,
     ) -> T {
-        self.note_shape(key, Shape::Section);
+        self.note_shape(key, Shape::Settings);
         let node = self.find(key);
         let entries = node.and_then(|node| self.entries_of(key, node));
         self.inner(key, entries.unwrap_or_default()).run(read)

@@ -12,8 +12,8 @@ use lakh::cache::{
     CacheSettings, Freshness, Key, KeyRules, Names, Object, Scheme, Tiers, Url, Zone,
 };
 use lakh::guard::{
-    AddressRules, Algorithm, Asker, Auth, AuthSettings, Auths, Checked, Condition, Costs, Identity,
-    JwtSettings, KeyPart, KeySource, Limiters, Limits, ProofSettings, Quota, Rate,
+    AddressRules, Algorithm, Asker, Asking, Auth, AuthSettings, Auths, Checked, Condition, Costs,
+    Identity, JwtSettings, KeyPart, KeySource, Limiters, Limits, ProofSettings, Quota, Rate,
     RateLimitSettings, Standings, StoreSettings, TierSettings,
 };
 use lakh::observe::Metrics;
@@ -143,7 +143,7 @@ fn ask(limits: &Limits, address: u32, headers: &HeaderMap, out: &mut Vec<u8>) {
         route: "all",
     };
     let mut standings = Standings::default();
-    let checked = limits.check(&asker, &mut standings);
+    let checked = limits.check(&asker, Asking::ToTake, &mut standings);
     assert!(matches!(checked, Checked::Pass));
     out.clear();
     limits.write_policies(&standings, out);

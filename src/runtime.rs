@@ -10,7 +10,7 @@ pub use images::{Done, Images, Ticket};
 
 use crate::cache::{Force, KeyRules, Name, Redis, RouteTtl, Told, Zone, Zones};
 use crate::compress::Encoders;
-use crate::config::{Config, HeaderEdits, RouteSettings};
+use crate::config::{Config, HeaderEdits, RouteSettings, Written};
 use crate::guard::{
     AddressRules, Auth, Auths, Ban, Bans, Cors, Fetch, Fleet, Identity, Limiter, Limiters,
     Limits as RateLimits, Networks, Offence, SecurityHeaders,
@@ -65,6 +65,8 @@ pub struct Foundation {
 
 pub struct Runtime {
     pub config: Config,
+    /// What `config` was read from.
+    pub written: Written,
     pub listeners: Vec<Arc<Listening>>,
     pub limits: Limits,
     pub trusted: Networks,
@@ -285,7 +287,7 @@ impl Foundation {
     }
 
     /// All of a configuration, or why it can't be. Nothing that runs is changed.
-    pub fn build(&self, config: Config) -> Result<Runtime, String> {
+    pub fn build(&self, config: Config, written: Written) -> Result<Runtime, String> {
         let images = &config.images;
         let of_source =
             |source: &String| UpstreamSettings::of_source(source, images.private_sources);
@@ -364,6 +366,7 @@ impl Foundation {
             clients: self.clients.clone(),
             admin_token,
             config,
+            written,
         })
     }
 
@@ -612,6 +615,18 @@ impl Runtime {
         }
     }
 
+    /// Whether who sends these fields may hold the claims that a route is chosen by.
+    pub fn proves(
+        &self,
+        route: usize,
+        headers: &HeaderMap,
+        claims: &[(String, String)],
+        now: u64,
+    ) -> bool {
+        let auth = self.routes[route].auth.as_ref();
+        auth.is_some_and(|auth| auth.may_hold(headers, claims, now))
+    }
+
     /// `now`: Unix seconds.
     pub fn route(
         &self,
@@ -619,8 +634,7 @@ impl Runtime {
         now: impl Fn() -> u64,
     ) -> Option<&Arc<Route>> {
         let proves = |index: &usize, claims: &[(String, String)]| {
-            let auth = self.routes[*index].auth.as_ref();
-            auth.is_some_and(|auth| auth.may_hold(asked.headers, claims, now()))
+            self.proves(*index, asked.headers, claims, now())
         };
         let index = self.router.find(asked, &proves)?;
         Some(&self.routes[*index])

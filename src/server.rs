@@ -1,14 +1,16 @@
 //! The composition root: everything is made and wired here, in order.
 
+mod deeds;
+
 use crate::admin::Admin;
-use crate::config::Config;
+use crate::config::{Config, Loaded, Source};
 use crate::lifecycle::{Door, Doors, Reload, Scaler, Supervisor, Visitor, spawns, watch_files};
 use crate::observe::Metrics;
 use crate::proxy::{Edge, Front};
 use crate::runtime::Foundation;
 use crate::upstream::check_system_trust;
 use arc_swap::ArcSwap;
-use std::path::Path;
+use deeds::{ReloadOrder, deeds};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -28,9 +30,9 @@ const SPAWN_GRACE: Duration = Duration::from_secs(5);
 
 /// Serves `config` until told to stop. Everything that can fail at start fails here, with a
 /// message that says what to do.
-pub fn run(path: &Path, config: Config) -> ExitCode {
+pub fn run(source: Source, loaded: Loaded) -> ExitCode {
     raise_open_files();
-    match check_system_trust().and_then(|()| serve_on_workers(path, config)) {
+    match check_system_trust().and_then(|()| serve_on_workers(source, loaded)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("lakh: {why}");
@@ -39,18 +41,18 @@ pub fn run(path: &Path, config: Config) -> ExitCode {
     }
 }
 
-fn serve_on_workers(path: &Path, config: Config) -> Result<(), String> {
-    let threads = config.process.threads;
+fn serve_on_workers(source: Source, loaded: Loaded) -> Result<(), String> {
+    let threads = loaded.config.process.threads;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .thread_name("lakh-worker")
         .enable_all()
         .build()
         .map_err(|e| format!("can't start {threads} worker threads: {e}"))?;
-    runtime.block_on(serve(path, config))
+    runtime.block_on(serve(source, loaded))
 }
 
-async fn serve(path: &Path, config: Config) -> Result<(), String> {
+async fn serve(source: Source, loaded: Loaded) -> Result<(), String> {
     let metrics = Arc::new(Metrics::new());
     count_panics(&metrics);
     let now = SystemTime::now()
@@ -59,7 +61,7 @@ async fn serve(path: &Path, config: Config) -> Result<(), String> {
     metrics.started.set(now.as_secs_f64());
 
     let foundation = Arc::new(Foundation::new(metrics.clone()));
-    let runtime = foundation.build(config)?;
+    let runtime = foundation.build(loaded.config, loaded.written)?;
     let (threads, spawned) = (
         runtime.config.process.threads,
         spawns(&runtime.config, &foundation),
@@ -71,8 +73,10 @@ async fn serve(path: &Path, config: Config) -> Result<(), String> {
         runtime: current.clone(),
         foundation: foundation.clone(),
     });
-    let front = Arc::new(Front::new(edge, threads, stopping.clone()));
-    let admin = Arc::new(Admin::new(current.clone(), foundation.clone(), stopping));
+    let front = Arc::new(Front::new(edge.clone(), threads, stopping.clone()));
+    let (deeds, mut told) = deeds(edge);
+    let admin = Admin::new(current.clone(), foundation.clone(), deeds, stopping);
+    let admin = Arc::new(admin);
     let serve = {
         let front = front.clone();
         move |v: Visitor| match v.door {
@@ -109,7 +113,7 @@ async fn serve(path: &Path, config: Config) -> Result<(), String> {
         changing: Arc::clone(&changing),
     };
     let reload = Reload {
-        path: path.to_owned(),
+        source,
         current,
         foundation,
         supervisor,
@@ -126,9 +130,19 @@ async fn serve(path: &Path, config: Config) -> Result<(), String> {
     reload.foundation.in_force();
     reload.foundation.set_ready(true);
     let (scaling, watching) = (tokio::spawn(scaler.run()), tokio::spawn(watching));
-    while signals.next().await == Told::Reload {
-        reload.reload(&mut doors).await;
+    loop {
+        let next = tokio::select! {
+            next = signals.next() => next,
+            Some(order) = told.recv() => Told::Order(order),
+        };
+        match next {
+            Told::Stop => break,
+            // Whatever it says is in the log.
+            Told::Reload => drop(reload.reload(&mut doors).await),
+            Told::Order(order) => order.run(&reload, &mut doors).await,
+        }
     }
+    drop(told);
     scaling.abort();
     watching.abort();
     drain(&reload, &mut doors, &front, &stop, &mut signals).await;
@@ -164,9 +178,10 @@ async fn drain(
     tracing::info!("stopped");
 }
 
-#[derive(Debug, PartialEq, Eq)]
 enum Told {
     Reload,
+    /// A reload, or a look at one, by the admin API.
+    Order(ReloadOrder),
     Stop,
 }
 

@@ -6,6 +6,8 @@
 
 #[path = "configs/made.rs"]
 mod made;
+#[path = "configs/validator.rs"]
+mod validator;
 
 use lakh::config::{self, Diagnostic, Errors, Loaded};
 use proptest::prelude::*;
@@ -104,28 +106,63 @@ fn what_the_reference_calls_a_default_is_one() {
 fn what_the_reference_says_of_tls_is_so() {
     made::make_files();
     let text = fs::read_to_string("conf/reference.yaml").expect("the reference is shipped");
-    let commented = |line: &&str| line.starts_with("    # ");
-    let lines = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("tls: null"));
     let begin = text.find("    # tls:").expect("it is there");
     let end = text.find("trusted_proxies:").expect("it follows");
-    let section = &text[begin..end];
-    assert!(section.lines().filter(commented).count() >= 12, "{section}");
-    let lines = lines.map(|line| match section.contains(line) {
-        true => line.replacen("    # ", "    ", 1),
-        false => line.to_owned(),
-    });
-    let whole: String = lines.map(|line| line + "\n").collect();
-    let whole = whole
+    let section = text[begin..end].lines();
+    let section: String = section
+        .map(|line| line.replacen("    # ", "    ", 1) + "\n")
+        .collect();
+    let section = section
         .replace("certs/dev.crt", "target/test-tls/site.pem")
         .replace("certs/dev.key", "target/test-tls/site.key");
-    let loaded = parse(&whole).unwrap_or_else(|errors| panic!("{errors}"));
-    let listeners = loaded.config.listeners;
+    let load = |section: &str| {
+        let whole = format!("{}{section}\n{}", &text[..begin], &text[end..]);
+        parse(&whole).map(|loaded| loaded.config.listeners)
+    };
+    load(&section).expect_err("client_auth is for client_ca_file");
+    let listeners = load(&section.replace("client_auth:", "# client_auth:"));
+    let listeners = listeners.unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(listeners.len(), 2, "the one that sends to it too");
     let tls = listeners[0].tls.as_ref().expect("it is there now");
     assert!(!tls.only_1_3 && tls.clients.is_none() && tls.ticket_key_file.is_none());
     assert_eq!(listeners[1].to_https, Some(443));
+}
+
+/// An editor must not call wrong what loads.
+#[test]
+fn the_schema_takes_every_good_file() {
+    let schema = config::schema();
+    let folders = ["tests/configs/good", "conf", "conf/examples"];
+    for file in folders.iter().flat_map(|folder| files(folder, "yaml")) {
+        let json = as_json(&file).expect("it is YAML");
+        if let Err(why) = validator::validate(&schema, &json) {
+            panic!("{}: {why}", file.display());
+        }
+    }
+}
+
+/// It knows all keys, and forms of values that one key alone decides.
+#[test]
+fn the_schema_refuses_unknown_keys_and_wrong_units() {
+    let schema = config::schema();
+    let mut count = 0;
+    for file in files("tests/configs/bad", "yaml") {
+        let expected = fs::read_to_string(file.with_extension("expected")).expect("it is there");
+        let mut plain = ["unknown key `", "has no unit", "is not a unit"].iter();
+        let is_plain = plain.any(|what| expected.contains(what));
+        if let Some(json) = as_json(&file).filter(|_| is_plain) {
+            let valid = validator::validate(&schema, &json).is_ok();
+            assert!(!valid, "{}", file.display());
+            count += 1;
+        }
+    }
+    assert!(count >= 8, "only {count} bad files were looked at");
+}
+
+/// As an editor reads it.
+fn as_json(path: &Path) -> Option<serde_json::Value> {
+    let text = fs::read_to_string(path).expect("listed, so it is there");
+    serde_saphyr::from_str(text.trim_start_matches('\u{feff}')).ok()
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use governor::clock::FakeRelativeClock;
 use http::{HeaderMap, Method};
 use lakh::guard::{
-    Asker, Checked, Costs, KeyPart, Limiter, Limits, Quota, Rate, RateLimitSettings, Standings,
-    StoreSettings,
+    Asker, Asking, Checked, Costs, KeyPart, Limiter, Limits, Quota, Rate, RateLimitSettings,
+    Standings, StoreSettings,
 };
 use lakh::observe::Metrics;
 use std::net::Ipv4Addr;
@@ -28,7 +28,7 @@ fn a_million_keys_fit_into_100_mib() {
             claims: None,
             route: "all",
         };
-        let checked = limits.check(&asker, &mut Standings::default());
+        let checked = limits.check(&asker, Asking::ToTake, &mut Standings::default());
         matches!(checked, Checked::Pass)
     };
 

@@ -572,26 +572,26 @@ fn units(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
-    let shows = |error: &str| assert!(error.contains('`') && error.contains("; "), "{error}");
+    let shows = |error: String| assert!(error.contains('`') && error.contains("; "), "{error}");
     match units::rate(text) {
         Ok(Rate { count, per }) => {
             assert!(count > 0 && !per.is_zero());
             let written = format!("{count}/{}s", per.as_secs());
             assert_eq!(units::rate(&written), Ok(Rate { count, per }));
         }
-        Err(error) => shows(&error),
+        Err(error) => shows(error.to_string()),
     }
     match units::size(text) {
         Ok(size) => assert_eq!(units::size(&units::size_text(size)), Ok(size)),
-        Err(error) => shows(&error),
+        Err(error) => shows(error.to_string()),
     }
     match units::duration(text) {
         Ok(time) => assert_eq!(units::duration(&units::duration_text(time)), Ok(time)),
-        Err(error) => shows(&error),
+        Err(error) => shows(error.to_string()),
     }
     match units::share(text) {
         Ok(share) => assert!((0.0..=1.0).contains(&share)),
-        Err(error) => shows(&error),
+        Err(error) => shows(error.to_string()),
     }
 }
 

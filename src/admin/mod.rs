@@ -1,24 +1,28 @@
 //! The operators' listener: health, readiness, metrics, servers, purges, what is in the caches.
 //! Loopback by default; a token elsewhere.
 
+mod answers;
 mod bans;
+mod orders;
 mod purge;
 mod settings;
+mod status;
 mod top;
 mod upstreams;
 
 pub use bans::{BanOrder, LiftOrder};
+pub use orders::{Deed, Deeds};
 pub use purge::Order as PurgeOrder;
 pub use settings::AdminSettings;
 pub use upstreams::{ServerName, SplitName};
 
-use crate::cache::Told;
 use crate::listen::{Begun, Conn, ConnLimits, Place};
 use crate::runtime::{Foundation, Runtime};
+use answers::{Answer, answer, failed, json, page, problem, refused, text, unauthorized};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{Method, Response, StatusCode};
+use http::header::AUTHORIZATION;
+use http::{Method, StatusCode};
 use pingora::apps::HttpServerApp;
 use pingora::apps::http_app::{HttpServer, ServeHttp};
 use pingora::protocols::http::ServerSession;
@@ -38,9 +42,6 @@ const LIMITS: ConnLimits = ConnLimits {
     min_body_rate: 240,
 };
 
-/// An order names one thing.
-const MAX_BODY: usize = 64 << 10;
-
 pub struct Admin {
     app: Arc<HttpServer<Pages>>,
     shutdown: ShutdownWatch,
@@ -49,17 +50,20 @@ pub struct Admin {
 struct Pages {
     current: Arc<ArcSwap<Runtime>>,
     foundation: Arc<Foundation>,
+    deeds: Deeds,
 }
 
 impl Admin {
     pub fn new(
         current: Arc<ArcSwap<Runtime>>,
         foundation: Arc<Foundation>,
+        deeds: Deeds,
         shutdown: ShutdownWatch,
     ) -> Admin {
         let app = HttpServer::new_app(Pages {
             current,
             foundation,
+            deeds,
         });
         Admin {
             app: Arc::new(app),
@@ -87,7 +91,7 @@ impl Admin {
 
 #[async_trait]
 impl ServeHttp for Pages {
-    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+    async fn response(&self, session: &mut ServerSession) -> Answer {
         let request = session.req_header();
         let path = request.uri.path();
         if request.method == Method::POST {
@@ -97,7 +101,8 @@ impl ServeHttp for Pages {
             };
         }
         if !matches!(request.method, Method::GET | Method::HEAD) {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "Only GET, HEAD and POST.\n");
+            let status = StatusCode::METHOD_NOT_ALLOWED;
+            return problem(status, "method", "Only GET, HEAD and POST.");
         }
         // Whether it lives is no secret, and container platforms send no tokens.
         match path {
@@ -111,10 +116,15 @@ impl ServeHttp for Pages {
         match path {
             "/" => text(StatusCode::OK, INDEX),
             "/metrics" => self.metrics(),
+            "/api/v1/status" => page(&status::show(&self.current.load(), &self.foundation)),
+            "/api/v1/config" => page(&self.current.load().written.shown()),
             "/api/v1/cache/top" => self.top(request.uri.query().unwrap_or_default()).await,
             "/api/v1/upstreams" => self.upstreams(),
             "/api/v1/bans" => page(&bans::show(&self.current.load())),
-            _ => text(StatusCode::NOT_FOUND, INDEX),
+            _ => {
+                let status = StatusCode::NOT_FOUND;
+                problem(status, "no-such-page", "GET / says which there are.")
+            }
         }
     }
 }
@@ -124,6 +134,8 @@ const INDEX: &str = "Lakh admin
 /healthz           the process lives
 /readyz            it takes traffic
 /metrics           for Prometheus
+/api/v1/status     how the edge is
+/api/v1/config     the configuration in force, without its secrets
 /api/v1/upstreams  servers: what state they are in and why; splits
 /api/v1/cache/top  what is asked for most: ?zone=NAME&limit=20
 /purge             POST {\"url\": …}, or prefix, host, tag; {\"soft\": true} makes it stale only
@@ -133,10 +145,13 @@ const INDEX: &str = "Lakh admin
 /ban               POST {\"address\": …, \"seconds\": 600}: it is kept out
 /unban             POST {\"address\": …}: it may come in again
 /restore           POST {\"route\": …}: a split whose side was rolled back gets its shares again
+/api/v1/explain    POST {\"method\": \"GET\", \"url\": …}: what would be done with such a request, and why
+/api/v1/validate   POST {}: what a reload would change
+/api/v1/reload     POST {}: the configuration is read again
 ";
 
 impl Pages {
-    fn ready(&self) -> Response<Vec<u8>> {
+    fn ready(&self) -> Answer {
         if self.foundation.is_ready() {
             return match self.foundation.config_error() {
                 None => text(StatusCode::OK, "ready\n"),
@@ -150,66 +165,21 @@ impl Pages {
         text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
     }
 
-    /// What changes something.
-    async fn order(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let path = session.req_header().uri.path().to_owned();
-        let runtime = self.current.load_full();
-        let done = match path.as_str() {
-            "/purge" => self.purge(session).await,
-            "/drain" | "/undrain" => {
-                let draining = path == "/drain";
-                let drain = |name: &ServerName| name.set_draining(draining, &runtime);
-                carry_out(session, drain).await
-            }
-            "/ban" => {
-                carry_out(session, |order: &BanOrder| {
-                    order.run(&runtime, &self.foundation.metrics)
-                })
-                .await
-            }
-            "/unban" => carry_out(session, |order: &LiftOrder| order.run(&runtime)).await,
-            "/restore" => carry_out(session, |name: &SplitName| name.restore(&runtime)).await,
-            _ => return text(StatusCode::METHOD_NOT_ALLOWED, INDEX),
-        };
-        done.unwrap_or_else(|refusal| refusal)
-    }
-
-    async fn purge(
-        &self,
-        session: &mut ServerSession,
-    ) -> Result<Response<Vec<u8>>, Response<Vec<u8>>> {
-        let order: PurgeOrder = read_order(session).await?;
-        let purged = order.run(&self.current.load_full(), &self.foundation).await;
-        let purged = purged.map_err(|why| refused(&why))?;
-        tracing::info!(?order, ?purged, "purged");
-        let disk = match purged.disk {
-            None => "",
-            Some(true) => "disk: told\n",
-            Some(false) => "disk: pending, until it can be written\n",
-        };
-        let fleet = match purged.fleet {
-            None => "",
-            Some(Told::Told) => "fleet: told\n",
-            Some(Told::Pending) => "fleet: pending, until Redis can be reached\n",
-        };
-        Ok(text(StatusCode::OK, &format!("ok\n{disk}{fleet}")))
-    }
-
-    async fn top(&self, query: &str) -> Response<Vec<u8>> {
+    async fn top(&self, query: &str) -> Answer {
         let (runtime, query) = (self.current.load_full(), query.to_owned());
         let look = move || top::Question::parse(&query)?.answer(&runtime);
         match tokio::task::spawn_blocking(look).await {
-            Ok(Ok(top)) => json(StatusCode::OK, &top),
-            Ok(Err(why)) => text(StatusCode::BAD_REQUEST, &format!("{why}\n")),
-            Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "It failed.\n"),
+            Ok(Ok(top)) => json(&top),
+            Ok(Err(why)) => refused(&why),
+            Err(_) => failed(),
         }
     }
 
-    fn upstreams(&self) -> Response<Vec<u8>> {
+    fn upstreams(&self) -> Answer {
         page(&upstreams::show(&self.current.load()))
     }
 
-    fn metrics(&self) -> Response<Vec<u8>> {
+    fn metrics(&self) -> Answer {
         self.foundation.report(&self.current.load());
         let page = self.foundation.metrics.render();
         answer(
@@ -229,85 +199,4 @@ impl Pages {
         // Compared by digest, so that the time it takes says nothing of where they differ.
         given.is_some_and(|given| Sha256::digest(given) == Sha256::digest(wanted.as_bytes()))
     }
-}
-
-/// For people too: `lakh upstreams` and the like print it as it is.
-fn page(value: &serde_json::Value) -> Response<Vec<u8>> {
-    let page = format!("{value:#}\n");
-    answer(StatusCode::OK, "application/json", page.into_bytes())
-}
-
-/// Reads an order and carries it out, or says what is wrong with it.
-async fn carry_out<T: serde::de::DeserializeOwned + std::fmt::Debug>(
-    session: &mut ServerSession,
-    run: impl FnOnce(&T) -> Result<(), String>,
-) -> Result<Response<Vec<u8>>, Response<Vec<u8>>> {
-    let order: T = read_order(session).await?;
-    run(&order).map_err(|why| refused(&why))?;
-    tracing::info!(?order, "{}", session.req_header().uri.path());
-    Ok(text(StatusCode::OK, "ok\n"))
-}
-
-async fn read_order<T: serde::de::DeserializeOwned>(
-    session: &mut ServerSession,
-) -> Result<T, Response<Vec<u8>>> {
-    // A form on some web page could send any other type here, from an operator's browser.
-    let json = session.req_header().headers.get(CONTENT_TYPE);
-    if !json.is_some_and(|v| v.as_bytes().starts_with(b"application/json")) {
-        return Err(text(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "Send Content-Type: application/json.\n",
-        ));
-    }
-    let body = read_body(session).await;
-    let body = body.ok_or_else(|| refused("The body is too long or broke off."))?;
-    serde_json::from_slice(&body).map_err(|e| refused(&e.to_string()))
-}
-
-fn refused(why: &str) -> Response<Vec<u8>> {
-    text(StatusCode::BAD_REQUEST, &format!("{why}\n"))
-}
-
-async fn read_body(session: &mut ServerSession) -> Option<Vec<u8>> {
-    let mut body = Vec::new();
-    while let Some(chunk) = session.read_request_body().await.ok()? {
-        body.extend_from_slice(&chunk);
-        if body.len() > MAX_BODY {
-            return None;
-        }
-    }
-    Some(body)
-}
-
-fn unauthorized() -> Response<Vec<u8>> {
-    let mut answer = text(
-        StatusCode::UNAUTHORIZED,
-        "Send the admin token: Authorization: Bearer …\n",
-    );
-    answer
-        .headers_mut()
-        .insert(WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));
-    answer
-}
-
-fn json(status: StatusCode, value: &impl serde::Serialize) -> Response<Vec<u8>> {
-    let body = serde_json::to_vec(value).expect("numbers and text");
-    answer(status, "application/json", body)
-}
-
-fn text(status: StatusCode, body: &str) -> Response<Vec<u8>> {
-    answer(
-        status,
-        "text/plain; charset=utf-8",
-        body.as_bytes().to_vec(),
-    )
-}
-
-fn answer(status: StatusCode, content_type: &str, body: Vec<u8>) -> Response<Vec<u8>> {
-    Response::builder()
-        .status(status)
-        .header(CONTENT_TYPE, content_type)
-        .header(CONTENT_LENGTH, body.len())
-        .body(body)
-        .expect("fields written here are valid")
 }

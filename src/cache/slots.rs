@@ -62,6 +62,13 @@ impl<K: Hash + Eq, V: Clone> Slots<K, V> {
         })
     }
 
+    /// As `get`, without counting as asked for.
+    pub fn peek(&self, key: &K) -> Option<V> {
+        let hash = self.hasher.hash_one(key);
+        let shard = self.read(hash);
+        shard.find(hash, key).map(|entry| entry.value.clone())
+    }
+
     /// Keeps `value` instead of what was there. Gives what had to go for it; that may be `value`
     /// itself, if it alone weighs too much.
     pub fn insert(&self, key: K, value: V, weight: u64) -> Vec<V> {

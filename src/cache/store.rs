@@ -171,20 +171,36 @@ impl<H> Zone<H> {
     }
 
     pub fn find(&self, key: Key, request: &HeaderMap, now: u64) -> Found {
+        let found = self.find_by(key, request, now, |key| self.kept.slots.get(key));
+        if let Found::Object { object, .. } = &found {
+            object.hits.add();
+        }
+        found
+    }
+
+    /// As `find`, of nobody who asks: it makes nothing more asked for.
+    pub fn look(&self, key: Key, request: &HeaderMap, now: u64) -> Found {
+        self.find_by(key, request, now, |key| self.kept.slots.peek(key))
+    }
+
+    fn find_by(
+        &self,
+        key: Key,
+        request: &HeaderMap,
+        now: u64,
+        get: impl Fn(&Key) -> Option<Slot>,
+    ) -> Found {
         let slots = &self.kept.slots;
-        let (slot, key) = match slots.get(&key) {
+        let (slot, key) = match get(&key) {
             Some(Slot::Varies(by)) => {
                 let key = key.variant(by.generation, &by.names, request);
-                (slots.get(&key), key)
+                (get(&key), key)
             }
             slot => (slot, key),
         };
         match slot {
             Some(Slot::Object(object)) => match self.purges.verdict(&object.names) {
-                Verdict::Kept => {
-                    object.hits.add();
-                    Found::Object { key, object }
-                }
+                Verdict::Kept => Found::Object { key, object },
                 Verdict::Stale => {
                     let object = Arc::new(self.aged(&object, now));
                     self.insert(key.clone(), Slot::Object(object.clone()));

@@ -2,7 +2,10 @@
 
 mod cert;
 mod check;
+mod explain;
 mod hash_key;
+mod healthcheck;
+mod reload;
 mod run;
 mod running;
 mod sign_url;
@@ -11,7 +14,7 @@ mod warm;
 use crate::admin::{BanOrder, LiftOrder, PurgeOrder, ServerName, SplitName};
 use crate::config::units;
 use crate::guard::Rate;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,6 +48,22 @@ enum Verb {
     Run(File),
     /// Check a configuration and say everything that is wrong with it
     Check(File),
+    /// Have the running edge read its configuration again; a bad file changes nothing
+    Reload(reload::Reload),
+    /// Say what would be done with a request, and why: route, limits, cache, server
+    Explain(explain::Explain),
+    /// Serve without a file: everything that comes is for one application
+    Proxy(run::Proxy),
+    /// Ask the running edge whether it takes traffic: exit code 0, or 1; for containers
+    Healthcheck(healthcheck::Healthcheck),
+    /// Show how the running edge is
+    Status(File),
+    /// Print the version
+    Version,
+    /// Print a script that completes these commands in a shell
+    Completions { shell: clap_complete::Shell },
+    /// Print the JSON Schema of a configuration, for editors
+    Schema,
     /// Take back what the running edge has stored
     Purge(Purge),
     /// Show the running edge's servers: what state they are in and why
@@ -239,6 +258,18 @@ pub fn main() -> ExitCode {
         None => run::run(&cli.file.config),
         Some(Verb::Run(file)) => run::run(&file.config),
         Some(Verb::Check(file)) => check::check(&file.config),
+        Some(Verb::Reload(verb)) => verb.run(),
+        Some(Verb::Explain(verb)) => verb.run(),
+        Some(Verb::Proxy(verb)) => verb.run(),
+        Some(Verb::Healthcheck(verb)) => verb.run(),
+        Some(Verb::Status(file)) => running::page(&file.config, "/api/v1/status"),
+        Some(Verb::Version) => print(&format!("lakh {}\n", env!("CARGO_PKG_VERSION"))),
+        Some(Verb::Completions { shell }) => {
+            let (mut command, mut script) = (Cli::command(), Vec::new());
+            clap_complete::generate(shell, &mut command, "lakh", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+        Some(Verb::Schema) => print(&format!("{:#}\n", crate::config::schema())),
         Some(Verb::Purge(Purge { what, soft, file })) => {
             let What {
                 url,
@@ -278,6 +309,11 @@ pub fn main() -> ExitCode {
             sign_url::sign_url(&sign.file.config, &sign.url, sign.length, sign.imgproxy)
         }
     }
+}
+
+fn print(text: &str) -> ExitCode {
+    print!("{text}");
+    ExitCode::SUCCESS
 }
 
 fn drain(target: &str, server: Server) -> ExitCode {

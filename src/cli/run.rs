@@ -1,7 +1,10 @@
-//! `lakh run`: serve until told to stop.
+//! `lakh run`: serve until told to stop. `lakh proxy`: the same without a file.
 
-use crate::{config, server};
+use crate::config::{self, Source};
+use crate::server;
+use clap::Args;
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -13,14 +16,68 @@ const DEFAULT_LOG: &str = "info,pingora_core=off,pingora_proxy=off,pingora_runti
                            foyer_storage=error,h2=error";
 
 pub fn run(path: &Path) -> ExitCode {
+    serve(Source::File(path.to_owned()))
+}
+
+#[derive(Args)]
+pub struct Proxy {
+    /// The application: 127.0.0.1:3000, or app.internal:3000 for every address behind that name
+    #[arg(long, value_name = "HOST:PORT", value_parser = server)]
+    to: String,
+    /// Where clients come to
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where operators come to
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9900")]
+    admin: SocketAddr,
+}
+
+fn server(text: &str) -> Result<String, String> {
+    let authority = text
+        .strip_prefix("http://")
+        .unwrap_or(text)
+        .trim_end_matches('/');
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.:[]".contains(c);
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() && !host.is_empty() => {
+            let plain = authority.chars().all(is_part);
+            plain
+                .then(|| authority.to_owned())
+                .ok_or("write it like 127.0.0.1:3000".to_owned())
+        }
+        _ => Err("write it like 127.0.0.1:3000".to_owned()),
+    }
+}
+
+impl Proxy {
+    pub fn run(self) -> ExitCode {
+        proxy(&self.to, self.listen, self.admin)
+    }
+}
+
+/// Everything that comes to `listen` is for `to`: an address, or a name with a port.
+fn proxy(to: &str, listen: SocketAddr, admin: SocketAddr) -> ExitCode {
+    let server = match to.parse::<SocketAddr>() {
+        Ok(address) => format!("\"{address}\""),
+        Err(_) => format!("{{address: \"{to}\", resolve: 10s}}"),
+    };
+    serve(Source::Text(format!(
+        "listeners: {{web: {{address: \"{listen}\"}}}}\n\
+         upstreams: {{app: {{servers: [{server}]}}}}\n\
+         routes: [{{name: everything, match: {{path: /*}}, upstream: app}}]\n\
+         admin: {{address: \"{admin}\"}}\n"
+    )))
+}
+
+fn serve(source: Source) -> ExitCode {
     log_to_stderr();
-    match config::load(path, &config::environment) {
+    match source.load(&config::environment) {
         Ok(loaded) => {
             loaded
                 .warnings
                 .iter()
                 .for_each(|warning| tracing::warn!("{warning}"));
-            server::run(path, loaded.config)
+            server::run(source, loaded)
         }
         Err(errors) => {
             eprintln!("{errors}");

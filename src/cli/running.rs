@@ -15,16 +15,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// `POST`s an order.
 pub fn order(path: &Path, target: &str, order: &impl Serialize) -> ExitCode {
     let body = serde_json::to_string(order).map_err(|e| e.to_string());
-    let sent = body.and_then(|body| send(path, "POST", target, &body));
+    let sent = body.and_then(|body| send(path, "POST", target, &body).map_err(Failure::into_why));
     conclude(sent.map(|_| "ok".to_owned()))
 }
 
 /// `GET`s a page and prints it.
 pub fn page(path: &Path, target: &str) -> ExitCode {
-    conclude(send(path, "GET", target, "").map(|page| page.trim_end().to_owned()))
+    let page = send(path, "GET", target, "").map_err(Failure::into_why);
+    conclude(page.map(|page| page.trim_end().to_owned()))
 }
 
-fn conclude(said: Result<String, String>) -> ExitCode {
+pub fn conclude(said: Result<String, String>) -> ExitCode {
     match said {
         Ok(said) => {
             println!("{said}");
@@ -37,18 +38,55 @@ fn conclude(said: Result<String, String>) -> ExitCode {
     }
 }
 
-fn send(path: &Path, method: &str, target: &str, body: &str) -> Result<String, String> {
-    let loaded = config::load(path, &config::environment).map_err(|errors| errors.to_string())?;
-    let admin = loaded.config.admin;
-    let request = request(&admin, method, target, body)?;
+/// Why there is no answer.
+pub enum Failure {
+    /// Nobody listens there.
+    Absent(String),
+    Refused(String),
+}
+
+impl Failure {
+    pub fn into_why(self) -> String {
+        match self {
+            Failure::Absent(why) | Failure::Refused(why) => why,
+        }
+    }
+}
+
+/// To the admin listener of this file; gives the answer's body.
+pub fn send(path: &Path, method: &str, target: &str, body: &str) -> Result<String, Failure> {
+    let loaded = config::load(path, &config::environment);
+    let loaded = loaded.map_err(|errors| Failure::Refused(errors.to_string()))?;
+    send_to(&loaded.config.admin, method, target, body)
+}
+
+pub fn send_to(
+    admin: &AdminSettings,
+    method: &str,
+    target: &str,
+    body: &str,
+) -> Result<String, Failure> {
+    let request = request(admin, method, target, body).map_err(Failure::Refused)?;
     let address = reachable(admin.address);
-    let answer = exchange(address, &request)
-        .map_err(|e| format!("the edge's admin listener, {address}, does not answer: {e}"))?;
+    let answer = exchange(address, &request).map_err(|e| {
+        let why = format!("the edge's admin listener, {address}, does not answer: {e}");
+        Failure::Absent(why)
+    })?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     match head.split(' ').nth(1) {
         Some("200") => Ok(body.to_owned()),
-        _ => Err(format!("the edge refused: {}", body.trim())),
+        _ => Err(Failure::Refused(format!(
+            "the edge refused: {}",
+            detail(body)
+        ))),
     }
+}
+
+/// Of a problem, or all that was said.
+fn detail(body: &str) -> String {
+    let problem = serde_json::from_str::<serde_json::Value>(body).ok();
+    let detail = problem.and_then(|problem| Some(problem.get("detail")?.as_str()?.to_owned()));
+    detail.unwrap_or_else(|| body.trim().to_owned())
 }
 
 fn request(

@@ -3,6 +3,7 @@
 
 use super::MaintenanceSettings;
 use super::matching::{is_label, method};
+use super::refusal::Refusal;
 use super::section::Section;
 use super::units::{seconds, wait};
 use super::values::{choice, header_name, network, readable_file, switch};
@@ -13,7 +14,7 @@ use std::time::Duration;
 const MAX_AGE: Duration = Duration::from_secs(600);
 const RETRY_AFTER: Duration = Duration::from_secs(300);
 
-pub fn security_headers(text: &str) -> Result<SecurityHeaders, String> {
+pub fn security_headers(text: &str) -> Result<SecurityHeaders, Refusal> {
     choice(&[
         ("none", SecurityHeaders::None),
         ("strict", SecurityHeaders::Strict),

@@ -1,5 +1,6 @@
 //! `auth`: what proves who asks.
 
+use super::refusal::Refusal;
 use super::section::Section;
 use super::units::{duration, wait};
 use super::values::{choice, cookie_name, header_name, secret_file, some_text, switch};
@@ -108,15 +109,13 @@ fn key_in_file(
 }
 
 /// `known`: those that fit the key. Without one, its own mistake is enough.
-fn algorithm(known: Vec<Algorithm>, has_key: bool) -> impl Fn(&str) -> Result<Algorithm, String> {
+fn algorithm(known: Vec<Algorithm>, has_key: bool) -> impl Fn(&str) -> Result<Algorithm, Refusal> {
     move |text| {
         let algorithm = choice(&Algorithm::ALL)(text)?;
         if has_key && !known.contains(&algorithm) {
             let names: Vec<_> = known.iter().map(|it| it.name()).collect();
-            return Err(format!(
-                "`{text}` is not for the key above; write {}",
-                super::units::one_of(&names)
-            ));
+            let names = super::units::one_of(&names);
+            return Err(format!("`{text}` is not for the key above; write {names}").into());
         }
         Ok(algorithm)
     }

@@ -1,6 +1,7 @@
 //! A route's `cache`: the zone it keeps answers in, and how it does.
 
 use super::names::Names;
+use super::refusal::Refusal;
 use super::section::Section;
 use super::units::{duration, share};
 use super::values::{cookie_name, network, request_field, switch};
@@ -60,10 +61,10 @@ fn query(s: &mut Section<'_>) -> QuerySettings {
 }
 
 /// All of it would be a fetch for every few hits.
-fn part_of_a_lifetime(text: &str) -> Result<f64, String> {
+fn part_of_a_lifetime(text: &str) -> Result<f64, Refusal> {
     match share(text)? {
         share if (0.01..=0.5).contains(&share) => Ok(share),
-        _ => Err(format!("`{text}` is out of range; write 1% to 50%")),
+        _ => Err(format!("`{text}` is out of range; write 1% to 50%").into()),
     }
 }
 

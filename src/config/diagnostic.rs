@@ -3,7 +3,8 @@
 //! Readers report and go on. Only [`Report::conclude`] decides whether there is a configuration,
 //! so one run shows an operator every mistake.
 
-use super::{Config, Loaded};
+use super::Config;
+use super::outline::Outline;
 use std::cell::RefCell;
 use std::fmt;
 
@@ -41,6 +42,7 @@ pub struct Errors(Vec<Diagnostic>);
 #[derive(Default)]
 pub struct Report {
     findings: RefCell<Vec<Finding>>,
+    outline: Option<Outline>,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +84,22 @@ impl Errors {
 }
 
 impl Report {
+    /// For a reading of nothing, whose findings don't count.
+    pub fn outlining(outline: Outline) -> Report {
+        Report {
+            outline: Some(outline),
+            ..Report::default()
+        }
+    }
+
+    pub fn outline(&self) -> Option<&Outline> {
+        self.outline.as_ref()
+    }
+
+    pub fn into_outline(self) -> Option<Outline> {
+        self.outline
+    }
+
     pub fn error(&self, span: Span, message: impl Into<String>) {
         self.add(Severity::Error, span, message.into());
     }
@@ -109,7 +127,7 @@ impl Report {
         file: &str,
         text: &str,
         config: Option<Config>,
-    ) -> Result<Loaded, Errors> {
+    ) -> Result<(Config, Vec<Diagnostic>), Errors> {
         let mut findings = self.findings.into_inner();
         findings.sort();
         findings.dedup();
@@ -121,7 +139,7 @@ impl Report {
             return Err(Errors(errors));
         }
         let config = config.expect("whatever is missing was reported");
-        Ok(Loaded { config, warnings })
+        Ok((config, warnings))
     }
 }
 

@@ -1,5 +1,6 @@
 //! `images`: what pictures may cost, the wishes that have names, and who may ask for what.
 
+use super::refusal::Refusal;
 use super::section::Section;
 use super::units::{size_from, wait};
 use super::values::{choice, count, switch, threads};
@@ -137,10 +138,10 @@ fn preset(s: &mut Section<'_>, watermarks: &BTreeMap<String, Watermark>, avif: b
 }
 
 /// What the URL may say, a preset may.
-fn value(field: Field, text: &str) -> Result<String, String> {
+fn value(field: Field, text: &str) -> Result<String, Refusal> {
     let number = |most: u32| match text {
-        "auto" => Ok(String::new()),
-        _ => count(1..=most)(text).map(|_| String::new()),
+        "auto" => Ok(0),
+        _ => count(1..=most)(text).map_err(|refusal| refusal.or("auto")),
     };
     match field {
         Field::Width => drop(number(MAX_SIDE)?),

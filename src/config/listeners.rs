@@ -1,6 +1,7 @@
 //! `listeners` and `limits`: where clients connect, and what any of them may cost.
 
 use super::ports::Ports;
+use super::refusal::{Refusal, Wanted};
 use super::section::Section;
 use super::tls;
 use super::units::{size, size_between, wait};
@@ -82,17 +83,16 @@ pub fn read_limits(s: &mut Section<'_>) -> Limits {
 }
 
 /// `240B/s`, in bytes per second.
-fn byte_rate(text: &str) -> Result<u64, String> {
+fn byte_rate(text: &str) -> Result<u64, Refusal> {
     let per_second = text.strip_suffix("/s").map(size);
     per_second.unwrap_or_else(|| {
-        Err(format!(
-            "`{text}` is no rate of bytes; write it like 240B/s, or 0B/s for any"
-        ))
+        let why = format!("`{text}` is no rate of bytes; write it like 240B/s, or 0B/s for any");
+        Err(Refusal::new(why, [Wanted::ByteRate]))
     })
 }
 
 /// Below 1 KiB no browser gets through; Pingora refuses heads of 1 MiB and more.
-fn header_size(text: &str) -> Result<usize, String> {
+fn header_size(text: &str) -> Result<usize, Refusal> {
     let bytes = size_between(1 << 10, 1023 << 10)(text)?;
     Ok(usize::try_from(bytes).expect("less than 1 MiB"))
 }

@@ -34,6 +34,14 @@ mod review;
 
 mod closest;
 mod diagnostic;
+mod refusal;
+
+mod outline;
+mod reference;
+mod schema;
+
+mod changes;
+mod written;
 
 mod section;
 mod transport;
@@ -42,8 +50,11 @@ pub mod units;
 mod values;
 mod variables;
 
+pub use changes::{Change, Changes};
 pub use diagnostic::{Diagnostic, Errors, Severity, Span};
+pub use schema::schema;
 pub use variables::{Environment, environment};
+pub use written::Written;
 
 use crate::admin::AdminSettings;
 use crate::cache::{CacheSettings, RouteCacheSettings};
@@ -56,18 +67,48 @@ use crate::upstream::{Priority, SplitSettings, UpstreamSettings};
 use diagnostic::Report;
 use lakh_image::ImageSettings;
 use names::Names;
+use outline::Outline;
 use ports::Ports;
 use routes::Targets;
 use section::Section;
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What a file without errors gives.
 #[derive(Debug)]
 pub struct Loaded {
     pub config: Config,
+    /// What it was read from.
+    pub written: Written,
     /// What is valid and yet hardly meant.
     pub warnings: Vec<Diagnostic>,
+}
+
+/// Where a configuration comes from, each time that it is read.
+#[derive(Clone, Debug)]
+pub enum Source {
+    File(PathBuf),
+    /// The command line made it.
+    Text(String),
+}
+
+impl Source {
+    pub fn load(&self, environment: Environment<'_>) -> Result<Loaded, Errors> {
+        match self {
+            Source::File(path) => load(path, environment),
+            Source::Text(text) => parse(text, &self.to_string(), environment),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::File(path) => write!(f, "{}", path.display()),
+            Source::Text(_) => f.write_str("the command line"),
+        }
+    }
 }
 
 /// Reads the file at `path`. Paths in it are relative to the working directory.
@@ -84,8 +125,25 @@ pub fn parse(text: &str, file: &str, environment: Environment<'_>) -> Result<Loa
     let text = text.trim_start_matches('\u{feff}');
     let report = Report::default();
     let root = tree::parse(text, environment, &report);
+    let written = root.as_ref().map(Written::of).unwrap_or_default();
     let config = root.and_then(|root| section::read_root(&root, &report, |s| read(s, &report)));
-    report.conclude(file, text, config)
+    let (config, warnings) = report.conclude(file, text, config)?;
+    Ok(Loaded {
+        config,
+        written,
+        warnings,
+    })
+}
+
+/// Every key that a file may have, by the readers themselves.
+fn outline() -> Vec<outline::Key> {
+    let read_once = |outline| {
+        let report = Report::outlining(outline);
+        section::read_nothing(&report, |s| read(s, &report));
+        report.into_outline().unwrap_or_default()
+    };
+    let nothing = read_once(Outline::default());
+    read_once(nothing.again()).into_keys()
 }
 
 /// The sections of a file. Whatever can't be read is reported, and the rest is read all the same.

@@ -3,7 +3,7 @@
 use super::matching::method;
 use super::section::Section;
 use super::units::{duration_text, rate};
-use super::values::{choice, cookie_name, count, header_name, switch};
+use super::values::{any_text, choice, cookie_name, count, header_name, switch};
 use crate::guard::{
     Condition, Costs, KeyPart, LONGEST_REFILL, OnStoreError, Quota, RateLimitSettings,
     StoreSettings, TierSettings,
@@ -19,13 +19,14 @@ pub fn read(name: &str, s: &mut Section<'_>) -> Option<RateLimitSettings> {
     let settings = RateLimitSettings {
         name: name.to_owned(),
         key,
-        quota: quota?,
         tiers,
         cost,
         fields: s.or("fields", true, switch),
         dry_run: s.or("dry_run", false, switch),
         max_keys: s.or("max_keys", 1_000_000, count(1..=100_000_000)),
         store: store(s),
+        // Last: who returns without having asked for the others makes them unknown.
+        quota: quota?,
     };
     check_cost(s, &settings);
     Some(settings)
@@ -114,7 +115,7 @@ fn quota(s: &mut Section<'_>) -> Option<Quota> {
 
 fn tier(s: &mut Section<'_>) -> Option<TierSettings> {
     s.at_least_one("when", "{header:x-plan: gold}");
-    let when = s.pairs("when", condition_part, |text| Ok(text.to_owned()));
+    let when = s.pairs("when", condition_part, any_text);
     let when = when.into_iter().map(|(of, is)| Condition { of, is });
     let when = when.collect();
     let quota = quota(s);

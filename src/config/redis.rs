@@ -40,7 +40,7 @@ pub fn check(
     let is_used = caches.iter().any(|cache| cache.redis.is_some())
         || limits.iter().any(RateLimitSettings::is_shared);
     if is_used {
-        s.at_least_one("redis", "{url: \"redis://127.0.0.1:6379\"}");
+        s.needed("redis", "{url: \"redis://127.0.0.1:6379\"}");
     } else if s.has("redis") {
         let message =
             "redis: nothing uses it; write redis: {} in a cache, or store: redis in a rate limit";

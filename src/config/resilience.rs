@@ -1,6 +1,7 @@
 //! What an upstream does when a server fails: ejection, circuit breaker, retries, concurrency.
 
 use super::closest::did_you_mean;
+use super::refusal::{Refusal, Wanted};
 use super::section::Section;
 use super::units::{share, wait};
 use super::values::{count, switch};
@@ -61,25 +62,31 @@ pub fn concurrency(s: &mut Section<'_>) -> Option<ConcurrencySettings> {
     })
 }
 
-fn retry_on(text: &str) -> Result<RetryOn, String> {
-    match text {
-        "connect" => Ok(RetryOn::Connect),
-        "timeout" => Ok(RetryOn::Timeout),
-        "broken" => Ok(RetryOn::Broken),
+fn retry_on(text: &str) -> Result<RetryOn, Refusal> {
+    let known = ["connect", "timeout", "broken"];
+    let why = match text {
+        "connect" => return Ok(RetryOn::Connect),
+        "timeout" => return Ok(RetryOn::Timeout),
+        "broken" => return Ok(RetryOn::Broken),
         _ if text.bytes().all(|b| b.is_ascii_digit()) => match count(500..=599)(text) {
-            Ok(status) => Ok(RetryOn::Status(status)),
-            Err(_) => Err(format!(
-                "`{text}` is no status of a failed server; write one from 500 to 599"
-            )),
+            Ok(status) => return Ok(RetryOn::Status(status)),
+            Err(_) => {
+                format!("`{text}` is no status of a failed server; write one from 500 to 599")
+            }
         },
         _ => {
-            let known = ["connect", "timeout", "broken"];
             let advice = did_you_mean(text, known, || {
                 "; write connect, timeout, broken or a status like 503".to_owned()
             });
-            Err(format!("`{text}` is not known{advice}"))
+            format!("`{text}` is not known{advice}")
         }
-    }
+    };
+    let statuses = Wanted::Number {
+        least: 500,
+        most: 599,
+    };
+    let words = known.map(|word| Wanted::Word(word.to_owned()));
+    Err(Refusal::new(why, words.into_iter().chain([statuses])))
 }
 
 fn backoff(s: &mut Section<'_>) -> BackoffSettings {

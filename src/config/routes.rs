@@ -6,6 +6,7 @@ use super::diagnostic::Span;
 use super::edits;
 use super::matching;
 use super::names::{Names, check_name};
+use super::refusal::Refusal;
 use super::section::Section;
 use super::splits;
 use super::units::{size, size_between, wait};
@@ -119,7 +120,7 @@ fn rate_limits(s: &mut Section<'_>, targets: &Targets<'_>) -> Vec<usize> {
 }
 
 /// Within what `limits.header_size` may be at most.
-fn head_part(text: &str) -> Result<usize, String> {
+fn head_part(text: &str) -> Result<usize, Refusal> {
     size_between(64, 1023 << 10)(text).map(|bytes| bytes as usize)
 }
 

@@ -1,6 +1,7 @@
 //! `upstream: {blue: 90%, green: 10%}` of a route, and when a side of it is taken back.
 
 use super::names::Names;
+use super::refusal::Refusal;
 use super::section::Section;
 use super::units::{share, wait};
 use super::upstreams::hash_key;
@@ -43,15 +44,6 @@ pub fn first(split: &SplitSettings, upstreams: &Names<'_>) -> usize {
 /// Shares in hundredths of a percent.
 fn sides(s: &mut Section<'_>, upstreams: &Names<'_>) -> Vec<(String, u32)> {
     let known = |name: &str| upstreams.find(name).map(|_| name.to_owned());
-    let hundredths = |text: &str| {
-        let exact = share(text)? * f64::from(WHOLE);
-        match (exact - exact.round()).abs() < 1e-6 {
-            true => Ok(exact.round() as u32),
-            false => Err(format!(
-                "`{text}` is too fine; write hundredths of a percent at most"
-            )),
-        }
-    };
     let sides = s.pairs("upstream", known, hundredths);
     let total: u32 = sides.iter().map(|(_, share)| share).sum();
     if s.is_empty("upstream") {
@@ -64,6 +56,17 @@ fn sides(s: &mut Section<'_>, upstreams: &Names<'_>) -> Vec<(String, u32)> {
         );
     }
     sides
+}
+
+fn hundredths(text: &str) -> Result<u32, Refusal> {
+    let exact = share(text)? * f64::from(WHOLE);
+    match (exact - exact.round()).abs() < 1e-6 {
+        true => Ok(exact.round() as u32),
+        false => {
+            let why = format!("`{text}` is too fine; write hundredths of a percent at most");
+            Err(why.into())
+        }
+    }
 }
 
 fn rollback(s: &mut Section<'_>) -> Option<RollbackSettings> {

@@ -2,7 +2,7 @@
 //! line before anything is changed.
 
 use super::section::Section;
-use super::values::choice;
+use super::values::{choice, file};
 use crate::listen::tls::{Certificate, Part, client_authorities, ticket_secrets};
 use crate::listen::{CertificateFiles, ClientAuth, TlsSettings};
 use std::path::{Path, PathBuf};
@@ -28,7 +28,6 @@ pub fn read(s: &mut Section<'_>) -> Option<TlsSettings> {
 }
 
 fn certificate(s: &mut Section<'_>) -> Option<CertificateFiles> {
-    let file = |text: &str| Ok(PathBuf::from(text));
     let cert_file = s.required("cert_file", "certs/dev.crt", file);
     let key_file = s.required("key_file", "certs/dev.key", file);
     let files = CertificateFiles {

@@ -1,7 +1,7 @@
 //! An upstream's `protocol` and `tls`: how its servers are spoken to.
 
 use super::section::Section;
-use super::values::{choice, switch};
+use super::values::{choice, file, switch};
 use crate::pem::private_key;
 use crate::upstream::{NameSettings, Protocol, ServerSettings, Tls, Transport};
 use rustls_pki_types::ServerName;
@@ -92,7 +92,7 @@ fn tls(s: &mut Section<'_>, common: Common) -> Option<Tls> {
 
 /// What the edge shows of itself.
 fn identity(s: &mut Section<'_>, tls: Tls) -> Option<Tls> {
-    let certificate = s.optional("certificate_file", |file| Ok(PathBuf::from(file)));
+    let certificate = s.optional("certificate_file", file);
     let key = s.optional("key_file", |file| private_key(Path::new(file)));
     match (certificate, key) {
         (Some(certificate), Some(key)) => tls

@@ -1,6 +1,7 @@
 //! Durations, sizes, rates and shares as text. A unit is never guessed and nothing is clamped:
 //! what isn't exact is an error that says what to write.
 
+use super::refusal::{Refusal, Wanted};
 use crate::guard::Rate;
 use std::time::Duration;
 
@@ -9,24 +10,25 @@ use std::time::Duration;
 mod tests;
 
 /// `250ms`, `5s`, `10m`, `1h`, `30d`.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let millis = DURATION.parse(text).map_err(Mistake::into_text)?;
+pub fn duration(text: &str) -> Result<Duration, Refusal> {
+    let millis = DURATION.parse(text);
+    let millis = millis.map_err(|mistake| mistake.refusal(Wanted::Duration))?;
     Ok(Duration::from_millis(millis))
 }
 
 /// A duration that something waits for: not 0.
-pub fn wait(text: &str) -> Result<Duration, String> {
+pub fn wait(text: &str) -> Result<Duration, Refusal> {
     match duration(text)? {
-        Duration::ZERO => Err(format!("`{text}` is no time at all; write 1ms or more")),
+        Duration::ZERO => Err(format!("`{text}` is no time at all; write 1ms or more").into()),
         wait => Ok(wait),
     }
 }
 
 /// A duration that is kept in whole seconds: one of them at least.
-pub fn seconds(text: &str) -> Result<Duration, String> {
+pub fn seconds(text: &str) -> Result<Duration, Refusal> {
     match duration(text)? {
         short if short < Duration::from_secs(1) => {
-            Err(format!("`{text}` is less than a second; write 1s or more"))
+            Err(format!("`{text}` is less than a second; write 1s or more").into())
         }
         long => Ok(long),
     }
@@ -38,26 +40,27 @@ pub fn duration_text(duration: Duration) -> String {
 }
 
 /// `512B`, `64KiB`, `100MiB`, `10GiB`, in bytes.
-pub fn size(text: &str) -> Result<u64, String> {
-    SIZE.parse(text).map_err(Mistake::into_text)
+pub fn size(text: &str) -> Result<u64, Refusal> {
+    let bytes = SIZE.parse(text);
+    bytes.map_err(|mistake| mistake.refusal(Wanted::Size))
 }
 
 /// A size from `min` to `max` bytes, both included.
-pub fn size_between(min: u64, max: u64) -> impl Fn(&str) -> Result<u64, String> {
+pub fn size_between(min: u64, max: u64) -> impl Fn(&str) -> Result<u64, Refusal> {
     move |text| match size(text)? {
-        bytes if bytes < min => Err(format!(
-            "`{text}` is too small; write {} or more",
-            size_text(min)
-        )),
-        bytes if bytes > max => Err(format!(
-            "`{text}` is too large; write {} or less",
-            size_text(max)
-        )),
+        bytes if bytes < min => {
+            let least = size_text(min);
+            Err(format!("`{text}` is too small; write {least} or more").into())
+        }
+        bytes if bytes > max => {
+            let most = size_text(max);
+            Err(format!("`{text}` is too large; write {most} or less").into())
+        }
         bytes => Ok(bytes),
     }
 }
 
-pub fn size_from(min: u64) -> impl Fn(&str) -> Result<u64, String> {
+pub fn size_from(min: u64) -> impl Fn(&str) -> Result<u64, Refusal> {
     size_between(min, SIZE.max)
 }
 
@@ -67,7 +70,11 @@ pub fn size_text(bytes: u64) -> String {
 }
 
 /// `100/s`, `100/min`, `5/h`, `100/15min`.
-pub fn rate(text: &str) -> Result<Rate, String> {
+pub fn rate(text: &str) -> Result<Rate, Refusal> {
+    read_rate(text).map_err(|why| Refusal::new(why, [Wanted::Rate]))
+}
+
+fn read_rate(text: &str) -> Result<Rate, String> {
     let (count, period) = text.split_once('/').ok_or_else(|| no_rate(text))?;
     let count = match whole(count).map(u32::try_from) {
         Some(Ok(0)) => {
@@ -121,7 +128,11 @@ fn no_rate(text: &str) -> String {
 }
 
 /// `50%`, `0.1%`, as a share from 0.0 to 1.0.
-pub fn share(text: &str) -> Result<f64, String> {
+pub fn share(text: &str) -> Result<f64, Refusal> {
+    read_share(text).map_err(|why| Refusal::new(why, [Wanted::Share]))
+}
+
+fn read_share(text: &str) -> Result<f64, String> {
     let (digits, has_unit) = match text.strip_suffix('%') {
         Some(digits) => (digits, true),
         None => (text, false),
@@ -352,6 +363,10 @@ impl Mistake {
     fn new(problem: String, write: impl IntoIterator<Item = impl Into<String>>) -> Mistake {
         let write = write.into_iter().map(Into::into).collect();
         Mistake { problem, write }
+    }
+
+    fn refusal(self, wanted: Wanted) -> Refusal {
+        Refusal::new(self.into_text(), [wanted])
     }
 
     fn into_text(self) -> String {

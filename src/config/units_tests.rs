@@ -1,8 +1,8 @@
 use super::*;
 use proptest::prelude::*;
 
-fn error<T: std::fmt::Debug>(result: Result<T, String>) -> String {
-    result.expect_err("must be refused")
+fn error<T: std::fmt::Debug>(result: Result<T, Refusal>) -> String {
+    result.expect_err("must be refused").to_string()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Scalars that more than one section has: counts, switches, choices, addresses, fields, files.
 
 use super::closest::did_you_mean;
+use super::refusal::{Refusal, Wanted};
 use super::units::one_of;
 use crate::guard::is_proof_field;
 use http::HeaderName;
@@ -12,38 +13,40 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 /// A whole number within `range`.
-pub fn count<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String>
+pub fn count<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, Refusal>
 where
     T: FromStr + PartialOrd + Display,
 {
     move |text| {
         let (least, most) = (range.start(), range.end());
         let is_digits = text.bytes().all(|b| b.is_ascii_digit());
-        match text.parse::<T>() {
-            Ok(number) if is_digits && range.contains(&number) => Ok(number),
-            _ if is_digits && !text.is_empty() => Err(format!(
-                "`{text}` is out of range; write a number from {least} to {most}"
-            )),
-            _ => Err(format!(
-                "`{text}` is not a whole number; write one from {least} to {most}"
-            )),
-        }
+        let why = match text.parse::<T>() {
+            Ok(number) if is_digits && range.contains(&number) => return Ok(number),
+            _ if is_digits && !text.is_empty() => {
+                format!("`{text}` is out of range; write a number from {least} to {most}")
+            }
+            _ => format!("`{text}` is not a whole number; write one from {least} to {most}"),
+        };
+        let bound = |bound: &T| bound.to_string().parse();
+        let bounds = bound(least).ok().zip(bound(most).ok());
+        let number = bounds.map(|(least, most)| Wanted::Number { least, most });
+        Err(Refusal::new(why, number))
     }
 }
 
 /// `auto` is one per core.
-pub fn threads(text: &str) -> Result<usize, String> {
+pub fn threads(text: &str) -> Result<usize, Refusal> {
     match text {
         "auto" => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
-        _ => count(1..=1024)(text).map_err(|message| format!("{message}, or auto")),
+        _ => count(1..=1024)(text).map_err(|refusal| refusal.or("auto")),
     }
 }
 
-pub fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err(match text.to_ascii_lowercase().as_str() {
+pub fn switch(text: &str) -> Result<bool, Refusal> {
+    let why = match text {
+        "true" => return Ok(true),
+        "false" => return Ok(false),
+        _ => match text.to_ascii_lowercase().as_str() {
             "yes" | "on" | "1" | "y" | "true" => {
                 format!("`{text}` is neither true nor false; write true")
             }
@@ -51,12 +54,13 @@ pub fn switch(text: &str) -> Result<bool, String> {
                 format!("`{text}` is neither true nor false; write false")
             }
             _ => format!("`{text}` is neither true nor false; write one of them"),
-        }),
-    }
+        },
+    };
+    Err(Refusal::new(why, [Wanted::Switch]))
 }
 
 /// One of a few words.
-pub fn choice<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&str) -> Result<T, String> {
+pub fn choice<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&str) -> Result<T, Refusal> {
     move |text| {
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
         let found = choices.iter().find(|(word, _)| *word == text);
@@ -64,7 +68,8 @@ pub fn choice<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&str) -> Result<T, Stri
             let advice = did_you_mean(text, words.iter().copied(), || {
                 format!("; write {}", one_of(&words))
             });
-            format!("`{text}` is not known{advice}")
+            let wanted = words.iter().map(|word| Wanted::Word((*word).to_owned()));
+            Refusal::new(format!("`{text}` is not known{advice}"), wanted)
         })
     }
 }
@@ -228,6 +233,16 @@ pub fn percent_encoded(text: &str) -> Result<(), String> {
 
 pub fn no_slash(text: &str) -> String {
     format!("`{text}` does not begin with `/`; write /{text}")
+}
+
+/// Whether there is such a file, and what is in it, is looked at with what else must fit to it.
+pub fn file(text: &str) -> Result<PathBuf, String> {
+    Ok(PathBuf::from(text))
+}
+
+/// As written.
+pub fn any_text(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
 }
 
 pub fn readable_file(text: &str) -> Result<PathBuf, String> {

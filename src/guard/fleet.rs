@@ -127,6 +127,18 @@ impl Call {
         }
     }
 
+    /// As `new`, taking nothing.
+    pub(super) fn looking<C: Clock + Clone>(
+        limiter: &Limiter<C>,
+        slot: &Slot,
+        asker: &Asker<'_>,
+    ) -> Call {
+        Call {
+            cost: 0,
+            ..Call::new(limiter, slot, asker)
+        }
+    }
+
     fn words(&self) -> (String, Vec<String>) {
         let interval = self.quota.interval().as_nanos() as f64 / 1000.0;
         let words = vec![

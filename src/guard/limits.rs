@@ -5,7 +5,7 @@ use super::asker::Asker;
 use super::buckets::Slot;
 use super::fleet::{Call, Drawn, Fleet};
 use super::rate::Limiter;
-use super::settings::{MOST_LIMITS, OnStoreError, StoreSettings};
+use super::settings::{MOST_LIMITS, OnStoreError, RateLimitSettings, StoreSettings};
 use super::standing::{Standing, Standings, Stop};
 use governor::clock::{Clock, DefaultClock};
 use std::sync::Arc;
@@ -37,6 +37,15 @@ pub enum Checked {
 pub struct Asked {
     round: Round,
     calls: Vec<(usize, Call)>,
+    asking: Asking,
+}
+
+/// What for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asking {
+    ToTake,
+    /// To know what would be said. Nothing is taken, nor counted, and all limits tell how they stand.
+    ToLook,
 }
 
 /// What each limit says to a request, by its place.
@@ -90,28 +99,39 @@ impl<C: Clock + Clone> Limits<C> {
 
     /// Takes what the request costs from all of them, or from none. `standings` is set unless the
     /// fleet is to be asked.
-    pub fn check(&self, asker: &Asker<'_>, standings: &mut Standings) -> Checked {
+    pub fn check(&self, asker: &Asker<'_>, asking: Asking, standings: &mut Standings) -> Checked {
         let (mut round, mut calls) = (Round::default(), Vec::new());
         for (said, limiter) in round.iter_mut().zip(&self.limiters) {
             if let Some(slot) = limiter.slot(asker) {
                 *said = match limiter.settings.is_shared() {
                     true => Said::Open(slot),
-                    false => self.take(limiter, slot),
+                    false => ask(limiter, slot, asking),
                 };
             }
         }
-        if self.wait(&round).is_none() {
-            calls = self.calls(&round, asker);
+        if self.wait(&round).is_none() || asking == Asking::ToLook {
+            calls = self.calls(&round, asker, asking);
         }
         match calls.is_empty() {
-            true => self.conclude(&round, true, standings),
-            false => Checked::Ask(Box::new(Asked { round, calls })),
+            true => self.conclude(&round, true, asking, standings),
+            false => {
+                let asked = Asked {
+                    round,
+                    calls,
+                    asking,
+                };
+                Checked::Ask(Box::new(asked))
+            }
         }
     }
 
     /// Asks the fleet; takes back what was taken here if it refuses. Never `Ask`.
     pub async fn settle(&self, asked: Asked, standings: &mut Standings) -> Checked {
-        let Asked { mut round, calls } = asked;
+        let Asked {
+            mut round,
+            calls,
+            asking,
+        } = asked;
         let drawn = match &self.fleet {
             Some(fleet) => fleet.draw(calls.iter().map(|(_, call)| call)).await.ok(),
             None => None,
@@ -121,12 +141,19 @@ impl<C: Clock + Clone> Limits<C> {
             let limiter = &self.limiters[*place];
             if let Said::Open(slot) = round[*place] {
                 round[*place] = match drawn.as_ref().and_then(|drawn| drawn.get(n)) {
+                    Some(drawn) if asking == Asking::ToLook => {
+                        let wait = limiter.would_take(&slot, drawn.full_in).err();
+                        Said::by_fleet(slot, &Drawn { wait, ..*drawn })
+                    }
                     Some(drawn) => Said::by_fleet(slot, drawn),
-                    None => self.without_fleet(limiter, slot, &mut known),
+                    None => without_fleet(limiter, slot, asking, &mut known),
                 };
             }
         }
-        let checked = self.conclude(&round, known, standings);
+        let checked = self.conclude(&round, known, asking, standings);
+        if asking == Asking::ToLook {
+            return checked;
+        }
         if let (Some(fleet), false) = (&self.fleet, matches!(checked, Checked::Pass)) {
             let was_taken =
                 |place: usize| matches!(round[place], Said::Taken(held) if held.fleet.is_some());
@@ -158,33 +185,21 @@ impl<C: Clock + Clone> Limits<C> {
         &self.limiters[limit].settings.name
     }
 
-    fn take(&self, limiter: &Limiter<C>, slot: Slot) -> Said {
-        let held = Held { slot, fleet: None };
-        match limiter.take(&slot) {
-            Ok(()) => Said::Taken(held),
-            Err(wait) => Said::Refused(held, wait),
-        }
+    /// A limit's settings, by its place.
+    pub fn settings(&self, limit: usize) -> &RateLimitSettings {
+        &self.limiters[limit].settings
     }
 
-    fn calls(&self, round: &Round, asker: &Asker<'_>) -> Vec<(usize, Call)> {
+    fn calls(&self, round: &Round, asker: &Asker<'_>, asking: Asking) -> Vec<(usize, Call)> {
         let places = round.iter().zip(&self.limiters).enumerate();
         let call = |(place, (said, limiter)): (usize, (&Said, &Arc<Limiter<C>>))| match said {
-            Said::Open(slot) => Some((place, Call::new(limiter, slot, asker))),
+            Said::Open(slot) => Some(match asking {
+                Asking::ToTake => (place, Call::new(limiter, slot, asker)),
+                Asking::ToLook => (place, Call::looking(limiter, slot, asker)),
+            }),
             _ => None,
         };
         places.filter_map(call).collect()
-    }
-
-    fn without_fleet(&self, limiter: &Limiter<C>, slot: Slot, known: &mut bool) -> Said {
-        limiter.metrics.store_errors.inc();
-        match limiter.settings.store {
-            StoreSettings::Redis(OnStoreError::Refuse) => {
-                *known &= limiter.settings.dry_run;
-                Said::Nothing
-            }
-            StoreSettings::Redis(OnStoreError::Allow) => Said::Nothing,
-            _ => self.take(limiter, slot),
-        }
     }
 
     /// The longest that any of them makes the request wait; None: none refuses it.
@@ -198,7 +213,17 @@ impl<C: Clock + Clone> Limits<C> {
     }
 
     /// When all have spoken. `known`: none of those that must be asked could not be.
-    fn conclude(&self, round: &Round, known: bool, standings: &mut Standings) -> Checked {
+    fn conclude(
+        &self,
+        round: &Round,
+        known: bool,
+        asking: Asking,
+        standings: &mut Standings,
+    ) -> Checked {
+        if asking == Asking::ToLook {
+            self.look(round, standings);
+            return self.verdict(round, known);
+        }
         let wait = self.wait(round);
         let is_in = known && wait.is_none();
         for (limit, (said, limiter)) in round.iter().zip(&self.limiters).enumerate() {
@@ -232,11 +257,64 @@ impl<C: Clock + Clone> Limits<C> {
                 standings.push(Standing { limit, ..standing });
             }
         }
-        match wait {
+        self.verdict(round, known)
+    }
+
+    fn verdict(&self, round: &Round, known: bool) -> Checked {
+        match self.wait(round) {
             Some(retry_after) => Checked::Refuse { retry_after },
             None if known => Checked::Pass,
             None => Checked::Unknown,
         }
+    }
+
+    /// How all of them stand that have spoken.
+    fn look(&self, round: &Round, standings: &mut Standings) {
+        for (limit, (said, limiter)) in round.iter().zip(&self.limiters).enumerate() {
+            let (held, wait) = match said {
+                Said::Nothing | Said::Open(_) => continue,
+                Said::Taken(held) => (held, None),
+                Said::Refused(held, wait) => (held, Some(*wait)),
+            };
+            if wait.is_some() {
+                let dry = limiter.settings.dry_run;
+                standings.stop(Stop { limit, dry });
+            }
+            let standing = standing(limiter, held, Duration::ZERO, wait);
+            let limit = limit as u8;
+            standings.push(Standing { limit, ..standing });
+        }
+    }
+}
+
+fn ask<C: Clock + Clone>(limiter: &Limiter<C>, slot: Slot, asking: Asking) -> Said {
+    let held = Held { slot, fleet: None };
+    let said = match asking {
+        Asking::ToTake => limiter.take(&slot),
+        Asking::ToLook => limiter.look(&slot),
+    };
+    match said {
+        Ok(()) => Said::Taken(held),
+        Err(wait) => Said::Refused(held, wait),
+    }
+}
+
+fn without_fleet<C: Clock + Clone>(
+    limiter: &Limiter<C>,
+    slot: Slot,
+    asking: Asking,
+    known: &mut bool,
+) -> Said {
+    if asking == Asking::ToTake {
+        limiter.metrics.store_errors.inc();
+    }
+    match limiter.settings.store {
+        StoreSettings::Redis(OnStoreError::Refuse) => {
+            *known &= limiter.settings.dry_run;
+            Said::Nothing
+        }
+        StoreSettings::Redis(OnStoreError::Allow) => Said::Nothing,
+        _ => ask(limiter, slot, asking),
     }
 }
 

@@ -58,8 +58,16 @@ impl Bench {
 
     /// How long it has to wait, and how the limits stand.
     fn ask(&self, asker: &Asker<'_>) -> (Option<Duration>, Standings) {
+        let looked = [(); 2].map(|()| self.ask_to(Asking::ToLook, asker).0);
+        let asked = self.ask_to(Asking::ToTake, asker);
+        // Whoever only looks takes nothing, and is told what will be.
+        assert_eq!(looked, [asked.0; 2]);
+        asked
+    }
+
+    fn ask_to(&self, asking: Asking, asker: &Asker<'_>) -> (Option<Duration>, Standings) {
         let mut standings = Standings::default();
-        let wait = match self.limits.check(asker, &mut standings) {
+        let wait = match self.limits.check(asker, asking, &mut standings) {
             Checked::Pass => None,
             Checked::Refuse { retry_after } => Some(retry_after),
             Checked::Unknown | Checked::Ask(_) => panic!("all of them are here"),

@@ -23,10 +23,10 @@ pub use claims::{Claims, is_proof_field};
 pub use cors::{Cors, CorsSettings, Origin, preflight};
 pub use fleet::Fleet;
 pub use hardening::SecurityHeaders;
-pub use limits::{Asked, Checked, Limits};
+pub use limits::{Asked, Asking, Checked, Limits};
 pub use rate::{Limiter, Limiters};
 pub use settings::{
     Condition, Costs, KeyPart, LONGEST_REFILL, MOST_LIMITS, OnStoreError, Quota, Rate,
     RateLimitSettings, StoreSettings, TierSettings,
 };
-pub use standing::{Standings, Stop};
+pub use standing::{Standing, Standings, Stop};

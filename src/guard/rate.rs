@@ -113,6 +113,20 @@ impl<C: Clock + Clone> Limiter<C> {
             .map_err(|not_until| not_until.wait_time_from(gcra.clock().now()))
     }
 
+    /// What `take` would say now. Nothing is taken.
+    pub(super) fn look(&self, slot: &Slot) -> Result<(), Duration> {
+        self.would_take(slot, self.full_in(slot))
+    }
+
+    /// Of a bucket that is full after this time.
+    pub(super) fn would_take(&self, slot: &Slot, full_in: Duration) -> Result<(), Duration> {
+        let wait = (full_in + self.price(slot)).checked_sub(self.quota(slot.tier).refill());
+        match wait.filter(|wait| !wait.is_zero()) {
+            None => Ok(()),
+            Some(wait) => Err(wait),
+        }
+    }
+
     pub(super) fn give_back(&self, slot: &Slot) {
         self.buckets.give_back(slot, self.price(slot));
     }

@@ -22,6 +22,8 @@ pub struct Standing {
     pub remaining: u32,
     /// Whole seconds until there is more; rounded up.
     pub more_in: u32,
+    /// There is not enough for this request.
+    pub refuses: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +70,7 @@ impl Standing {
         Standing {
             remaining: (burst - missing) as u32,
             more_in: u32::try_from(next.div_ceil(1_000_000_000)).unwrap_or(u32::MAX),
+            refuses: wait.is_some(),
             ..Standing::default()
         }
     }

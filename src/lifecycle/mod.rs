@@ -8,6 +8,6 @@ mod spawn;
 
 pub use doors::{Door, Doors, Visitor};
 pub use files::watch as watch_files;
-pub use reload::{Reload, spawns};
+pub use reload::{Reload, Reloaded, spawns};
 pub use scale::Scaler;
 pub use spawn::Supervisor;

@@ -2,19 +2,27 @@
 
 use super::doors::Doors;
 use super::spawn::Supervisor;
-use crate::config::{self, Config};
+use crate::config::{self, Changes, Config, Errors, Loaded, Source};
 use crate::runtime::{Foundation, Runtime};
 use crate::upstream::{SpawnSettings, UpstreamSettings};
 use arc_swap::ArcSwap;
-use std::path::PathBuf;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a reload waits for servers' names to be looked up; clients are served meanwhile.
 const LOOKUP_PATIENCE: Duration = Duration::from_secs(2);
 
+/// What a reload has changed, or would.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Reloaded {
+    pub changes: Changes,
+    /// What is valid and yet hardly meant.
+    pub warnings: Vec<String>,
+}
+
 pub struct Reload {
-    pub path: PathBuf,
+    pub source: Source,
     pub current: Arc<ArcSwap<Runtime>>,
     pub foundation: Arc<Foundation>,
     pub supervisor: Arc<Supervisor>,
@@ -23,33 +31,56 @@ pub struct Reload {
 }
 
 impl Reload {
-    /// Reads the file again. A failure is logged, counted, and kept for the admin API.
-    pub async fn reload(&self, doors: &mut Doors) {
-        match self.try_reload(doors).await {
-            Ok(()) => tracing::info!(config = %self.path.display(), "reloaded"),
+    /// Reads the file again, and says what has changed. A failure is logged, counted, and kept for
+    /// the admin API.
+    pub async fn reload(&self, doors: &mut Doors) -> Result<Reloaded, String> {
+        let reloaded = self.try_reload(doors).await;
+        match &reloaded {
+            Ok(reloaded) => {
+                let changes = reloaded.changes.0.len();
+                tracing::info!(config = %self.source, changes, "reloaded");
+            }
             Err(why) => {
                 tracing::error!(
                     "reload refused; the configuration before it stays in force\n{why}"
                 );
                 self.foundation.metrics.config.failures.inc();
                 self.foundation.metrics.config.stale.set(1);
-                self.foundation.set_config_error(Some(why));
+                self.foundation.set_config_error(Some(why.clone()));
             }
         }
+        reloaded
     }
 
-    async fn try_reload(&self, doors: &mut Doors) -> Result<(), String> {
-        let path = self.path.clone();
-        let loaded = tokio::task::spawn_blocking(move || config::load(&path, &config::environment));
-        let loaded = loaded
-            .await
-            .map_err(|e| format!("reading it panicked: {e}"))?;
-        let loaded = loaded.map_err(|errors| errors.to_string())?;
-        loaded
+    /// What `reload` would say of the file as it is now. Nothing changes: what only building or
+    /// binding would find out is not known here.
+    pub async fn look(&self) -> Result<Reloaded, String> {
+        let (_, reloaded) = self.load().await?;
+        Ok(reloaded)
+    }
+
+    async fn load(&self) -> Result<(Loaded, Reloaded), String> {
+        let source = self.source.clone();
+        let before = self.current.load().written.clone();
+        let read = move || {
+            let loaded = source.load(&config::environment)?;
+            let changes = Changes::between(&before, &loaded.written);
+            Ok((loaded, changes))
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        let read = read.map_err(|e| format!("reading it panicked: {e}"))?;
+        let (loaded, changes) = read.map_err(|errors: Errors| errors.to_string())?;
+        let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+        Ok((loaded, Reloaded { changes, warnings }))
+    }
+
+    async fn try_reload(&self, doors: &mut Doors) -> Result<Reloaded, String> {
+        let (loaded, reloaded) = self.load().await?;
+        reloaded
             .warnings
             .iter()
             .for_each(|warning| tracing::warn!("{warning}"));
-        let runtime = self.foundation.build(loaded.config)?;
+        let runtime = self.foundation.build(loaded.config, loaded.written)?;
         let bound = doors.bind(&runtime)?;
         // From here on nothing fails.
         self.foundation.commit(&runtime);
@@ -62,7 +93,7 @@ impl Reload {
         self.foundation.in_force();
         // Last: a process is told to leave when nothing new is sent to it any more.
         self.supervisor.apply(spawned).await;
-        Ok(())
+        Ok(reloaded)
     }
 }
 

@@ -71,6 +71,11 @@ impl Caps {
         })
     }
 
+    /// Open from this address.
+    pub fn open_of(&self, address: IpAddr) -> usize {
+        self.shard(address).get(&address).copied().unwrap_or(0)
+    }
+
     /// One more of this address, unless there are as many as may be.
     fn count(&self, address: IpAddr, most: usize) -> bool {
         let mut counts = self.shard(address);

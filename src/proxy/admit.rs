@@ -15,8 +15,8 @@ use super::way::find_route;
 use super::{headers, images};
 use crate::cache::Scheme;
 use crate::guard::{
-    Asked, Asker, Auth, Checked, Claims, Flaw, Identity, Issuer, SecurityHeaders, Standings,
-    network, preflight,
+    Asked, Asker, Asking, Auth, Checked, Claims, Flaw, Identity, Issuer, SecurityHeaders,
+    Standings, network, preflight,
 };
 use crate::runtime::{Route, RouteAuth};
 use http::header::{CONTENT_LENGTH, ORIGIN};
@@ -67,6 +67,9 @@ pub fn admit(request: &Request<'_>, ctx: &mut Context) -> Admission {
 
 /// Counts the request among those that run, where these are bounded.
 fn begin(ctx: &mut Context) -> Result<(), Problem> {
+    if ctx.looking {
+        return has_room(ctx);
+    }
     if let Some(most) = ctx.runtime.limits.requests_per_address {
         let clients = &ctx.runtime.clients;
         let place = clients.enter(network(ctx.client), usize::MAX, most);
@@ -77,6 +80,23 @@ fn begin(ctx: &mut Context) -> Result<(), Problem> {
         ctx.running.of_route = Some(place.ok_or(Problem::RouteBusy)?);
     }
     Ok(())
+}
+
+/// What `begin` would say.
+fn has_room(ctx: &Context) -> Result<(), Problem> {
+    let of_client = ctx.runtime.clients.open_of(network(ctx.client));
+    let most = ctx.runtime.limits.requests_per_address;
+    if most.is_some_and(|most| of_client >= most) {
+        return Err(Problem::ClientBusy);
+    }
+    let (route, of_route) = (ctx.routed(), ctx.routed().metrics.running.get());
+    match route
+        .concurrency
+        .is_some_and(|most| of_route >= most as i64)
+    {
+        true => Err(Problem::RouteBusy),
+        false => Ok(()),
+    }
 }
 
 /// Waits for what admission asks, and goes on from there.
@@ -201,7 +221,11 @@ fn check_limits(request: &Request<'_>, ctx: &mut Context) -> Admission {
         route: &route.name,
     };
     let mut standings = Standings::default();
-    let checked = route.limits.check(&asker, &mut standings);
+    let asking = match ctx.looking {
+        false => Asking::ToTake,
+        true => Asking::ToLook,
+    };
+    let checked = route.limits.check(&asker, asking, &mut standings);
     ctx.standings = standings;
     limited(checked, request, ctx)
 }

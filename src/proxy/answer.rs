@@ -112,7 +112,7 @@ impl Problem {
     }
 
     /// The last part of `type`; never changes once released.
-    fn slug(&self) -> &'static str {
+    pub fn slug(&self) -> &'static str {
         match self {
             Problem::NoRoute => "no-route",
             Problem::Malformed(_) => "malformed-request",
@@ -153,7 +153,7 @@ impl Problem {
     }
 
     /// What a person reads. Tells nothing of what is behind the edge.
-    fn detail(&self) -> String {
+    pub fn detail(&self) -> String {
         match self {
             Problem::NoRoute => "No route fits this request.".into(),
             Problem::Malformed(what) => format!("The request is malformed: {what}."),

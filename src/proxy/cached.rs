@@ -18,7 +18,7 @@ use crate::error::Kind;
 use crate::runtime::Route;
 use crate::upstream::Response;
 use http::header::{AUTHORIZATION, RANGE};
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use pingora::http::RequestHeader;
 use std::sync::Arc;
 
@@ -34,6 +34,55 @@ pub enum Answered {
     Refused(Problem),
 }
 
+/// How what is stored stands to a request.
+pub enum Stand {
+    Fresh {
+        key: Key,
+        object: Arc<Object>,
+    },
+    /// Good enough, while it is fetched anew.
+    Stale {
+        key: Key,
+        object: Arc<Object>,
+    },
+    /// It is no use, and nobody is to wait for another.
+    Pass(&'static str),
+    Missing(Want),
+}
+
+/// What is to be asked for, and what may be done without that.
+pub struct Want {
+    pub key: Key,
+    /// What is there has to be asked about; whether it may hide a failure.
+    pub stale: Option<(Arc<Object>, bool)>,
+    pub only_if_cached: bool,
+    /// The whole would have to come before the part; the origin can send the part at once.
+    pub is_part: bool,
+}
+
+pub fn stand(resource: &Resource, headers: &HeaderMap, ctx: &Context, now: u64) -> Stand {
+    let (key, stale) = match ctx.find(resource.zone(), resource.key.clone(), headers, now) {
+        Found::Object { key, object } => match usable(&object.freshness, headers, now) {
+            _ if !coded::is_readable(headers, &object.headers) => return Stand::Pass("encoding"),
+            Use::Fresh => return Stand::Fresh { key, object },
+            Use::StaleWhileRevalidate => return Stand::Stale { key, object },
+            Use::Revalidate { stale_if_error } => (key, Some((object, stale_if_error))),
+        },
+        Found::Pass { whose, .. } if is_passed(whose, headers, ctx) => {
+            return Stand::Pass("hit-for-pass");
+        }
+        Found::Nothing { key } | Found::Pass { key, .. } => (key, None),
+    };
+    // When the origin fails, the part of a stale object will do.
+    let may_stay = stale.as_ref().is_some_and(|(_, on_error)| *on_error);
+    Stand::Missing(Want {
+        key,
+        stale,
+        only_if_cached: CacheControl::parse(headers).only_if_cached,
+        is_part: headers.contains_key(RANGE) && !may_stay,
+    })
+}
+
 pub async fn answer(
     edge: &Arc<Edge>,
     client: &mut impl Client,
@@ -45,34 +94,25 @@ pub async fn answer(
     for _ in 0..LOOKS {
         let now = unix_now();
         let request = client.request();
-        let (key, stale) = match zone.find(resource.key.clone(), &request.headers, now) {
-            Found::Object { key, object } => match usable(&object.freshness, &request.headers, now)
-            {
-                _ if !coded::is_readable(&request.headers, &object.headers) => {
-                    return Ok(pass(ctx, zone, "encoding"));
-                }
-                Use::Fresh => {
-                    if resource.ends_while_hot(&object, now) && object.hits.may_refresh() {
-                        refresh(edge, request, ctx, resource, key.clone(), &object)?;
-                    }
-                    return hit(client, ctx, zone, key, object, now).await;
-                }
-                Use::StaleWhileRevalidate => {
+        let Want {
+            key,
+            stale,
+            only_if_cached,
+            is_part,
+        } = match stand(resource, &request.headers, ctx, now) {
+            Stand::Fresh { key, object } => {
+                if resource.ends_while_hot(&object, now) && object.hits.may_refresh() {
                     refresh(edge, request, ctx, resource, key.clone(), &object)?;
-                    return hit(client, ctx, zone, key, object, now).await;
                 }
-                Use::Revalidate { stale_if_error } => (key, Some((object, stale_if_error))),
-            },
-            Found::Pass { whose, .. } if is_passed(whose, request, ctx) => {
-                return Ok(pass(ctx, zone, "hit-for-pass"));
+                return hit(client, ctx, zone, key, object, now).await;
             }
-            Found::Nothing { key } | Found::Pass { key, .. } => (key, None),
+            Stand::Stale { key, object } => {
+                refresh(edge, request, ctx, resource, key.clone(), &object)?;
+                return hit(client, ctx, zone, key, object, now).await;
+            }
+            Stand::Pass(why) => return Ok(pass(ctx, zone, why)),
+            Stand::Missing(want) => want,
         };
-        let only_if_cached = CacheControl::parse(&request.headers).only_if_cached;
-        // The whole would have to come before the part; the origin can send the part at once. But
-        // when it fails, the part of a stale object will do.
-        let may_stay = stale.as_ref().is_some_and(|(_, on_error)| *on_error);
-        let is_part = request.headers.contains_key(RANGE) && !may_stay;
         if (only_if_cached || is_part) && stale.is_none() && zone.has_slower() && !looked_below {
             looked_below = true;
             if promote(edge, request, ctx, resource, &key).await? {
@@ -92,8 +132,8 @@ pub async fn answer(
     Ok(pass(ctx, zone, "vary"))
 }
 
-fn is_passed(whose: Passing, request: &RequestHeader, ctx: &Context) -> bool {
-    whose == Passing::All || ctx.is_proven() || request.headers.contains_key(AUTHORIZATION)
+fn is_passed(whose: Passing, headers: &HeaderMap, ctx: &Context) -> bool {
+    whose == Passing::All || ctx.is_proven() || headers.contains_key(AUTHORIZATION)
 }
 
 fn pass(ctx: &mut Context, zone: &Zone<Response>, detail: &'static str) -> Answered {
@@ -258,7 +298,7 @@ pub fn recalled(ctx: &mut Context, zone: &Zone<Response>, ttl: i64, tier: &'stat
 }
 
 /// RFC 9211 §2.2: what is stored is stale, or fresh and not what the request asks for.
-fn why_asked(stored: &Object, now: u64) -> &'static str {
+pub fn why_asked(stored: &Object, now: u64) -> &'static str {
     let fresh = stored.freshness.ttl(now) > 0 && !stored.freshness.always_revalidate;
     if fresh { "request" } else { "stale" }
 }

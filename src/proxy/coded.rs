@@ -59,7 +59,9 @@ pub fn form(request: &Request<'_>, ctx: &Context, object: &Arc<Object>) -> Form 
         None | Some((_, Some(None))) => Form::Is(object.clone()),
         Some((coding, None)) => Form::ToBe(coding),
         Some((coding, Some(Some(made)))) => {
-            ctx.runtime.encoders.of(coding).stored.inc();
+            if !ctx.looking {
+                ctx.runtime.encoders.of(coding).stored.inc();
+            }
             Form::Is(made.clone())
         }
     }

@@ -1,14 +1,15 @@
 //! One request's state, from its head to its log line.
 
 use super::answer::Problem;
+use crate::cache::{Found, Key, Zone};
 use crate::compress::Stream;
 use crate::guard::{Claims, Standings};
 use crate::listen::tls::Secured;
 use crate::listen::{Entry, Place};
 use crate::observe::Metrics;
 use crate::runtime::{Route, Runtime};
-use crate::upstream::{Lease, Pool, ServerId, Tries, Turn, WebSocket};
-use http::HeaderValue;
+use crate::upstream::{Lease, Pool, Response, ServerId, Tries, Turn, WebSocket};
+use http::{HeaderMap, HeaderValue};
 use pingora::http::RequestHeader;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use std::time::Instant;
 pub struct Context {
     /// Pinned once: the request sees one configuration.
     pub runtime: Arc<Runtime>,
+    /// Nobody asks: what would be done is wanted, and nothing is taken, counted or kept for it.
+    pub looking: bool,
     pub metrics: Arc<Metrics>,
     pub started: Instant,
     pub id: RequestId,
@@ -109,6 +112,7 @@ impl Context {
         metrics.in_flight.inc();
         Context {
             runtime,
+            looking: false,
             metrics,
             started: Instant::now(),
             id: RequestId::new(),
@@ -138,6 +142,14 @@ impl Context {
             cache: None,
             stream: None,
             error: None,
+        }
+    }
+
+    /// What a zone has for a request.
+    pub fn find(&self, zone: &Zone<Response>, key: Key, headers: &HeaderMap, now: u64) -> Found {
+        match self.looking {
+            false => zone.find(key, headers, now),
+            true => zone.look(key, headers, now),
         }
     }
 

@@ -12,6 +12,7 @@ mod cached;
 mod client;
 mod coded;
 mod context;
+mod explain;
 mod express;
 mod fill;
 mod finish;
@@ -29,6 +30,7 @@ mod tunnel;
 mod way;
 mod within;
 
+pub use explain::{Explanation, Inquiry, What, explain};
 pub use front::Front;
 
 use crate::cache::{Name, Scheme, Url, invalidates};

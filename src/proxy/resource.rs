@@ -50,7 +50,9 @@ impl Resource {
             None
         };
         if let Some(why) = bypass {
-            cache.zone.metrics.bypassed.inc();
+            if !ctx.looking {
+                cache.zone.metrics.bypassed.inc();
+            }
             ctx.cache = Some(CacheStatus::Forwarded { why, detail: None });
             return None;
         }

@@ -68,7 +68,9 @@ fn told_client(fields: &HeaderMap, ctx: &Context) -> IpAddr {
 /// Routes, guards, and looks into the cache.
 pub fn find(request: &Request<'_>, ctx: &mut Context) -> Way {
     if let Some(left) = ctx.runtime.bans.left(ctx.client, ctx.started) {
-        ctx.metrics.requests_banned.inc();
+        if !ctx.looking {
+            ctx.metrics.requests_banned.inc();
+        }
         return Way::Refuse(Problem::Banned { left });
     }
     if let Some(problem) = https::asked_without(request, ctx) {
@@ -111,7 +113,7 @@ fn beyond(request: &Request<'_>, ctx: &mut Context) -> Way {
     if let Some(images) = &resource.route.images {
         match images::Work::of(request, images, &resource, ctx) {
             Ok(Some(work)) => {
-                return match work.stored(request.headers, now) {
+                return match work.stored(request.headers, ctx, now) {
                     Some(object) => stored(request, ctx, zone, work.goal.key, object, now),
                     None => Way::Render(work),
                 };
@@ -120,7 +122,7 @@ fn beyond(request: &Request<'_>, ctx: &mut Context) -> Way {
             Err(problem) => return Way::Refuse(problem),
         }
     }
-    match zone.find(resource.key.clone(), request.headers, now) {
+    match ctx.find(zone, resource.key.clone(), request.headers, now) {
         Found::Object { key, object }
             if usable(&object.freshness, request.headers, now) == Use::Fresh
                 && !resource.ends_while_hot(&object, now) =>
@@ -157,7 +159,9 @@ fn stored(
             Way::Code(to_code, hit(object))
         }
         Form::Refused => {
-            zone.metrics.misses.inc();
+            if !ctx.looking {
+                zone.metrics.misses.inc();
+            }
             ctx.cache = Some(CacheStatus::Forwarded {
                 why: "miss",
                 detail: Some("encoding"),

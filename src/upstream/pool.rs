@@ -115,6 +115,19 @@ impl Pool {
         None
     }
 
+    /// The server that `pick` would give now; nobody's turn is taken for it.
+    pub fn would_pick(&self, asked: &Asked<'_>) -> Option<Arc<Server>> {
+        self.refresh(asked.now);
+        let view = self.view.load().apart();
+        let place = self.choose(&view, asked, asked.tried)?;
+        Some(view.roster.servers[place].clone())
+    }
+
+    /// How a server is picked, as a configuration says it.
+    pub fn balance(&self) -> &'static str {
+        self.balance.name()
+    }
+
     /// Whether another try has somewhere to go.
     pub fn has_untried(&self, tried: &Tried, now: Time) -> bool {
         self.refresh(now);

@@ -39,6 +39,18 @@ pub enum Balance {
     Hash(HashKey),
 }
 
+impl Balance {
+    /// As a configuration says it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Balance::LeastConnections => "least_connections",
+            Balance::RoundRobin => "round_robin",
+            Balance::RandomTwo => "random_two",
+            Balance::Hash(_) => "hash",
+        }
+    }
+}
+
 /// What requests are told apart by. One that has no such field, cookie or claim goes by its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HashKey {

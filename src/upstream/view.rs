@@ -93,6 +93,21 @@ impl View {
     }
 }
 
+impl View {
+    /// The same, for looking at what would be picked.
+    pub fn apart(&self) -> View {
+        View {
+            roster: self.roster.clone(),
+            tier: self.tier,
+            first: self.first.apart(),
+            reserve: self.reserve.apart(),
+            trials: self.trials.clone(),
+            changes: self.changes,
+            until: self.until,
+        }
+    }
+}
+
 /// `standings` by place, as `members`; `before` is the tier in use until now.
 pub fn tiers(
     members: &[Member],

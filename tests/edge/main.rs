@@ -52,7 +52,9 @@ mod images_ask;
 mod images_full;
 
 mod config;
+mod explain;
 mod observe;
+mod operators;
 mod stop;
 
 mod limits;

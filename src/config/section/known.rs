@@ -1,6 +1,8 @@
 //! Which keys a section may have, must have, and may not have yet.
 
 use super::super::closest::{closest, did_you_mean};
+use super::super::outline::Shape;
+use super::super::refusal::Wanted;
 use super::super::units::one_of;
 use super::{Missing, Section, Value};
 
@@ -13,6 +15,12 @@ impl Section<'_> {
 
     /// For what isn't read with `required`: reports if nothing is under `key`.
     pub fn at_least_one(&mut self, key: &'static str, example: &str) {
+        self.note_required(key);
+        self.needed(key, example);
+    }
+
+    /// As `at_least_one`, because of what else is written.
+    pub fn needed(&mut self, key: &'static str, example: &str) {
         if self.is_empty(key) || !self.has(key) {
             let place = match self.path.is_empty() {
                 true => "the file".to_owned(),
@@ -33,6 +41,11 @@ impl Section<'_> {
     /// As `unsupported`, but for the values that say what this version does anyway.
     pub fn unsupported_but(&mut self, key: &'static str, accepted: &[&str]) {
         self.settled.push(key);
+        self.note_shape(key, Shape::Null);
+        if !accepted.is_empty() {
+            let words = accepted.iter().map(|word| Wanted::Word((*word).to_owned()));
+            self.note_shape(key, Shape::One(words.collect()));
+        }
         let Some(entry) = self.entry(key) else {
             return;
         };

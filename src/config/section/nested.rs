@@ -1,7 +1,14 @@
 //! Sections within sections.
 
 use super::super::names::check_name;
+use super::super::outline::Shape;
+use super::super::refusal::Refusal;
 use super::{Entry, Node, Report, Section, Span, Value};
+
+/// As `read_root`, of no file at all: for an outline.
+pub fn read_nothing<T>(report: &Report, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
+    Section::new(String::new(), Span::FILE, &[], report).run(read)
+}
 
 /// The whole file.
 pub fn read_root<T>(
@@ -45,6 +52,7 @@ impl<'a> Section<'a> {
         key: &'static str,
         read: impl FnOnce(&mut Section<'a>) -> T,
     ) -> T {
+        self.note_shape(key, Shape::Settings);
         let node = self.find(key);
         let entries = node.and_then(|node| self.entries_of(key, node));
         self.inner(key, entries.unwrap_or_default()).run(read)
@@ -56,7 +64,10 @@ impl<'a> Section<'a> {
         key: &'static str,
         read: impl FnOnce(&mut Section<'a>) -> Option<T>,
     ) -> Option<T> {
-        let node = self.find(key)?;
+        self.note_shape(key, Shape::Section);
+        let Some(node) = self.find(key) else {
+            return self.outline(self.path_of(key), read);
+        };
         if matches!(node.value, Value::Nothing) {
             return self.no_value(key, node, "{} for its defaults");
         }
@@ -70,8 +81,10 @@ impl<'a> Section<'a> {
         key: &'static str,
         mut read: impl FnMut(&str, &mut Section<'a>) -> Option<T>,
     ) -> Vec<T> {
+        self.note_shape(key, Shape::Named);
+        let any = format!("{}.*", self.path_of(key));
         let entries = self.find(key).and_then(|node| self.entries_of(key, node));
-        let mut sections = Vec::new();
+        let mut sections = Vec::from_iter(self.outline(any, |s| read("*", s)));
         for entry in entries.unwrap_or_default() {
             self.parse(key, entry.key_span, &entry.key, check_name);
             let path = format!("{}.{}", self.path_of(key), entry.key);
@@ -89,8 +102,10 @@ impl<'a> Section<'a> {
         key: &'static str,
         mut read: impl FnMut(&mut Section<'a>) -> Option<T>,
     ) -> Vec<T> {
+        self.note_shape(key, Shape::Items);
         let Some(node) = self.find(key) else {
-            return Vec::new();
+            let any = format!("{}[]", self.path_of(key));
+            return Vec::from_iter(self.outline(any, read));
         };
         let mut items = Vec::new();
         for (index, item) in self.items_of(key, node).iter().enumerate() {
@@ -107,14 +122,18 @@ impl<'a> Section<'a> {
     }
 
     /// A list of scalars and sections in any mix, each with its place.
-    pub fn items_or_texts<T>(
+    pub fn items_or_texts<T, E: Into<Refusal>>(
         &mut self,
         key: &'static str,
-        parse: impl Fn(&str) -> Result<T, String>,
+        parse: impl Fn(&str) -> Result<T, E>,
         mut read: impl FnMut(&mut Section<'a>) -> Option<T>,
     ) -> Vec<(T, Span)> {
+        self.note(key, Shape::List, &parse);
+        self.note_shape(key, Shape::Items);
         let Some(node) = self.find(key) else {
-            return Vec::new();
+            let any = format!("{}[]", self.path_of(key));
+            let item = self.outline(any, read);
+            return Vec::from_iter(item.map(|item| (item, self.span)));
         };
         let mut items = Vec::new();
         for item in self.items_of(key, node) {
@@ -128,6 +147,16 @@ impl<'a> Section<'a> {
             items.extend(value.map(|value| (value, item.span)));
         }
         items
+    }
+
+    /// For an outline, what is in a section that isn't there; else nothing.
+    fn outline<T>(
+        &self,
+        path: String,
+        read: impl FnOnce(&mut Section<'a>) -> Option<T>,
+    ) -> Option<T> {
+        self.report.outline()?;
+        Section::new(path, self.span, &[], self.report).run(read)
     }
 
     fn inner(&self, key: &str, entries: &'a [Entry]) -> Section<'a> {

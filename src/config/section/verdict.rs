@@ -1,5 +1,6 @@
 //! What readers find when they look at several keys together, and where it is.
 
+use super::super::outline::Outline;
 use super::{Entry, Node, Section, Span, Value};
 
 impl<'a> Section<'a> {
@@ -43,7 +44,12 @@ impl<'a> Section<'a> {
 
     pub fn has(&self, key: &str) -> bool {
         let entry = self.entry(key);
-        entry.is_some_and(|e| !matches!(e.node.value, Value::Null))
+        self.seems_whole() || entry.is_some_and(|e| !matches!(e.node.value, Value::Null))
+    }
+
+    /// For an outline, the second time.
+    fn seems_whole(&self) -> bool {
+        self.report.outline().is_some_and(Outline::is_whole)
     }
 
     /// True if it is there with this value.
@@ -64,7 +70,7 @@ impl<'a> Section<'a> {
     /// True if a section stands where one value is meant.
     pub fn is_map(&self, key: &str) -> bool {
         let entry = self.entry(key);
-        entry.is_some_and(|e| matches!(e.node.value, Value::Map(_)))
+        self.seems_whole() || entry.is_some_and(|e| matches!(e.node.value, Value::Map(_)))
     }
 
     /// The operator's names under `key`, in the order written.

@@ -82,9 +82,9 @@ impl Work {
     }
 
     /// The rendition, if there is a fresh one.
-    pub fn stored(&self, request: &HeaderMap, now: u64) -> Option<Arc<Object>> {
+    pub fn stored(&self, request: &HeaderMap, ctx: &Context, now: u64) -> Option<Arc<Object>> {
         let zone = self.source.zone();
-        match zone.find(self.goal.key.clone(), &HeaderMap::new(), now) {
+        match ctx.find(zone, self.goal.key.clone(), &HeaderMap::new(), now) {
             Found::Object { object, .. }
                 if usable(&object.freshness, request, now) == Use::Fresh =>
             {

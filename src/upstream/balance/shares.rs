@@ -66,6 +66,14 @@ impl Turns {
         })
     }
 
+    fn copied(&self) -> Turns {
+        let copy = |turn: &AtomicU64| AtomicU64::new(turn.load(Relaxed));
+        Turns {
+            due: self.due.iter().map(copy).collect(),
+            now: copy(&self.now),
+        }
+    }
+
     /// A server's first turn comes after one stride: the heavy ones begin.
     fn enter(&self, share: &Share, heaviest: u64) {
         let due = &self.due[share.place as usize];
@@ -96,6 +104,17 @@ impl Shares {
             shares,
             heaviest: heaviest.into(),
             turns,
+        }
+    }
+
+    /// The same, with turns of their own: what is picked there takes nobody's turn here.
+    pub fn apart(&self) -> Shares {
+        Shares {
+            shares: self.shares.clone(),
+            up_to: self.up_to.clone(),
+            weights: self.weights.clone(),
+            heaviest: self.heaviest,
+            turns: Arc::new(self.turns.copied()),
         }
     }
 

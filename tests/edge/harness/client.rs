@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// A request to be sent.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Ask {
     pub method: String,
     pub target: String,

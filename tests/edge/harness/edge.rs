@@ -205,6 +205,11 @@ impl Edge {
         self.await_metric("lakh_config_loads_total", before + 1.0);
     }
 
+    /// Puts another configuration into the file, and leaves it to the test to have it read.
+    pub fn write_config(&self, yaml: &str) {
+        write_config(&self.dir, yaml, &self.words);
+    }
+
     /// Offers a configuration that must be refused, and waits until it is.
     #[track_caller]
     pub fn reload_refused(&self, yaml: &str) {

@@ -1,0 +1,62 @@
+//! What the admin listener answers: text, JSON, and problems (RFC 9457).
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::Value;
+
+pub type Answer = Response<Vec<u8>>;
+
+/// For people too: `lakh upstreams` and the like print it as it is.
+pub fn page(value: &Value) -> Answer {
+    let page = format!("{value:#}\n");
+    answer(StatusCode::OK, "application/json", page.into_bytes())
+}
+
+pub fn json(value: &impl serde::Serialize) -> Answer {
+    let body = serde_json::to_vec(value).expect("numbers and text");
+    answer(StatusCode::OK, "application/json", body)
+}
+
+pub fn text(status: StatusCode, body: &str) -> Answer {
+    let body = body.as_bytes().to_vec();
+    answer(status, "text/plain; charset=utf-8", body)
+}
+
+/// `slug` is the last part of `type`; it never changes once released.
+pub fn problem(status: StatusCode, slug: &str, detail: &str) -> Answer {
+    let problem = serde_json::json!({
+        "type": format!("urn:lakh:problem:{slug}"),
+        "title": status.canonical_reason().unwrap_or("Error"),
+        "status": status.as_u16(),
+        "detail": detail,
+    });
+    let body = format!("{problem}\n").into_bytes();
+    answer(status, "application/problem+json", body)
+}
+
+/// What was asked for makes no sense here.
+pub fn refused(why: &str) -> Answer {
+    problem(StatusCode::BAD_REQUEST, "order-refused", why)
+}
+
+pub fn failed() -> Answer {
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    problem(status, "internal", "It failed.")
+}
+
+pub fn unauthorized() -> Answer {
+    let detail = "Send the admin token: Authorization: Bearer …";
+    let mut answer = problem(StatusCode::UNAUTHORIZED, "credentials-missing", detail);
+    let bearer = HeaderValue::from_static("Bearer");
+    answer.headers_mut().insert(WWW_AUTHENTICATE, bearer);
+    answer
+}
+
+pub fn answer(status: StatusCode, content_type: &str, body: Vec<u8>) -> Answer {
+    Response::builder()
+        .status(status)
+        .header(CONTENT_TYPE, content_type)
+        .header(CONTENT_LENGTH, body.len())
+        .body(body)
+        .expect("fields written here are valid")
+}

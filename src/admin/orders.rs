@@ -1,0 +1,154 @@
+//! `POST`: what changes something, each of which is logged with who asked for it; and what is asked
+//! about with more than a URL has room for.
+
+use super::answers::{Answer, failed, page, problem, refused, text};
+use super::{BanOrder, LiftOrder, Pages, PurgeOrder, ServerName, SplitName};
+use crate::cache::Told;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use pingora::protocols::http::ServerSession;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// An order names one thing.
+const MAX_BODY: usize = 64 << 10;
+
+/// What is done by rooms that this one doesn't know: JSON to JSON, or why not.
+pub type Deed =
+    Arc<dyn Fn(Value) -> Pin<Box<dyn Future<Output = Result<Value, String>> + Send>> + Send + Sync>;
+
+/// Deeds by those who wire the process.
+#[derive(Clone)]
+pub struct Deeds {
+    /// Says what would be done with a request.
+    pub explain: Deed,
+    /// Reads the configuration again, and puts it in force.
+    pub reload: Deed,
+    /// As `reload`, up to where something would change.
+    pub validate: Deed,
+}
+
+impl Pages {
+    pub async fn order(&self, session: &mut ServerSession) -> Answer {
+        let path = session.req_header().uri.path().to_owned();
+        let runtime = self.current.load_full();
+        let done = match path.as_str() {
+            "/purge" => self.purge(session).await,
+            "/drain" | "/undrain" => {
+                let draining = path == "/drain";
+                let drain = |name: &ServerName| name.set_draining(draining, &runtime);
+                carry_out(session, drain).await
+            }
+            "/ban" => {
+                let metrics = &self.foundation.metrics;
+                carry_out(session, |order: &BanOrder| order.run(&runtime, metrics)).await
+            }
+            "/unban" => carry_out(session, |order: &LiftOrder| order.run(&runtime)).await,
+            "/restore" => carry_out(session, |name: &SplitName| name.restore(&runtime)).await,
+            "/api/v1/explain" => self.explain(session).await,
+            "/api/v1/validate" => self.reload(session, &self.deeds.validate).await,
+            "/api/v1/reload" => {
+                let reloaded = self.reload(session, &self.deeds.reload).await;
+                audit(session, &"", reloaded.is_ok());
+                reloaded
+            }
+            _ => {
+                let status = StatusCode::METHOD_NOT_ALLOWED;
+                return problem(
+                    status,
+                    "method",
+                    "No order has this path; GET / says which do.",
+                );
+            }
+        };
+        done.unwrap_or_else(|refusal| refusal)
+    }
+
+    async fn explain(&self, session: &mut ServerSession) -> Result<Answer, Answer> {
+        let inquiry: Value = read_order(session).await?;
+        let explained = (self.deeds.explain)(inquiry).await;
+        explained
+            .map(|said| page(&said))
+            .map_err(|why| refused(&why))
+    }
+
+    /// On a task of its own: it goes on when whoever asked for it leaves.
+    async fn reload(&self, session: &mut ServerSession, deed: &Deed) -> Result<Answer, Answer> {
+        let order: Value = read_order(session).await?;
+        match tokio::spawn(deed(order)).await {
+            Ok(Ok(reloaded)) => Ok(page(&reloaded)),
+            Ok(Err(why)) => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Err(problem(status, "configuration-refused", &why))
+            }
+            Err(_) => Err(failed()),
+        }
+    }
+
+    async fn purge(&self, session: &mut ServerSession) -> Result<Answer, Answer> {
+        let order: PurgeOrder = read_order(session).await?;
+        let purged = order.run(&self.current.load_full(), &self.foundation).await;
+        audit(session, &order, purged.is_ok());
+        let purged = purged.map_err(|why| refused(&why))?;
+        let disk = match purged.disk {
+            None => "",
+            Some(true) => "disk: told\n",
+            Some(false) => "disk: pending, until it can be written\n",
+        };
+        let fleet = match purged.fleet {
+            None => "",
+            Some(Told::Told) => "fleet: told\n",
+            Some(Told::Pending) => "fleet: pending, until Redis can be reached\n",
+        };
+        Ok(text(StatusCode::OK, &format!("ok\n{disk}{fleet}")))
+    }
+}
+
+/// Reads an order and carries it out, or says what is wrong with it.
+async fn carry_out<T: DeserializeOwned + Debug>(
+    session: &mut ServerSession,
+    run: impl FnOnce(&T) -> Result<(), String>,
+) -> Result<Answer, Answer> {
+    let order: T = read_order(session).await?;
+    let done = run(&order);
+    audit(session, &order, done.is_ok());
+    done.map_err(|why| refused(&why))?;
+    Ok(text(StatusCode::OK, "ok\n"))
+}
+
+/// Who asked for which change, and whether it was made.
+fn audit(session: &ServerSession, order: &dyn Debug, done: bool) {
+    let by = session.client_addr().map(ToString::to_string);
+    let (by, path) = (
+        by.as_deref().unwrap_or("-"),
+        session.req_header().uri.path(),
+    );
+    tracing::info!(by, path, ?order, done, "order of an operator");
+}
+
+async fn read_order<T: DeserializeOwned>(session: &mut ServerSession) -> Result<T, Answer> {
+    // A form on some web page could send any other type here, from an operator's browser.
+    let json = session.req_header().headers.get(CONTENT_TYPE);
+    if !json.is_some_and(|v| v.as_bytes().starts_with(b"application/json")) {
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        let detail = "Send Content-Type: application/json.";
+        return Err(problem(status, "not-json", detail));
+    }
+    let body = read_body(session).await;
+    let body = body.ok_or_else(|| refused("The body is too long or broke off."))?;
+    serde_json::from_slice(&body).map_err(|e| refused(&e.to_string()))
+}
+
+async fn read_body(session: &mut ServerSession) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = session.read_request_body().await.ok()? {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_BODY {
+            return None;
+        }
+    }
+    Some(body)
+}

@@ -1,0 +1,226 @@
+//! What operators do beside the traffic: reload by the API, look at the edge, ask for its health.
+
+use crate::harness::{Client, Edge, Origin, Reply, binary, eventually, free_address, get, post};
+use serde_json::{Value, json};
+use std::process::{Command, Output, Stdio};
+
+const BEFORE: &str = "
+upstreams:
+  app: {servers: [$0], timeouts: {read: 30s}}
+routes:
+- {name: all, match: {path: /*}, upstream: app}
+- {name: gone, match: {path: /gone/*}, upstream: app, request_headers: {set: {authorization: Bearer abc}}}
+";
+
+const AFTER: &str = "
+upstreams:
+  app: {servers: [$0], timeouts: {read: 5s}}
+routes:
+- {name: all, match: {path: /*}, upstream: app}
+- {name: new, match: {path: /new/*}, upstream: app, maintenance: true}
+";
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn order(edge: &Edge, target: &str) -> Reply {
+    let order = post(target, "{}").with("content-type", "application/json");
+    order.on(&mut Client::connect(edge.admin))
+}
+
+#[test]
+fn a_reload_says_what_it_changes_and_a_dry_run_changes_nothing() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::start(BEFORE, &[&origin]);
+    edge.write_config(AFTER);
+    let expected = [
+        "~ upstreams.app.timeouts.read: 30s → 5s",
+        "- routes.gone",
+        "+ routes.new ",
+    ];
+    let output = edge.command(&["reload", "--dry-run"]);
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(expected.iter().all(|line| said.contains(line)), "{said}");
+    assert!(said.contains("nothing was changed"), "{said}");
+    get("/new/1").send(&edge).expect(200);
+    assert_eq!(edge.metric("lakh_config_loads_total"), 1.0);
+
+    let output = edge.command(&["reload"]);
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(expected.iter().all(|line| said.contains(line)), "{said}");
+    get("/new/1").send(&edge).expect(503);
+    assert_eq!(edge.metric("lakh_config_loads_total"), 2.0);
+    let said = text(&edge.command(&["reload"]).stdout);
+    assert!(said.starts_with("no change"), "{said}");
+    eventually("who did it is in the log", || {
+        let log = edge.stderr();
+        log.contains("order of an operator") && log.contains("/api/v1/reload")
+    });
+}
+
+#[test]
+fn a_bad_file_is_refused_with_its_mistakes() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::start(BEFORE, &[&origin]);
+    edge.write_config("upstreams: {app: {servers: [$0]}}\nroutes: 5\n");
+    for target in ["/api/v1/validate", "/api/v1/reload"] {
+        let problem = order(&edge, target).expect(422).json();
+        assert_eq!(problem["type"], "urn:lakh:problem:configuration-refused");
+        let detail = problem["detail"].as_str().expect("a detail");
+        assert!(detail.contains("routes must be a list"), "{detail}");
+    }
+    let output = edge.command(&["reload"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("routes must be a list"),
+        "{output:?}"
+    );
+    assert_eq!(
+        edge.metric("lakh_config_load_failures_total"),
+        1.0,
+        "only one was asked to do it"
+    );
+    let status = edge.admin("/api/v1/status").expect("a page").json();
+    let error = status["config"]["error"].as_str().expect("an error");
+    assert!(error.contains("routes must be a list"), "{error}");
+    get("/1").send(&edge).expect(200);
+}
+
+#[test]
+fn the_edge_says_how_it_is_and_by_what_it_serves() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::start(BEFORE, &[&origin]);
+    let status = edge
+        .admin("/api/v1/status")
+        .expect("a page")
+        .expect(200)
+        .json();
+    assert_eq!(
+        (&status["ready"], &status["routes"]),
+        (&json!(true), &json!(2))
+    );
+    assert_eq!(
+        status["upstreams"],
+        json!([{"name": "app", "servers": 1, "up": 1}])
+    );
+    assert_eq!(status["listeners"][0]["address"], edge.web.to_string());
+    assert_eq!(status["config"]["error"], Value::Null);
+    let config = edge.admin("/api/v1/config").expect("a page").expect(200);
+    assert!(!config.text().contains("Bearer abc"), "{}", config.text());
+    let config = config.json();
+    assert_eq!(config["upstreams"]["app"]["timeouts"]["read"], "30s");
+    assert_eq!(
+        config["routes"][1]["request_headers"]["set"]["authorization"],
+        "***"
+    );
+    let output = edge.command(&["status"]);
+    let shown: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(shown["ready"], true);
+}
+
+#[test]
+fn whoever_asks_in_the_wrong_way_gets_a_problem() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::start(BEFORE, &[&origin]);
+    let send = |ask: crate::harness::Ask| ask.on(&mut Client::connect(edge.admin));
+    let json = |ask: crate::harness::Ask| ask.with("content-type", "application/json");
+    for (reply, status, slug) in [
+        (send(get("/api/v1/none")), 404, "no-such-page"),
+        (send(json(post("/api/v1/none", "{}"))), 405, "method"),
+        (send(crate::harness::ask("DELETE", "/purge")), 405, "method"),
+        (send(post("/api/v1/reload", "{}")), 415, "not-json"),
+        (send(json(post("/drain", "{}"))), 400, "order-refused"),
+        (
+            send(json(post("/purge", "{\"url\": 5}"))),
+            400,
+            "order-refused",
+        ),
+        (send(get("/api/v1/cache/top?limit=0")), 400, "order-refused"),
+    ] {
+        assert_eq!(reply.status, status, "{reply:?}");
+        assert_eq!(
+            reply.field("content-type"),
+            Some("application/problem+json")
+        );
+        let problem = reply.json();
+        assert_eq!(problem["type"], format!("urn:lakh:problem:{slug}"));
+        assert_eq!(problem["status"], status);
+        assert!(
+            problem["detail"]
+                .as_str()
+                .is_some_and(|detail| !detail.is_empty())
+        );
+    }
+}
+
+#[test]
+fn health_is_an_exit_code() {
+    let origin = Origin::saying("hello");
+    let mut edge = Edge::start(BEFORE, &[&origin]);
+    let admin = edge.admin.to_string();
+    let check = |edge: &Edge, more: &[&str]| {
+        edge.command(&[&["healthcheck"][..], more].concat())
+            .status
+            .code()
+    };
+    assert_eq!(check(&edge, &[]), Some(0));
+    assert_eq!(check(&edge, &["--live"]), Some(0));
+    edge.write_config("routes: 5\n");
+    assert_eq!(
+        check(&edge, &["--admin", &admin]),
+        Some(0),
+        "it serves all the same"
+    );
+    edge.sigterm();
+    edge.await_exit();
+    assert_eq!(check(&edge, &["--admin", &admin]), Some(1));
+}
+
+/// From nothing at all to a proxy.
+#[test]
+fn a_proxy_needs_no_file() {
+    let origin = Origin::saying("hello");
+    let (web, admin) = (free_address(), free_address());
+    let mut child = Command::new(binary())
+        .args(["proxy", "--to", &origin.address.to_string()])
+        .args(["--listen", &web.to_string(), "--admin", &admin.to_string()])
+        .env("LAKH_LOG", "error")
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the binary is there");
+    eventually("it serves", || {
+        let client = Client::try_connect(web, std::time::Duration::from_secs(1));
+        client.is_ok_and(|mut client| {
+            get("/1")
+                .try_on(&mut client)
+                .is_ok_and(|reply| reply.text() == "hello")
+        })
+    });
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+}
+
+#[test]
+fn what_only_prints_something_needs_neither_a_file_nor_an_edge() {
+    let run = |arguments: &[&str]| -> Output {
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(std::env::temp_dir());
+        command.output().expect("the binary is there")
+    };
+    let version = run(&["version"]);
+    assert!(text(&version.stdout).starts_with("lakh "), "{version:?}");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = text(&run(&["completions", shell]).stdout);
+        assert!(script.contains("explain"), "{shell}: {script}");
+    }
+    let schema: Value = serde_json::from_slice(&run(&["schema"]).stdout).expect("JSON");
+    let upstreams = &schema["properties"]["upstreams"]["anyOf"][0]["additionalProperties"];
+    let retry = &upstreams["anyOf"][0]["properties"]["retry"];
+    assert!(retry["description"].is_string(), "{upstreams:#}");
+    let wrong = run(&["proxy", "--to", "3000"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(text(&wrong.stderr).contains("127.0.0.1:3000"), "{wrong:?}");
+}

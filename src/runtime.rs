@@ -5,22 +5,21 @@
 //! stored objects, the image pool) lives in the `Foundation` and is found again by name.
 
 mod images;
+mod route;
 
 pub use images::{Done, Images, Ticket};
+use route::Parts;
+pub use route::{Maintenance, Route, RouteAuth, RouteCache};
 
-use crate::cache::{Force, KeyRules, Name, Redis, RouteTtl, Told, Zone, Zones};
+use crate::cache::{Force, Name, Redis, Told, Zone, Zones};
 use crate::compress::Encoders;
-use crate::config::{Config, HeaderEdits, RouteSettings, Written};
-use crate::guard::{
-    AddressRules, Auth, Auths, Ban, Bans, Cors, Fetch, Fleet, Identity, Limiter, Limiters,
-    Limits as RateLimits, Networks, Offence, SecurityHeaders,
-};
+use crate::config::{Config, Written};
+use crate::guard::{Auth, Auths, Ban, Bans, Fetch, Fleet, Limiter, Limiters, Networks, Offence};
 use crate::listen::tls::{Listening, OwnSecrets};
 use crate::listen::{Caps, Limits};
-use crate::observe::{AccessLog, ImageMetrics, Metrics, RouteMetrics};
+use crate::observe::{AccessLog, ImageMetrics, Metrics};
 use crate::route::Router;
-use crate::upstream::{Client, Pool, Priority, Registry, Response, Split, UpstreamSettings};
-use bytes::Bytes;
+use crate::upstream::{Client, Pool, Registry, Response, UpstreamSettings};
 use http::{HeaderMap, HeaderName};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -63,6 +62,8 @@ pub struct Foundation {
     config_error: Mutex<Option<String>>,
 }
 
+type Sources = HashMap<String, Arc<Pool>>;
+
 pub struct Runtime {
     pub config: Config,
     /// What `config` was read from.
@@ -82,7 +83,7 @@ pub struct Runtime {
     /// None where no route makes pictures.
     pub images: Option<Arc<Images>>,
     /// Upstreams of the hosts that pictures may come from.
-    pub sources: HashMap<String, Arc<Pool>>,
+    pub sources: Sources,
     pub encoders: Arc<Encoders>,
     pub access_log: AccessLog,
     /// Fields by which an origin purges tags.
@@ -92,74 +93,6 @@ pub struct Runtime {
     pub clients: Arc<Caps>,
     /// What `admin.token_file` holds.
     pub admin_token: Option<String>,
-}
-
-/// A route with all that it names.
-pub struct Route {
-    pub name: Arc<str>,
-    /// The upstream, or the first side of its split.
-    pool: Arc<Pool>,
-    pub split: Option<Split>,
-    pub auth: Option<RouteAuth>,
-    pub cors: Option<Cors>,
-    pub security_headers: SecurityHeaders,
-    pub maintenance: Option<Maintenance>,
-    pub header_size: Option<usize>,
-    pub url_length: Option<usize>,
-    pub addresses: AddressRules,
-    pub limits: RateLimits,
-    pub strip_prefix: Option<Box<str>>,
-    pub request_headers: HeaderEdits,
-    pub response_headers: HeaderEdits,
-    pub timeout: Option<Duration>,
-    pub body_size: u64,
-    pub cache: Option<Arc<RouteCache>>,
-    /// Set on a route that resizes images.
-    pub images: Option<Arc<Images>>,
-    /// Whether text is coded for clients that accept it.
-    pub compress: bool,
-    pub priority: Priority,
-    /// Requests at once; more are refused.
-    pub concurrency: Option<usize>,
-    pub metrics: RouteMetrics,
-}
-
-/// What a route's requests must prove.
-pub struct RouteAuth {
-    pub auth: Arc<Auth>,
-    /// Claims by name and value, all of them.
-    pub require: Vec<(String, String)>,
-}
-
-impl RouteAuth {
-    /// Whether whoever asks has proven these claims. Who can't be told yet may have: `require` has
-    /// them too, and decides.
-    fn may_hold(&self, headers: &HeaderMap, claims: &[(String, String)], now: u64) -> bool {
-        match self.auth.check(headers, now, false) {
-            Identity::Known(known) => claims.iter().all(|(name, is)| known.holds(name, is)),
-            Identity::Undecided(_) | Identity::NoKeys => true,
-            Identity::Nobody | Identity::Refused(_) => false,
-        }
-    }
-}
-
-/// What a route says while it is being worked on.
-pub struct Maintenance {
-    pub retry_after: Duration,
-    /// Who is let in all the same.
-    pub allow: Networks,
-    pub page: Option<Bytes>,
-}
-
-/// How a route uses its zone.
-pub struct RouteCache {
-    pub zone: Arc<Zone<Response>>,
-    pub keys: KeyRules,
-    pub ttl: RouteTtl,
-    pub refresh_ahead: Option<f64>,
-    pub x_cache: bool,
-    /// None: `PURGE` is a method like any other.
-    pub purge_from: Option<Networks>,
 }
 
 /// How far a purge has come, beyond this process's memory.
@@ -288,16 +221,7 @@ impl Foundation {
 
     /// All of a configuration, or why it can't be. Nothing that runs is changed.
     pub fn build(&self, config: Config, written: Written) -> Result<Runtime, String> {
-        let images = &config.images;
-        let of_source =
-            |source: &String| UpstreamSettings::of_source(source, images.private_sources);
-        let upstreams = config.upstreams.iter().cloned();
-        let upstreams: Vec<_> = upstreams
-            .chain(images.sources.iter().map(of_source))
-            .collect();
-        let pools = self.registry.pools(&upstreams)?;
-        let of_sources = pools[config.upstreams.len()..].iter().cloned();
-        let sources = images.sources.iter().cloned().zip(of_sources).collect();
+        let (pools, sources) = self.pools(&config)?;
         let limiters = self
             .limiters
             .build(&config.rate_limits, |name| self.metrics.limit(name));
@@ -313,34 +237,24 @@ impl Foundation {
         let images = makes_images.then(|| self.images(&config.images));
         let access_log = AccessLog::open(&config.access_log, self.metrics.clone())
             .map_err(|e| format!("access_log.to can't be opened: {e}"))?;
-        let admin_token = config
-            .admin
-            .token_file
-            .as_deref()
-            .map(read_token)
-            .transpose()?;
-        let listening = |settings| {
-            let metrics = |name: &str| self.metrics.tls(name);
-            Listening::new(settings, &self.tickets, metrics).map(Arc::new)
+        let admin_token = config.admin.token_file.as_deref();
+        let admin_token = admin_token.map(read_token).transpose()?;
+        let listeners = self.listeners(&config)?;
+        let parts = Parts {
+            pools: &pools,
+            zones: &zones,
+            limiters: &limiters,
+            auths: &auths,
+            fleet: fleet.as_ref(),
+            images: images.as_ref(),
+            body_size: config.limits.body_size,
         };
-        let listeners = config.listeners.iter().map(listening);
-        let listeners = listeners.collect::<Result<_, _>>()?;
-        let maintenance = config.routes.iter().map(maintenance);
-        let maintenance: Vec<_> = maintenance.collect::<Result<_, _>>()?;
-        let route = |(settings, maintenance): (&RouteSettings, _)| {
-            Arc::new(Route {
-                maintenance,
-                auth: settings.auth.map(|auth| RouteAuth {
-                    auth: auths[auth].clone(),
-                    require: [&settings.require[..], &settings.matches.claims].concat(),
-                }),
-                limits: limits(settings, &limiters, fleet.as_ref()),
-                ..self.route(settings, &config, &pools, &zones, &images)
-            })
-        };
-        let routes = config.routes.iter().zip(maintenance);
-        let routes: Vec<_> = routes.map(route).collect();
+        let route = |settings| self.route(settings, &parts).map(Arc::new);
+        let routes = config.routes.iter().map(route);
+        let routes = routes.collect::<Result<_, _>>()?;
         let numbered = config.routes.iter().enumerate();
+        let caches = config.caches.iter();
+        let invalidate_headers = caches.filter_map(|cache| cache.invalidate_header.clone());
         Ok(Runtime {
             router: Router::new(numbered.map(|(index, r)| (r.matches.clone(), index))),
             listeners,
@@ -357,17 +271,36 @@ impl Foundation {
             sources,
             encoders: self.encoders.clone(),
             access_log,
-            invalidate_headers: config
-                .caches
-                .iter()
-                .filter_map(|cache| cache.invalidate_header.clone())
-                .collect(),
+            invalidate_headers: invalidate_headers.collect(),
             bans: self.bans.clone(),
             clients: self.clients.clone(),
             admin_token,
             config,
             written,
         })
+    }
+
+    /// Of all upstreams, in their order, and of hosts that pictures may come from.
+    fn pools(&self, config: &Config) -> Result<(Vec<Arc<Pool>>, Sources), String> {
+        let images = &config.images;
+        let of_source =
+            |source: &String| UpstreamSettings::of_source(source, images.private_sources);
+        let upstreams = config.upstreams.iter().cloned();
+        let upstreams: Vec<_> = upstreams
+            .chain(images.sources.iter().map(of_source))
+            .collect();
+        let pools = self.registry.pools(&upstreams)?;
+        let of_sources = pools[config.upstreams.len()..].iter().cloned();
+        let sources = images.sources.iter().cloned().zip(of_sources).collect();
+        Ok((pools, sources))
+    }
+
+    fn listeners(&self, config: &Config) -> Result<Vec<Arc<Listening>>, String> {
+        let listening = |settings| {
+            let metrics = |name: &str| self.metrics.tls(name);
+            Listening::new(settings, &self.tickets, metrics).map(Arc::new)
+        };
+        config.listeners.iter().map(listening).collect()
     }
 
     /// From here on everything that outlives a configuration is as `runtime` says.
@@ -407,68 +340,6 @@ impl Foundation {
             let client = client.clone();
             Box::pin(async move { client.download(&url, KEY_SET, KEY_SET_PATIENCE).await })
         })
-    }
-
-    fn route(
-        &self,
-        settings: &RouteSettings,
-        config: &Config,
-        pools: &[Arc<Pool>],
-        zones: &[Arc<Zone<Response>>],
-        images: &Option<Arc<Images>>,
-    ) -> Route {
-        let cache = settings.cache.as_ref().map(|cache| {
-            let zone = zones.iter().find(|z| z.name() == cache.zone);
-            Arc::new(RouteCache {
-                zone: zone.expect("config: a route's cache names a zone").clone(),
-                keys: KeyRules::new(&cache.key),
-                ttl: RouteTtl {
-                    ttl: cache.ttl,
-                    negative_ttl: cache.negative_ttl,
-                    stale_while_revalidate: cache.stale_while_revalidate,
-                    stale_if_error: cache.stale_if_error,
-                },
-                refresh_ahead: cache.refresh_ahead,
-                x_cache: cache.x_cache,
-                purge_from: match &cache.purge_from[..] {
-                    [] => None,
-                    from => Some(Networks::new(from)),
-                },
-            })
-        });
-        Route {
-            name: settings.name.as_str().into(),
-            auth: None,
-            maintenance: None,
-            cors: settings.cors.as_ref().map(Cors::new),
-            security_headers: settings.security_headers,
-            header_size: settings.header_size,
-            url_length: settings.url_length,
-            pool: pools[settings.upstream].clone(),
-            split: settings.split.as_ref().map(|split| {
-                let named = |name: &String| pools.iter().find(|pool| *pool.name == **name);
-                let pool = |name| {
-                    named(name)
-                        .expect("config: a split names upstreams")
-                        .clone()
-                };
-                let pools = split.sides.iter().map(|(name, _)| pool(name));
-                self.registry.split(&settings.name, split, pools)
-            }),
-            addresses: AddressRules::new(&settings.allow, &settings.deny),
-            limits: RateLimits::default(),
-            strip_prefix: settings.rewrite.strip_prefix.as_deref().map(Into::into),
-            request_headers: settings.request_headers.clone(),
-            response_headers: settings.response_headers.clone(),
-            timeout: settings.timeout,
-            body_size: settings.body_size.unwrap_or(config.limits.body_size),
-            cache,
-            images: images.clone().filter(|_| settings.images),
-            compress: settings.compress,
-            priority: settings.priority,
-            concurrency: settings.concurrency,
-            metrics: self.metrics.route(&settings.name),
-        }
     }
 
     /// The connection of before, unless its settings changed; none where nobody asks for it.
@@ -529,35 +400,9 @@ impl Foundation {
     }
 }
 
-fn limits(
-    settings: &RouteSettings,
-    limiters: &[Arc<Limiter>],
-    fleet: Option<&Arc<Fleet>>,
-) -> RateLimits {
-    let named = settings.rate_limits.iter().map(|i| limiters[*i].clone());
-    RateLimits::new(named.collect(), fleet.cloned())
-}
-
 /// Threads that code stored bodies: half the cores, because the workers need the others.
 fn coding_workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
-}
-
-fn maintenance(route: &RouteSettings) -> Result<Option<Maintenance>, String> {
-    let Some(settings) = &route.maintenance else {
-        return Ok(None);
-    };
-    let read = |page: &std::path::PathBuf| {
-        std::fs::read(page).map(Bytes::from).map_err(|e| {
-            let (name, page) = (&route.name, page.display());
-            format!("routes.{name}.maintenance.page {page} can't be read: {e}")
-        })
-    };
-    Ok(Some(Maintenance {
-        retry_after: settings.retry_after,
-        allow: Networks::new(&settings.allow),
-        page: settings.page.as_ref().map(read).transpose()?,
-    }))
 }
 
 /// A secret in a file of its own, without the newline that editors add.
@@ -567,30 +412,6 @@ fn read_token(path: &Path) -> Result<String, String> {
     match token.trim() {
         "" => Err(format!("admin.token_file {} is empty", path.display())),
         token => Ok(token.to_owned()),
-    }
-}
-
-impl Route {
-    /// Whether answers go to clients with what is stored of them, and nothing is changed.
-    pub fn leaves_answers(&self) -> bool {
-        self.response_headers.is_empty()
-            && self.cors.is_none()
-            && self.security_headers == SecurityHeaders::None
-    }
-
-    /// The upstream, or a side of its split.
-    pub fn pool(&self, side: Option<usize>) -> &Arc<Pool> {
-        match (&self.split, side) {
-            (Some(split), Some(side)) => &split.sides[side].pool,
-            _ => &self.pool,
-        }
-    }
-
-    /// All upstreams that its requests may go to.
-    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
-        let sides = self.split.iter().flat_map(|split| &split.sides);
-        let one = self.split.is_none().then_some(&self.pool);
-        sides.map(|side| &side.pool).chain(one)
     }
 }
 

@@ -4,10 +4,12 @@ mod deeds;
 
 use crate::admin::Admin;
 use crate::config::{Config, Loaded, Source};
-use crate::lifecycle::{Door, Doors, Reload, Scaler, Supervisor, Visitor, spawns, watch_files};
+use crate::lifecycle::{
+    Bound, Door, Doors, Reload, Scaler, Supervisor, Visitor, spawns, watch_files,
+};
 use crate::observe::Metrics;
 use crate::proxy::{Edge, Front};
-use crate::runtime::Foundation;
+use crate::runtime::{Foundation, Runtime};
 use crate::upstream::check_system_trust;
 use arc_swap::ArcSwap;
 use deeds::{ReloadOrder, deeds};
@@ -16,7 +18,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long the first clients wait for supervised processes to come up.
@@ -53,19 +56,11 @@ fn serve_on_workers(source: Source, loaded: Loaded) -> Result<(), String> {
 }
 
 async fn serve(source: Source, loaded: Loaded) -> Result<(), String> {
-    let metrics = Arc::new(Metrics::new());
-    count_panics(&metrics);
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    metrics.started.set(now.as_secs_f64());
-
+    let metrics = started_now();
     let foundation = Arc::new(Foundation::new(metrics.clone()));
     let runtime = foundation.build(loaded.config, loaded.written)?;
-    let (threads, spawned) = (
-        runtime.config.process.threads,
-        spawns(&runtime.config, &foundation),
-    );
+    let threads = runtime.config.process.threads;
+    let spawned = spawns(&runtime.config, &foundation);
     let current = Arc::new(ArcSwap::from_pointee(runtime));
 
     let (stop, stopping) = watch::channel(false);
@@ -74,23 +69,10 @@ async fn serve(source: Source, loaded: Loaded) -> Result<(), String> {
         foundation: foundation.clone(),
     });
     let front = Arc::new(Front::new(edge.clone(), threads, stopping.clone()));
-    let (deeds, mut told) = deeds(edge);
+    let (deeds, told) = deeds(edge);
     let admin = Admin::new(current.clone(), foundation.clone(), deeds, stopping);
-    let admin = Arc::new(admin);
-    let serve = {
-        let front = front.clone();
-        move |v: Visitor| match v.door {
-            Door::Web(listener) => drop(tokio::spawn(
-                front.clone().serve(v.stream, v.peer, v.places, listener),
-            )),
-            Door::Admin => drop(tokio::spawn(admin.clone().serve(
-                v.stream,
-                v.peer,
-                v.places.all,
-            ))),
-        }
-    };
-    let mut doors = Doors::new(current.clone(), foundation.clone(), serve);
+    let receive = receive(front.clone(), Arc::new(admin));
+    let mut doors = Doors::new(current.clone(), foundation.clone(), receive);
     // Bound before anything is started, so that a busy address is known at once; clients that
     // come from now on wait in the kernel's queue.
     let mut bound = doors.bind(&current.load())?;
@@ -99,12 +81,54 @@ async fn serve(source: Source, loaded: Loaded) -> Result<(), String> {
     let supervisor = Arc::new(Supervisor::new(metrics));
     doors.apply_admin(&mut bound);
     supervisor.apply(spawned).await;
-    let first = current.load_full();
-    let told_to_stop = tokio::select! {
-        () = wait_for_spawned(&first.config, &foundation) => false,
-        () = signals.stop() => true,
-    };
-    let watching = watch_files(current.clone(), foundation.clone());
+    let (reload, scaler) = changes(source, current, foundation, supervisor);
+    let first = reload.current.load_full();
+    tokio::select! {
+        () = wait_for_spawned(&first.config, &reload.foundation) => {}
+        () = signals.stop() => {
+            reload.supervisor.stop(SPAWN_GRACE).await;
+            return Ok(());
+        }
+    }
+    open(&reload.foundation, &first, &mut doors, bound).await;
+    drop(first);
+    let watching = watch_files(reload.current.clone(), reload.foundation.clone());
+    let beside = [tokio::spawn(scaler.run()), tokio::spawn(watching)];
+    obey(&mut signals, told, &reload, &mut doors).await;
+    beside.iter().for_each(JoinHandle::abort);
+    drain(&reload, &mut doors, &front, &stop, &mut signals).await;
+    Ok(())
+}
+
+fn started_now() -> Arc<Metrics> {
+    let metrics = Arc::new(Metrics::new());
+    count_panics(&metrics);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    metrics.started.set(now.unwrap_or_default().as_secs_f64());
+    metrics
+}
+
+/// Who has come in by a door goes to whom it is for.
+fn receive(front: Arc<Front>, admin: Arc<Admin>) -> impl Fn(Visitor) + Send + Sync + 'static {
+    move |v| match v.door {
+        Door::Web(listener) => drop(tokio::spawn(
+            front.clone().serve(v.stream, v.peer, v.places, listener),
+        )),
+        Door::Admin => drop(tokio::spawn(admin.clone().serve(
+            v.stream,
+            v.peer,
+            v.places.all,
+        ))),
+    }
+}
+
+/// What changes a running edge: orders, and what its servers have to do. One at a time.
+fn changes(
+    source: Source,
+    current: Arc<ArcSwap<Runtime>>,
+    foundation: Arc<Foundation>,
+    supervisor: Arc<Supervisor>,
+) -> (Reload, Scaler) {
     let changing = Arc::default();
     let scaler = Scaler {
         current: current.clone(),
@@ -119,34 +143,37 @@ async fn serve(source: Source, loaded: Loaded) -> Result<(), String> {
         supervisor,
         changing,
     };
-    if told_to_stop {
-        reload.supervisor.stop(SPAWN_GRACE).await;
-        return Ok(());
-    }
-    reload.foundation.commit(&first);
-    drop(first);
-    reload.foundation.looked_up(LOOKUP_PATIENCE).await;
+    (reload, scaler)
+}
+
+/// The first clients are let in.
+async fn open(foundation: &Foundation, first: &Runtime, doors: &mut Doors, bound: Bound) {
+    foundation.commit(first);
+    foundation.looked_up(LOOKUP_PATIENCE).await;
     doors.apply(bound);
-    reload.foundation.in_force();
-    reload.foundation.set_ready(true);
-    let (scaling, watching) = (tokio::spawn(scaler.run()), tokio::spawn(watching));
+    foundation.in_force();
+    foundation.set_ready(true);
+}
+
+/// Does what it is told to, until that is to stop.
+async fn obey(
+    signals: &mut Signals,
+    mut told: mpsc::Receiver<ReloadOrder>,
+    reload: &Reload,
+    doors: &mut Doors,
+) {
     loop {
         let next = tokio::select! {
             next = signals.next() => next,
             Some(order) = told.recv() => Told::Order(order),
         };
         match next {
-            Told::Stop => break,
+            Told::Stop => return,
             // Whatever it says is in the log.
-            Told::Reload => drop(reload.reload(&mut doors).await),
-            Told::Order(order) => order.run(&reload, &mut doors).await,
+            Told::Reload => drop(reload.reload(doors).await),
+            Told::Order(order) => order.run(reload, doors).await,
         }
     }
-    drop(told);
-    scaling.abort();
-    watching.abort();
-    drain(&reload, &mut doors, &front, &stop, &mut signals).await;
-    Ok(())
 }
 
 /// Takes no new work, finishes what is open within `process.drain`, stops what was started.

@@ -6,7 +6,7 @@ mod reload;
 mod scale;
 mod spawn;
 
-pub use doors::{Door, Doors, Visitor};
+pub use doors::{Bound, Door, Doors, Visitor};
 pub use files::watch as watch_files;
 pub use reload::{Reload, Reloaded, spawns};
 pub use scale::Scaler;

@@ -15,6 +15,7 @@ use crate::admin::{BanOrder, LiftOrder, PurgeOrder, ServerName, SplitName};
 use crate::config::units;
 use crate::guard::Rate;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -311,9 +312,15 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Whoever reads only the beginning, as `head` does, has what they wanted.
 fn print(text: &str) -> ExitCode {
-    print!("{text}");
-    ExitCode::SUCCESS
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("lakh: standard output can't be written: {e}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 fn drain(target: &str, server: Server) -> ExitCode {

@@ -27,10 +27,7 @@ pub fn page(path: &Path, target: &str) -> ExitCode {
 
 pub fn conclude(said: Result<String, String>) -> ExitCode {
     match said {
-        Ok(said) => {
-            println!("{said}");
-            ExitCode::SUCCESS
-        }
+        Ok(said) => super::print(&format!("{said}\n")),
         Err(why) => {
             eprintln!("lakh: {why}");
             ExitCode::FAILURE

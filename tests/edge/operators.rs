@@ -224,3 +224,15 @@ fn what_only_prints_something_needs_neither_a_file_nor_an_edge() {
     assert_eq!(wrong.status.code(), Some(2));
     assert!(text(&wrong.stderr).contains("127.0.0.1:3000"), "{wrong:?}");
 }
+
+#[test]
+fn who_reads_no_more_of_what_is_printed_is_no_failure() {
+    let mut command = Command::new(binary());
+    let mut child = command
+        .arg("schema")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary is there");
+    drop(child.stdout.take());
+    assert!(child.wait().expect("it ends").success());
+}

@@ -1,5 +1,5 @@
-//! What databases spell differently. Everything else is written so that both read it: `$1`, `RETURNING`,
-//! `ON CONFLICT`, whole numbers and text.
+//! What databases spell differently. Everything else keeps to what SQLite and PostgreSQL both read: `$1`,
+//! `RETURNING`, `ON CONFLICT`, whole numbers and text.
 
 #[derive(Clone, Copy, PartialEq)]
 pub enum Dialect {

@@ -1,6 +1,5 @@
 //! What lasts: a database and a folder of photos, shared by every process on them. The database is
-//! SQLite in the data folder, or PostgreSQL by its URL. Both are asked the same questions; the few
-//! that they spell differently are `dialect`'s.
+//! SQLite in the data folder; what another one would spell differently is `dialect`'s.
 
 mod audit;
 mod batch;

@@ -240,6 +240,7 @@ impl Foundation {
         let admin_token = config.admin.token_file.as_deref();
         let admin_token = admin_token.map(read_token).transpose()?;
         let listeners = self.listeners(&config)?;
+        let names: Vec<_> = config.listeners.iter().map(|l| l.name.as_str()).collect();
         let parts = Parts {
             pools: &pools,
             zones: &zones,
@@ -247,6 +248,7 @@ impl Foundation {
             auths: &auths,
             fleet: fleet.as_ref(),
             images: images.as_ref(),
+            listeners: &names,
             body_size: config.limits.body_size,
         };
         let route = |settings| self.route(settings, &parts).map(Arc::new);

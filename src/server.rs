@@ -104,7 +104,7 @@ fn started_now() -> Arc<Metrics> {
     let metrics = Arc::new(Metrics::new());
     count_panics(&metrics);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    metrics.started.set(now.unwrap_or_default().as_secs_f64());
+    metrics.started().set(now.unwrap_or_default().as_secs_f64());
     metrics
 }
 

@@ -16,7 +16,7 @@ pub use purge::Order as PurgeOrder;
 pub use settings::AdminSettings;
 pub use upstreams::{ServerName, SplitName};
 
-use crate::listen::{Begun, Conn, ConnLimits, Place};
+use crate::listen::{Begun, Conn, ConnLimits, Entry, Place};
 use crate::runtime::{Foundation, Runtime};
 use answers::{Answer, answer, failed, json, page, problem, refused, text, unauthorized};
 use arc_swap::ArcSwap;
@@ -44,6 +44,7 @@ const LIMITS: ConnLimits = ConnLimits {
 
 pub struct Admin {
     app: Arc<HttpServer<Pages>>,
+    entry: Arc<Entry>,
     shutdown: ShutdownWatch,
 }
 
@@ -67,13 +68,14 @@ impl Admin {
         });
         Admin {
             app: Arc::new(app),
+            entry: Entry::plain("admin"),
             shutdown,
         }
     }
 
     /// Serves a connection to its end.
     pub async fn serve(self: Arc<Admin>, io: TcpStream, peer: SocketAddr, _place: Place) {
-        let mut conn = Box::new(Conn::new(io, peer));
+        let mut conn = Box::new(Conn::new(io, peer, self.entry.clone()));
         while conn.begin(&LIMITS).await == Begun::Request {
             let mut session = ServerSession::new_http1(conn);
             session.set_keepalive(Some(60));

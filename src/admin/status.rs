@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 pub fn show(runtime: &Runtime, foundation: &Foundation) -> Value {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let started = foundation.metrics.started.get();
+    let started = foundation.metrics.started().get();
     let uptime = now.map_or(0.0, |now| now.as_secs_f64() - started).max(0.0);
     let listeners = runtime.listeners.iter().map(|listening| {
         let settings = &listening.settings;

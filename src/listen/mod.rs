@@ -17,7 +17,7 @@ pub mod tls;
 pub use accept::{Listener, bind};
 pub use caps::{Caps, Place, Places};
 pub use chunks::Chunks;
-pub use conn::{Begun, Conn, ConnLimits, Entry, Unsecured};
+pub use conn::{Begun, Conn, ConnLimits, Entry, Manner, Unsecured};
 pub use head::{Checked, Framing, Head, Malformed, check, to_origin_form};
 pub use proxied::{Proxied, read as read_proxied};
 pub use settings::{CertificateFiles, ClientAuth, Limits, ListenerSettings, TlsSettings};

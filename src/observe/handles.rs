@@ -1,17 +1,6 @@
 //! What concerns hold of the metrics: handles resolved once, and only added to per request.
 
-use super::metrics::CLASSES;
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge};
-
-/// What a finished request adds to. One per route.
-#[derive(Clone)]
-pub struct RouteMetrics {
-    pub(super) by_class: [IntCounter; 5],
-    pub duration: Histogram,
-    pub(super) refused: [IntCounter; Refusal::ALL.len()],
-    /// Requests being answered now; counted where the route bounds them.
-    pub running: IntGauge,
-}
 
 /// Why the edge itself refused a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,18 +239,6 @@ impl ServerMetrics {
         for (name, gauge) in STATES.iter().zip(&self.states) {
             gauge.set((*name == state).into());
         }
-    }
-}
-
-impl RouteMetrics {
-    /// Counts one answer. A status outside 100–599 counts as 5xx.
-    pub fn answered(&self, status: u16) {
-        let class = usize::from(status / 100).wrapping_sub(1);
-        self.by_class[class.min(CLASSES.len() - 1)].inc();
-    }
-
-    pub fn refused(&self, why: Refusal) {
-        self.refused[why as usize].inc();
     }
 }
 

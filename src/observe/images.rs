@@ -35,7 +35,7 @@ impl ImageMetrics {
         );
         ImageMetrics {
             outcomes: make.counters(
-                "lakh_images_total",
+                "lakh_image_transforms_total",
                 "Transforms, by what was asked for and outcome; a failed one answers with the original.",
                 &["format", "outcome"],
             ),
@@ -59,7 +59,7 @@ impl ImageMetrics {
                 "What running transforms may take, as told by their sources' heads.",
             ),
             late: make.counter(
-                "lakh_images_late_total",
+                "lakh_image_late_total",
                 "Transforms that outlasted whoever waited for them; stored all the same.",
             ),
             read: bytes.with_label_values(&["in"]),

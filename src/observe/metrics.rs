@@ -1,5 +1,5 @@
-//! Every metric name, in one file; those of pictures are in `images.rs`, those of TLS in
-//! `tls.rs`.
+//! Every metric name; those of requests are in `requests.rs`, of pictures in `images.rs`, of TLS in
+//! `tls.rs`, of the process in `process.rs`.
 //!
 //! Handles are resolved when a Runtime is built, never per request: a request only adds to
 //! counters that it already holds. Labels are names from the configuration (route, upstream,
@@ -7,19 +7,17 @@
 
 use super::handles::{
     AuthMetrics, CacheMetrics, CodingsMetrics, ConfigMetrics, DiskMetrics, KeysMetrics,
-    LimitMetrics, LinkMetrics, PoolMetrics, RedisMetrics, Refusal, RouteMetrics, STATES,
-    ServerMetrics, TierMetrics,
+    LimitMetrics, LinkMetrics, PoolMetrics, RedisMetrics, STATES, ServerMetrics, TierMetrics,
 };
 use super::images::ImageMetrics;
+use super::process::Process;
 use super::register::Make;
+use super::requests::{RouteMetrics, Routes};
 use super::tls::{Tls, TlsMetrics};
 use prometheus::{
     Encoder, Gauge, GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Registry, TextEncoder,
 };
-
-/// Status classes as labels, indexed by the status code's first digit minus one.
-pub const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// All metric families of the process. Built once; shared by every Runtime, so that counters go
 /// on over a reload.
@@ -62,8 +60,7 @@ pub struct Metrics {
     pub purges: IntCounter,
     /// Access log lines dropped because the log's queue was full.
     pub log_dropped: IntCounter,
-    /// Unix time at which the process started.
-    pub started: Gauge,
+    process: Process,
 }
 
 impl Metrics {
@@ -121,13 +118,19 @@ impl Metrics {
                 "lakh_access_log_dropped_total",
                 "Access log lines dropped because the queue was full.",
             ),
-            started: make.float_gauge("lakh_start_time_seconds", "When the process started."),
+            process: Process::new(&make),
             registry,
         }
     }
 
-    /// The text that Prometheus scrapes.
+    /// Unix time at which the process started.
+    pub fn started(&self) -> &Gauge {
+        &self.process.started
+    }
+
+    /// The text that Prometheus scrapes. Reads files of the kernel's.
     pub fn render(&self) -> Vec<u8> {
+        self.process.report();
         let mut out = Vec::new();
         TextEncoder::new()
             .encode(&self.registry.gather(), &mut out)
@@ -135,8 +138,8 @@ impl Metrics {
         out
     }
 
-    pub fn route(&self, route: &str) -> RouteMetrics {
-        self.routes.of(route)
+    pub fn route(&self, route: &str, listeners: &[&str]) -> RouteMetrics {
+        self.routes.of(route, listeners)
     }
 
     pub fn server(&self, upstream: &str, server: &str) -> ServerMetrics {
@@ -195,50 +198,6 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Metrics {
         Metrics::new()
-    }
-}
-
-/// Families by route.
-struct Routes {
-    requests: IntCounterVec,
-    duration: HistogramVec,
-    refused: IntCounterVec,
-    running: IntGaugeVec,
-}
-
-impl Routes {
-    fn new(make: &Make<'_>) -> Routes {
-        Routes {
-            requests: make.counters(
-                "lakh_requests_total",
-                "Requests answered, by route and status class.",
-                &["route", "class"],
-            ),
-            duration: make.histograms(
-                "lakh_request_duration_seconds",
-                "Time from a request's head to the end of its answer.",
-                &["route"],
-            ),
-            refused: make.counters(
-                "lakh_refused_total",
-                "Requests that the edge itself refused, by reason.",
-                &["route", "reason"],
-            ),
-            running: make.gauges(
-                "lakh_route_running",
-                "Requests being answered now, on routes with `concurrency`.",
-                &["route"],
-            ),
-        }
-    }
-
-    fn of(&self, route: &str) -> RouteMetrics {
-        RouteMetrics {
-            by_class: CLASSES.map(|c| self.requests.with_label_values(&[route, c])),
-            duration: self.duration.with_label_values(&[route]),
-            refused: Refusal::ALL.map(|r| self.refused.with_label_values(&[route, r.label()])),
-            running: self.running.with_label_values(&[route]),
-        }
     }
 }
 
@@ -416,7 +375,7 @@ impl Caches {
             requests: make.counters(
                 "lakh_cache_requests_total",
                 "Requests to a cache, by what it could do for them.",
-                &["cache", "result"],
+                &["cache", "status"],
             ),
             bytes: make.gauges("lakh_cache_bytes", "Bytes stored.", &["cache"]),
             objects: make.gauges("lakh_cache_objects", "Objects stored.", &["cache"]),
@@ -576,15 +535,19 @@ impl Limits {
     fn new(make: &Make<'_>) -> Limits {
         Limits {
             decisions: make.counters(
-                "lakh_limit_decisions_total",
+                "lakh_ratelimit_decisions_total",
                 "Decisions of a rate limit.",
-                &["limit", "decision"],
+                &["policy", "decision"],
             ),
-            keys: make.gauges("lakh_limit_keys", "Keys that a limit keeps.", &["limit"]),
+            keys: make.gauges(
+                "lakh_ratelimit_keys",
+                "Keys that a limit keeps.",
+                &["policy"],
+            ),
             store_errors: make.counters(
-                "lakh_limit_store_errors_total",
+                "lakh_ratelimit_store_errors_total",
                 "Requests for which a limit of the fleet got no answer from Redis.",
-                &["limit"],
+                &["policy"],
             ),
         }
     }
@@ -705,29 +668,6 @@ impl ConfigMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_refusal_counts_under_its_own_label() {
-        let metrics = Metrics::new();
-        metrics.route("home").refused(Refusal::NoServer);
-        let page = String::from_utf8(metrics.render()).expect("text");
-        assert!(
-            page.contains(r#"lakh_refused_total{reason="no_server",route="home"} 1"#),
-            "{page}"
-        );
-    }
-
-    #[test]
-    fn an_odd_status_counts_as_a_server_error() {
-        let metrics = Metrics::new();
-        metrics.route("home").answered(999);
-        metrics.route("home").answered(0);
-        let page = String::from_utf8(metrics.render()).expect("text");
-        assert!(
-            page.contains(r#"lakh_requests_total{class="5xx",route="home"} 2"#),
-            "{page}"
-        );
-    }
 
     #[test]
     fn a_server_that_left_leaves_the_page() {

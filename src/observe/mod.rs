@@ -4,17 +4,20 @@ mod access_log;
 mod handles;
 mod images;
 mod metrics;
+mod process;
 mod register;
+mod requests;
 mod settings;
 mod tls;
 
 pub use access_log::{AccessLog, Line};
 pub use handles::{
     AuthMetrics, CacheMetrics, CodingMetrics, CodingsMetrics, ConfigMetrics, DiskMetrics,
-    KeysMetrics, LimitMetrics, LinkMetrics, PoolMetrics, RedisMetrics, Refusal, RouteMetrics,
-    ServerMetrics, TierMetrics,
+    KeysMetrics, LimitMetrics, LinkMetrics, PoolMetrics, RedisMetrics, Refusal, ServerMetrics,
+    TierMetrics,
 };
 pub use images::ImageMetrics;
 pub use metrics::Metrics;
+pub use requests::RouteMetrics;
 pub use settings::{AccessLogSettings, LogTarget};
 pub use tls::{Handshake, TlsMetrics};

@@ -1,13 +1,14 @@
 //! How metric families are made: each is registered at once, and a handle given back.
 
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry,
+    Counter, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 /// Seconds; from a cache hit to the longest wait that `timeout` usually allows.
 const DURATION_BUCKETS: &[f64] = &[
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0,
 ];
 
 /// Registers families; a name used twice is a bug in this file.
@@ -39,6 +40,10 @@ impl<'a> Make<'a> {
 
     pub fn counter(&self, name: &str, help: &str) -> IntCounter {
         self.add(IntCounter::new(name, help).expect("a valid name"))
+    }
+
+    pub fn float_counter(&self, name: &str, help: &str) -> Counter {
+        self.add(Counter::new(name, help).expect("a valid name"))
     }
 
     pub fn gauge(&self, name: &str, help: &str) -> IntGauge {

@@ -28,7 +28,7 @@ pub struct Context {
     /// The address that the connection comes from.
     pub peer: IpAddr,
     pub peer_is_trusted: bool,
-    /// How the connection came in; None: plain.
+    /// How the connection came in; set as soon as it is known.
     pub entry: Option<Arc<Entry>>,
     /// Among those of its client and of its route, where those are bounded.
     pub running: Running,
@@ -161,12 +161,14 @@ impl Context {
             .map(CacheStatus::x_cache)
     }
 
+    /// The name of the listener that it came by.
+    pub fn listener(&self) -> &str {
+        self.entry.as_ref().map_or("-", |entry| &entry.listener)
+    }
+
     /// What was agreed on, where the request came inside TLS to us.
     pub fn secured(&self) -> Option<&Secured> {
-        match self.entry.as_deref()? {
-            Entry::Secured(secured) => Some(secured),
-            Entry::ToHttps(_) => None,
-        }
+        self.entry.as_deref()?.secured()
     }
 
     /// Who asks has proven something of themselves, so that what is answered may be for them alone.

@@ -93,7 +93,7 @@ impl Desk {
             let mut ctx = Context::new(edge.runtime.load_full(), edge.foundation.metrics.clone());
             let request = Request::plain(&self.head);
             ctx.peer = conn.peer().ip().to_canonical();
-            ctx.entry = conn.entry().cloned();
+            ctx.entry = Some(conn.entry().clone());
             way::identify(&request, &mut ctx);
             let body = match way::find(&request, &mut ctx) {
                 Way::Hit(hit) if hit.object.body.len() <= LARGEST => {

@@ -27,7 +27,10 @@ pub fn finish(
         // A client that left before it was answered is nobody's failure.
         let status = if sent.status == 0 { 499 } else { sent.status };
         balance::tell_side(ctx, status);
-        route.metrics.answered(status);
+        route
+            .metrics
+            .answered(ctx.listener(), request.method, status);
+        route.metrics.bytes.inc_by(sent.bytes as u64);
         route.metrics.duration.observe(took.as_secs_f64());
     }
     if ctx.runtime.access_log.wants(sent.status, fastrand::f64) {

@@ -86,7 +86,7 @@ impl Front {
             places,
         };
         let settings = &listener.settings;
-        let mut conn = Box::new(Conn::new(io, peer));
+        let mut conn = Box::new(Conn::new(io, peer, listener.entry.clone()));
         if settings.proxy_protocol && !self.unwrap_proxied(&mut conn, &mut open.places).await {
             return;
         }
@@ -96,8 +96,6 @@ impl Front {
                 Some(secured) => conn = secured,
                 None => return,
             }
-        } else if let Some(port) = settings.to_https {
-            conn.to_https(port);
         }
         let mut shutdown = self.shutdown.clone();
         // One wait for the connection's life: registering it for each request takes a lock.
@@ -175,14 +173,11 @@ impl Front {
     }
 
     async fn http2(&self, conn: Box<Conn>) {
-        let proxy = self.proxy.clone();
-        match conn.entry().cloned() {
-            None => drop(proxy.process_new(conn, &self.shutdown).await),
-            Some(entry) => {
-                let within = Arc::new(Within { proxy, entry });
-                within.process_new(conn, &self.shutdown).await;
-            }
-        }
+        let within = Arc::new(Within {
+            proxy: self.proxy.clone(),
+            entry: conn.entry().clone(),
+        });
+        within.process_new(conn, &self.shutdown).await;
     }
 
     /// Waits for a request, but not once the edge drains: then only one that has begun to come.
@@ -284,7 +279,7 @@ impl Front {
 /// How the connection of a request came in.
 pub fn entry(session: &Session) -> Option<Arc<Entry>> {
     match conn(session) {
-        Some(conn) => conn.entry().cloned(),
+        Some(conn) => Some(conn.entry().clone()),
         None => within::entry(),
     }
 }

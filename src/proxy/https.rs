@@ -5,7 +5,7 @@ use super::context::Context;
 use super::headers;
 use super::request::Request;
 use crate::cache::Scheme;
-use crate::listen::Entry;
+use crate::listen::Manner;
 
 /// Who issues certificates looks there, and without TLS: RFC 8555 §8.3.
 const CHALLENGES: &[u8] = b"/.well-known/acme-challenge/";
@@ -13,7 +13,7 @@ const CHALLENGES: &[u8] = b"/.well-known/acme-challenge/";
 /// Where the request is to go instead. None where it may stay: it came inside TLS to a proxy that is
 /// trusted, or is none of ours.
 pub fn asked_without(request: &Request<'_>, ctx: &Context) -> Option<Problem> {
-    let Entry::ToHttps(port) = *ctx.entry.as_deref()? else {
+    let Manner::ToHttps(port) = ctx.entry.as_deref()?.manner else {
         return None;
     };
     let came_so = headers::scheme(request.headers, ctx) == Scheme::Https;

@@ -1,4 +1,4 @@
-//! Requests over HTTP/2 on a connection that has more to say than that it is there.
+//! Requests over HTTP/2, and the connection that they come on.
 
 use super::Service;
 use crate::listen::Entry;
@@ -10,7 +10,7 @@ use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use std::sync::Arc;
 
-/// The proxy for requests that come over HTTP/2 on one connection, and must know how that came in:
+/// The proxy for requests that come over HTTP/2 on one connection, and know how that came in:
 /// Pingora makes their sessions, and nothing of ours can be put into one.
 pub struct Within {
     pub proxy: Arc<HttpProxy<Service>>,

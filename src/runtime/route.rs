@@ -120,6 +120,8 @@ pub(super) struct Parts<'a> {
     pub auths: &'a [Arc<Auth>],
     pub fleet: Option<&'a Arc<Fleet>>,
     pub images: Option<&'a Arc<Images>>,
+    /// Their names.
+    pub listeners: &'a [&'a str],
     /// Of a request, where a route says nothing else.
     pub body_size: u64,
 }
@@ -158,7 +160,7 @@ impl Foundation {
             compress: settings.compress,
             priority: settings.priority,
             concurrency: settings.concurrency,
-            metrics: self.metrics.route(&settings.name),
+            metrics: self.metrics.route(&settings.name, parts.listeners),
         })
     }
 

@@ -60,11 +60,11 @@ fn a_miss_then_a_hit() {
     }
     assert_ne!(miss.the("x-request-id"), hit.the("x-request-id"));
     assert_eq!(
-        edge.metric(r#"lakh_cache_requests_total{result="hit"}"#),
+        edge.metric(r#"lakh_cache_requests_total{status="hit"}"#),
         1.0
     );
     assert_eq!(
-        edge.metric(r#"lakh_cache_requests_total{result="miss"}"#),
+        edge.metric(r#"lakh_cache_requests_total{status="miss"}"#),
         1.0
     );
     assert_eq!(

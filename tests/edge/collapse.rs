@@ -52,7 +52,7 @@ fn a_hundred_misses_at_once_are_one_fetch() {
         .count();
     assert_eq!(collapsed, MANY - 1);
     assert_eq!(
-        edge.metric(r#"lakh_cache_requests_total{result="collapsed"}"#),
+        edge.metric(r#"lakh_cache_requests_total{status="collapsed"}"#),
         99.0
     );
     assert!(get("/same").send(&edge).is_hit());

@@ -55,7 +55,7 @@ fn is_one_fetch(clients: usize, size: usize, patience: Duration) {
     for end in &ends {
         assert_eq!(*end, End::Whole);
     }
-    let collapsed = edge.metric(r#"lakh_cache_requests_total{result="collapsed"}"#);
+    let collapsed = edge.metric(r#"lakh_cache_requests_total{status="collapsed"}"#);
     assert_eq!(collapsed, clients as f64 - 1.0);
     assert!(get("/").send(&edge).expect(200).is_hit());
     let peak = edge.peak_memory();

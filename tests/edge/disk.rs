@@ -173,7 +173,7 @@ fn variants_and_renditions_come_back() {
     let reply = small.send(&second).expect(200);
     assert!(is_recalled(&reply), "{}", reply.cache_status());
     assert_eq!(reply.body, made.body);
-    assert_eq!(second.metric("lakh_images_total"), 0.0);
+    assert_eq!(second.metric("lakh_image_transforms_total"), 0.0);
     speaking("fr").send(&second).expect(502);
 }
 

@@ -133,11 +133,17 @@ fn who_goes_on_to_the_origin_is_counted_once() {
         .send(&edge)
         .expect(200);
     for (series, value) in [
-        (r#"lakh_cache_requests_total{result="miss"}"#, 2.0),
-        (r#"lakh_cache_requests_total{result="hit"}"#, 1.0),
-        (r#"lakh_cache_requests_total{result="bypass"}"#, 1.0),
-        (r#"lakh_requests_total{route="limited",class="2xx"}"#, 4.0),
-        (r#"lakh_requests_total{route="limited",class="4xx"}"#, 1.0),
+        (r#"lakh_cache_requests_total{status="miss"}"#, 2.0),
+        (r#"lakh_cache_requests_total{status="hit"}"#, 1.0),
+        (r#"lakh_cache_requests_total{status="bypass"}"#, 1.0),
+        (
+            r#"lakh_http_requests_total{route="limited",code="200"}"#,
+            4.0,
+        ),
+        (
+            r#"lakh_http_requests_total{route="limited",code="429"}"#,
+            1.0,
+        ),
         ("lakh_in_flight", 0.0),
     ] {
         edge.await_metric(series, value);

@@ -32,13 +32,13 @@ fn edge(yaml: &str, origin: &Origin) -> Edge {
 
 fn decided(edge: &Edge, decision: &str) -> f64 {
     edge.metric(&format!(
-        "lakh_limit_decisions_total{{decision=\"{decision}\"}}"
+        "lakh_ratelimit_decisions_total{{decision=\"{decision}\"}}"
     ))
 }
 
 /// Times that Redis didn't answer.
 fn errors(edge: &Edge) -> f64 {
-    edge.metric("lakh_limit_store_errors_total")
+    edge.metric("lakh_ratelimit_store_errors_total")
 }
 
 /// Asks again and again; the statuses.

@@ -100,7 +100,7 @@ fn what_is_stale_is_asked_for_by_its_validators() {
         assert!(reply.the("age").parse::<u64>().expect("seconds") < 10);
     }
     assert_eq!(
-        edge.metric(r#"lakh_cache_requests_total{result="revalidated"}"#),
+        edge.metric(r#"lakh_cache_requests_total{status="revalidated"}"#),
         1.0
     );
 }
@@ -206,7 +206,7 @@ fn stale_while_revalidate_answers_at_once_and_refreshes_behind_it() {
         get("/").send(&edge).text() == "new"
     });
     assert_eq!(origin.count(), 2, "one refresh for all of them");
-    assert!(edge.metric(r#"lakh_cache_requests_total{result="stale"}"#) >= 5.0);
+    assert!(edge.metric(r#"lakh_cache_requests_total{status="stale"}"#) >= 5.0);
 }
 
 #[test]

@@ -33,11 +33,11 @@ fn after_a_burst_comes_429() {
     assert_eq!(origin.count(), 3);
     get("/").from("127.0.0.2").send(&edge).expect(200);
     assert_eq!(
-        edge.metric(r#"lakh_limit_decisions_total{limit="few",decision="allowed"}"#),
+        edge.metric(r#"lakh_ratelimit_decisions_total{policy="few",decision="allowed"}"#),
         4.0
     );
     assert_eq!(
-        edge.metric(r#"lakh_limit_decisions_total{limit="few",decision="refused"}"#),
+        edge.metric(r#"lakh_ratelimit_decisions_total{policy="few",decision="refused"}"#),
         4.0
     );
     assert_eq!(
@@ -45,7 +45,7 @@ fn after_a_burst_comes_429() {
         4.0
     );
     assert_eq!(
-        edge.metric(r#"lakh_requests_total{route="all",class="4xx"}"#),
+        edge.metric(r#"lakh_http_requests_total{route="all",code="429"}"#),
         4.0
     );
 }
@@ -92,7 +92,7 @@ fn a_dry_run_refuses_nobody() {
         get("/").on(&mut client).expect(200);
     }
     assert_eq!(
-        edge.metric(r#"lakh_limit_decisions_total{decision="dry_run"}"#),
+        edge.metric(r#"lakh_ratelimit_decisions_total{decision="dry_run"}"#),
         2.0
     );
     let lines = edge.access_log(5);

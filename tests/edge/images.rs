@@ -182,7 +182,7 @@ fn a_12_megapixel_photo_as_thumbnail() {
     assert_ne!(webp.the("etag"), "\"source\"");
     assert_eq!(origin.count(), 1, "one source for all of them");
     assert_eq!(
-        edge.metric(r#"lakh_images_total{outcome="transformed"}"#),
+        edge.metric(r#"lakh_image_transforms_total{outcome="transformed"}"#),
         2.0
     );
     assert_eq!(edge.metric("lakh_image_seconds_count"), 2.0);
@@ -367,9 +367,9 @@ fn a_truncated_jpeg_yields_the_original() {
         assert!(reply.body == half, "not the original");
         assert_eq!(reply.the("content-type"), "image/jpeg");
     }
-    assert!(edge.metric(r#"lakh_images_total{outcome="corrupt"}"#) >= 1.0);
+    assert!(edge.metric(r#"lakh_image_transforms_total{outcome="corrupt"}"#) >= 1.0);
     assert_eq!(
-        edge.metric(r#"lakh_images_total{outcome="transformed"}"#),
+        edge.metric(r#"lakh_image_transforms_total{outcome="transformed"}"#),
         0.0
     );
 }
@@ -382,9 +382,9 @@ fn what_is_no_picture_yields_the_original() {
 
     assert_eq!(reply.text(), "<h1>hello</h1>");
     assert_eq!(reply.the("content-type"), "text/html");
-    assert_eq!(edge.metric("lakh_images_total"), 1.0);
+    assert_eq!(edge.metric("lakh_image_transforms_total"), 1.0);
     assert_eq!(
-        edge.metric(r#"lakh_images_total{outcome="transformed"}"#),
+        edge.metric(r#"lakh_image_transforms_total{outcome="transformed"}"#),
         0.0
     );
 }
@@ -409,7 +409,7 @@ fn a_bomb_is_refused_before_it_is_decoded() {
             reply.status
         );
         assert_eq!(
-            edge.metric(r#"lakh_images_total{outcome="too_large"}"#),
+            edge.metric(r#"lakh_image_transforms_total{outcome="too_large"}"#),
             1.0,
             "{content_type}"
         );
@@ -519,7 +519,7 @@ fn renditions_asked_for_at_once_share_the_source_and_the_work() {
     }
     assert_eq!(origin.count(), 1);
     assert_eq!(
-        edge.metric(r#"lakh_images_total{outcome="transformed"}"#),
+        edge.metric(r#"lakh_image_transforms_total{outcome="transformed"}"#),
         3.0
     );
 }

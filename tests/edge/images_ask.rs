@@ -91,7 +91,7 @@ fn all_ways_share_one_rendition_of_one_source() {
     }
     assert_eq!(origin.count(), 2);
     assert_eq!(
-        edge.metric(r#"lakh_images_total{format="jpeg",outcome="transformed"}"#),
+        edge.metric(r#"lakh_image_transforms_total{format="jpeg",outcome="transformed"}"#),
         2.0
     );
     assert!(edge.metric("lakh_image_saved_bytes_total") > 0.0);
@@ -253,7 +253,7 @@ fn unknown_options_are_refused_where_that_is_said_and_sides_are_steps() {
             .expect(200);
     }
     assert_eq!(
-        edge.metric(r#"lakh_images_total{outcome="transformed"}"#),
+        edge.metric(r#"lakh_image_transforms_total{outcome="transformed"}"#),
         2.0
     );
 }

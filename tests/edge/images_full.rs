@@ -52,10 +52,10 @@ fn five_hundred_requests_for_fifty_variants_of_five_originals() {
     }
     assert_eq!(origin.count(), 5);
     assert_eq!(
-        edge.metric(r#"lakh_images_total{outcome="transformed"}"#),
+        edge.metric(r#"lakh_image_transforms_total{outcome="transformed"}"#),
         50.0
     );
-    assert_eq!(edge.metric("lakh_images_total"), 50.0);
+    assert_eq!(edge.metric("lakh_image_transforms_total"), 50.0);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn renditions_that_wait_for_one_source_are_made_of_one_decoding() {
     });
 
     assert_eq!(edge.metric("lakh_image_decodes_total"), 2.0);
-    let made = edge.metric(r#"lakh_images_total{outcome="transformed"}"#);
+    let made = edge.metric(r#"lakh_image_transforms_total{outcome="transformed"}"#);
     assert_eq!((made, origin.count()), (4.0, 2));
     for (at, body) in together.iter().enumerate() {
         assert!(*body == ask(&alone, at), "{}", queries[at]);
@@ -153,7 +153,7 @@ fn when_no_more_may_wait_the_policy_says_what_is_sent() {
                 assert!(reply.body == photo(), "not the original");
             }
         }
-        assert!(edge.metric(r#"lakh_images_total{outcome="queue_full"}"#) > 0.0);
+        assert!(edge.metric(r#"lakh_image_transforms_total{outcome="queue_full"}"#) > 0.0);
         assert!(edge.metric("lakh_image_stand_ins_total") > 0.0);
     }
 }
@@ -206,7 +206,7 @@ fn what_is_too_late_is_there_the_next_time() {
         "{}",
         first.cache_status()
     );
-    edge.await_metric("lakh_images_late_total", 1.0);
+    edge.await_metric("lakh_image_late_total", 1.0);
 }
 
 #[test]
@@ -223,9 +223,9 @@ fn what_nobody_waits_for_is_not_begun() {
     eventually("it has left", || edge.metric("lakh_in_flight") == 0.0);
     gate.open();
 
-    edge.await_metric(r#"lakh_images_total{outcome="cancelled"}"#, 1.0);
+    edge.await_metric(r#"lakh_image_transforms_total{outcome="cancelled"}"#, 1.0);
     assert_eq!(
-        edge.metric(r#"lakh_images_total{outcome="transformed"}"#),
+        edge.metric(r#"lakh_image_transforms_total{outcome="transformed"}"#),
         0.0
     );
 }
@@ -282,7 +282,7 @@ fn who_would_wait_too_long_for_avif_gets_webp_and_the_next_one_avif() {
         "what was made meanwhile is for others too"
     );
     assert_eq!(
-        edge.metric(r#"lakh_images_total{format="auto-avif",outcome="transformed"}"#),
+        edge.metric(r#"lakh_image_transforms_total{format="auto-avif",outcome="transformed"}"#),
         1.0
     );
     assert_eq!(origin.count(), 1);

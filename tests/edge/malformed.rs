@@ -40,7 +40,7 @@ routes: [{name: denied, match: {path: /*}, upstream: app, deny: [127.0.0.0/8]}]
     // Either the body is read away or the connection ends; it is never taken for a request.
     client.end();
     assert!(client.closes(), "there is one answer to one request");
-    assert_eq!(edge.metric(r#"lakh_requests_total{class="4xx"}"#), 1.0);
+    assert_eq!(edge.metric(r#"lakh_http_requests_total{code="403"}"#), 1.0);
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn what_the_operator_allowed_is_served_when_the_origin_was_down_all_day() {
         }
         let part = get("/").with("range", "bytes=2-4").send(&edge).expect(206);
         assert_eq!(part.text(), "234", "{failure}");
-        assert!(edge.metric(r#"lakh_cache_requests_total{result="stale"}"#) >= 3.0);
+        assert!(edge.metric(r#"lakh_cache_requests_total{status="stale"}"#) >= 3.0);
     }
     never.open();
 }

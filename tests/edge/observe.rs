@@ -1,6 +1,6 @@
 //! What operators see.
 
-use crate::harness::{ADMIN_TOKEN, Answer, Client, Edge, Gate, Origin, eventually, get, post};
+use crate::harness::{ADMIN_TOKEN, Answer, Client, Edge, Gate, Origin, ask, eventually, get, post};
 
 const ONE_ROUTE: &str = "
 upstreams: {app: {servers: [$0]}}
@@ -29,7 +29,7 @@ fn the_process_lives_and_is_ready() {
 }
 
 #[test]
-fn requests_are_counted_by_route_and_class() {
+fn requests_are_counted_by_listener_route_method_and_code() {
     let origin = Origin::start(|seen| match seen.path() {
         "/shop/missing" => Answer::of(404, &[], "no"),
         "/shop/broken" => Answer::of(500, &[], "no"),
@@ -49,22 +49,34 @@ fn requests_are_counted_by_route_and_class() {
     ] {
         get(target).on(&mut client);
     }
+    ask("HEAD", "/shop/a").on(&mut client);
+    ask("BREW", "/shop/a").on(&mut client);
 
-    for (class, count) in [("2xx", 3.0), ("4xx", 2.0), ("5xx", 1.0)] {
-        edge.await_metric(
-            &format!("lakh_requests_total{{route=\"all\",class=\"{class}\"}}"),
-            count,
+    for (method, code, count) in [
+        ("GET", 200, 3.0),
+        ("GET", 404, 2.0),
+        ("GET", 500, 1.0),
+        ("HEAD", 200, 1.0),
+        ("other", 200, 1.0),
+    ] {
+        let series = format!(
+            "lakh_http_requests_total{{listener=\"web\",route=\"all\",method=\"{method}\",code=\"{code}\"}}"
         );
+        edge.await_metric(&series, count);
     }
     assert_eq!(
-        edge.metric(r#"lakh_request_duration_seconds_count{route="all"}"#),
-        6.0
+        edge.metric(r#"lakh_http_response_bytes_total{route="all"}"#),
+        26.0
+    );
+    assert_eq!(
+        edge.metric(r#"lakh_http_request_duration_seconds_count{route="all"}"#),
+        8.0
     );
     let server = format!(
         "lakh_upstream_requests_total{{upstream=\"app\",server=\"{}\"}}",
         origin.address
     );
-    assert_eq!(edge.metric(&server), 6.0);
+    assert_eq!(edge.metric(&server), 8.0);
     assert_eq!(edge.metric("lakh_in_flight"), 0.0);
     assert_eq!(edge.metric("lakh_connections"), 1.0);
 }
@@ -86,8 +98,14 @@ routes: [{name: all, match: {path: /*}, upstream: app, cache: {in: pages}, rate_
     let page = edge.admin("/metrics").expect("an answer").text();
 
     for family in [
-        "lakh_requests_total",
-        "lakh_request_duration_seconds",
+        "lakh_http_requests_total",
+        "lakh_http_request_duration_seconds",
+        "lakh_http_response_bytes_total",
+        "lakh_build_info",
+        "lakh_process_cpu_seconds_total",
+        "lakh_process_resident_memory_bytes",
+        "lakh_process_memory_limit_bytes",
+        "lakh_process_open_fds",
         "lakh_refused_total",
         "lakh_upstream_up",
         "lakh_upstream_active",
@@ -98,9 +116,9 @@ routes: [{name: all, match: {path: /*}, upstream: app, cache: {in: pages}, rate_
         "lakh_cache_bytes",
         "lakh_cache_objects",
         "lakh_cache_fills_total",
-        "lakh_limit_decisions_total",
-        "lakh_limit_keys",
-        "lakh_images_total",
+        "lakh_ratelimit_decisions_total",
+        "lakh_ratelimit_keys",
+        "lakh_image_transforms_total",
         "lakh_image_seconds",
         "lakh_image_wait_seconds",
         "lakh_image_queue",
@@ -113,7 +131,7 @@ routes: [{name: all, match: {path: /*}, upstream: app, cache: {in: pages}, rate_
         "lakh_config_load_failures_total",
         "lakh_config_stale",
         "lakh_access_log_dropped_total",
-        "lakh_start_time_seconds",
+        "lakh_process_start_time_seconds",
     ] {
         for about in ["HELP", "TYPE"] {
             assert!(
@@ -161,7 +179,7 @@ fn what_clients_choose_is_no_label() {
         .with("user-agent", "marked-agent")
         .send(&edge)
         .expect(200);
-    crate::harness::ask("MARKED", "/").send(&edge);
+    ask("MARKED", "/").send(&edge);
 
     let page = edge
         .admin("/metrics")
@@ -290,7 +308,7 @@ fn the_log_may_go_to_a_file_or_nowhere() {
     let line: serde_json::Value = serde_json::from_str(&read()).expect("one line of JSON");
     assert_eq!(line["path"], "/shop/a");
     assert_eq!(to_file.stdout(), "");
-    nowhere.await_metric(r#"lakh_requests_total{class="2xx"}"#, 1.0);
+    nowhere.await_metric(r#"lakh_http_requests_total{code="200"}"#, 1.0);
     assert_eq!(nowhere.stdout(), "");
 }
 

@@ -80,7 +80,7 @@ fn an_allowed_client_takes_a_url_back_with_all_its_variants() {
         origin.seen().iter().all(|seen| seen.method == "GET"),
         "no purge reaches it"
     );
-    edge.await_metric(r#"lakh_requests_total{route="pages",class="2xx"}"#, 9.0);
+    edge.await_metric(r#"lakh_http_requests_total{route="pages",code="200"}"#, 9.0);
 }
 
 #[test]

@@ -551,7 +551,7 @@ fn a_rendition_is_made_once_for_all_and_goes_with_its_source() {
     let reply = get(small).send(&second).expect(200);
     assert!(is_recalled(&reply), "{}", reply.cache_status());
     assert_eq!(reply.body, made.body);
-    assert_eq!(second.metric("lakh_images_total"), 0.0);
+    assert_eq!(second.metric("lakh_image_transforms_total"), 0.0);
     assert_eq!(origin.count(), 1);
 
     ask_post(&first, "/images/p.jpg");

@@ -46,8 +46,7 @@ const LINGER_BYTES: usize = 1 << 20;
 
 pub struct Conn {
     wire: Wire,
-    /// None: plain, and nothing more to say.
-    entry: Option<Arc<Entry>>,
+    entry: Arc<Entry>,
     /// Read and not yet asked for.
     input: BytesMut,
     /// How many of the next bytes are the present request's.
@@ -77,10 +76,35 @@ pub struct Conn {
 
 /// How a connection came in, as far as requests on it have to know.
 #[derive(Debug)]
-pub enum Entry {
+pub struct Entry {
+    /// Its listener's name.
+    pub listener: Arc<str>,
+    pub manner: Manner,
+}
+
+#[derive(Debug)]
+pub enum Manner {
+    Plain,
     Secured(Secured),
     /// By a listener that sends all to HTTPS, on this port.
     ToHttps(u16),
+}
+
+impl Entry {
+    pub fn plain(listener: &str) -> Arc<Entry> {
+        Arc::new(Entry {
+            listener: listener.into(),
+            manner: Manner::Plain,
+        })
+    }
+
+    /// What was agreed on, inside TLS.
+    pub fn secured(&self) -> Option<&Secured> {
+        match &self.manner {
+            Manner::Secured(secured) => Some(secured),
+            Manner::Plain | Manner::ToHttps(_) => None,
+        }
+    }
 }
 
 /// What goes with a request to whoever answers it.
@@ -127,11 +151,11 @@ pub enum Begun {
 }
 
 impl Conn {
-    pub fn new(io: TcpStream, peer: SocketAddr) -> Conn {
+    pub fn new(io: TcpStream, peer: SocketAddr, entry: Arc<Entry>) -> Conn {
         let digest = digest(&io, peer);
         Conn {
             wire: Wire::new(io),
-            entry: None,
+            entry,
             input: BytesMut::new(),
             granted: 0,
             rest: Rest::Nothing,
@@ -203,21 +227,8 @@ impl Conn {
         self.peer
     }
 
-    pub fn entry(&self) -> Option<&Arc<Entry>> {
-        self.entry.as_ref()
-    }
-
-    /// What was agreed on, inside TLS.
-    fn secured(&self) -> Option<&Secured> {
-        match self.entry.as_deref()? {
-            Entry::Secured(secured) => Some(secured),
-            Entry::ToHttps(_) => None,
-        }
-    }
-
-    /// All that come on it are sent to HTTPS.
-    pub fn to_https(&mut self, port: u16) {
-        self.entry = Some(Arc::new(Entry::ToHttps(port)));
+    pub fn entry(&self) -> &Arc<Entry> {
+        &self.entry
     }
 
     /// Whether some of the next request has come already.

@@ -1,7 +1,7 @@
 //! The begin of a connection inside TLS.
 
 use super::wire::not_tls;
-use super::{Conn, Entry};
+use super::{Conn, Entry, Manner};
 use crate::listen::tls::{Secured, Turns};
 use crate::observe::Handshake;
 use bytes::Buf;
@@ -61,7 +61,10 @@ impl Conn {
             (_, false) => Handshake::Full13,
             (_, true) => Handshake::Resumed13,
         };
-        self.entry = Some(Arc::new(Entry::Secured(Secured::of(&tls))));
+        self.entry = Arc::new(Entry {
+            listener: self.entry.listener.clone(),
+            manner: Manner::Secured(Secured::of(&tls)),
+        });
         // What is left to be said, tickets for example, goes with the first answer, or before the wait
         // for the first request: whoever reads sees to that.
         self.wire.secure(tls);

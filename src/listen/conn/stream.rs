@@ -213,7 +213,7 @@ impl UniqueID for Conn {
 /// for prior knowledge.
 impl Ssl for Conn {
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        let secured = self.secured()?;
+        let secured = self.entry.secured()?;
         let (cipher, version) = (secured.cipher, secured.version);
         Some(Arc::new(SslDigest::new(
             cipher,

@@ -16,7 +16,7 @@ async fn pair() -> (TcpStream, Conn) {
     let address = listener.local_addr().expect("its address");
     let client = TcpStream::connect(address).await.expect("connected");
     let (io, peer) = listener.accept().await.expect("accepted");
-    (client, Conn::new(io, peer))
+    (client, Conn::new(io, peer, Entry::plain("web")))
 }
 
 async fn read(conn: &mut Conn, n: usize) -> String {

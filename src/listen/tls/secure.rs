@@ -5,6 +5,7 @@ use super::choice::Choice;
 use super::files::Watched;
 use super::tickets::{OwnSecrets, Secret, Tickets, ticket_secrets};
 use super::{Certificate, provider};
+use crate::listen::conn::{Entry, Manner};
 use crate::listen::settings::{ClientAuth, ListenerSettings, TlsSettings};
 use crate::observe::TlsMetrics;
 use crate::pem;
@@ -23,6 +24,8 @@ use std::time::{Instant, SystemTime};
 /// A listener, ready to serve.
 pub struct Listening {
     pub settings: ListenerSettings,
+    /// How connections come in, until they are inside TLS.
+    pub entry: Arc<Entry>,
     pub tls: Option<Secure>,
 }
 
@@ -35,7 +38,12 @@ impl Listening {
     ) -> Result<Listening, String> {
         let tls = settings.tls.as_ref();
         let secure = |tls| Secure::new(settings, tls, own, metrics(&settings.name));
+        let manner = settings.to_https.map_or(Manner::Plain, Manner::ToHttps);
         Ok(Listening {
+            entry: Arc::new(Entry {
+                listener: settings.name.as_str().into(),
+                manner,
+            }),
             tls: tls.map(secure).transpose()?,
             settings: settings.clone(),
         })

@@ -19,7 +19,7 @@ use super::headers;
 use super::request::Request;
 use super::way;
 use crate::listen::tls::{Listening, Secured};
-use crate::listen::{Entry, ListenerSettings};
+use crate::listen::{Entry, ListenerSettings, Manner};
 use crate::runtime::Runtime;
 use http::Version;
 use inquiry::Asked;
@@ -36,7 +36,7 @@ pub async fn explain(edge: &Edge, inquiry: &Inquiry) -> Result<Explanation, Stri
     ctx.peer = asked.from.to_canonical();
     let runtime = ctx.runtime.clone();
     let (listener, entry) = listener(&runtime, &asked);
-    ctx.entry = entry;
+    ctx.entry = Some(entry);
     let request = Request {
         method: &asked.method,
         version: Version::HTTP_11,
@@ -63,7 +63,7 @@ pub async fn explain(edge: &Edge, inquiry: &Inquiry) -> Result<Explanation, Stri
 }
 
 /// The one with that port, else the first that is spoken to in the same way.
-fn listener(runtime: &Runtime, asked: &Asked) -> (Spot, Option<Arc<Entry>>) {
+fn listener(runtime: &Runtime, asked: &Asked) -> (Spot, Arc<Entry>) {
     let of = |listening: &Arc<Listening>| listening.settings.clone();
     let all: Vec<ListenerSettings> = runtime.listeners.iter().map(of).collect();
     let fits = |l: &&ListenerSettings| l.tls.is_some() == asked.is_https;
@@ -78,17 +78,19 @@ fn listener(runtime: &Runtime, asked: &Asked) -> (Spot, Option<Arc<Entry>>) {
         (None, None) => "as if there were one that it could come by".to_owned(),
     };
     let name = found.map_or("none", |l| &l.name).to_owned();
-    let entry = match (asked.is_https, found.and_then(|l| l.to_https)) {
-        (true, _) => Some(Entry::Secured(Secured {
+    let manner = match (asked.is_https, found.and_then(|l| l.to_https)) {
+        (true, _) => Manner::Secured(Secured {
             version: "TLSv1.3",
             cipher: "",
             server_name: Some(asked.host.as_str().into()),
             client: None,
-        })),
-        (false, Some(port)) => Some(Entry::ToHttps(port)),
-        (false, None) => None,
+        }),
+        (false, Some(port)) => Manner::ToHttps(port),
+        (false, None) => Manner::Plain,
     };
-    (Spot { name, why }, entry.map(Arc::new))
+    let listener = name.as_str().into();
+    let entry = Arc::new(Entry { listener, manner });
+    (Spot { name, why }, entry)
 }
 
 fn client(ctx: &Context) -> Spot {

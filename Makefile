@@ -3,6 +3,7 @@
 # make test-cache  the public HTTP cache tests, and what they say of this cache
 # make test-tls    what testssl.sh finds wrong with TLS
 # make fuzz        a million inputs for whatever parses bytes from outside
+# make screenshots  the pictures of the README, of a dashboard under load
 # make sanitize    what has `unsafe`, under AddressSanitizer; needs a nightly compiler
 # make bench       CPU per request beside nginx, HAProxy, Varnish and a bare pingora-proxy, and per image
 #                  beside sharp
@@ -11,13 +12,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 BUILD_PACKAGES := cmake g++ nasm pkg-config
-TEST_PACKAGES := $(BUILD_PACKAGES) redis-server slowhttptest python3-pil openssl testssl.sh
+TEST_PACKAGES := $(BUILD_PACKAGES) redis-server slowhttptest python3-pil openssl testssl.sh chromium
 BENCH_PACKAGES := $(BUILD_PACKAGES) wrk nginx-light haproxy varnish openssl
 
-.PHONY: help run test test-cache test-tls fuzz sanitize lint unit edge configs build bench bench-images micro clean
+.PHONY: help run screenshots test test-cache test-tls fuzz sanitize lint unit edge configs build bench bench-images micro clean
 
 help:
-	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -8
+	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -9
 
 run:
 	@scripts/need $(BUILD_PACKAGES)
@@ -51,6 +52,10 @@ configs:
 
 edge:
 	cargo test --workspace --locked --test edge
+
+screenshots: build
+	@mkdir -p docs
+	cargo test --workspace --locked --test edge -- --ignored dashboard::its_picture
 
 # The public HTTP cache tests against the real edge. Needs Node.
 test-cache: build

@@ -17,7 +17,7 @@ use crate::config::{Config, Written};
 use crate::guard::{Auth, Auths, Ban, Bans, Fetch, Fleet, Limiter, Limiters, Networks, Offence};
 use crate::listen::tls::{Listening, OwnSecrets};
 use crate::listen::{Caps, Limits};
-use crate::observe::{AccessLog, ImageMetrics, Metrics};
+use crate::observe::{AccessLog, ImageMetrics, Metrics, Recent};
 use crate::route::Router;
 use crate::upstream::{Client, Pool, Registry, Response, UpstreamSettings};
 use http::{HeaderMap, HeaderName};
@@ -26,7 +26,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Connections to servers that are kept for reuse, in all.
 const IDLE_CONNECTIONS: usize = 1024;
@@ -51,6 +51,7 @@ pub struct Foundation {
     pub registry: Arc<Registry>,
     limiters: Limiters,
     bans: Arc<Bans>,
+    recent: Arc<Recent>,
     clients: Arc<Caps>,
     auths: Auths,
     zones: Arc<Zones<Response>>,
@@ -89,6 +90,8 @@ pub struct Runtime {
     /// Fields by which an origin purges tags.
     pub invalidate_headers: Vec<HeaderName>,
     pub bans: Arc<Bans>,
+    /// What happened lately.
+    pub recent: Arc<Recent>,
     /// Requests that run, by client.
     pub clients: Arc<Caps>,
     /// What `admin.token_file` holds.
@@ -116,6 +119,7 @@ impl Foundation {
             registry: Registry::new(metrics.clone()),
             limiters: Limiters::default(),
             bans: Arc::default(),
+            recent: Arc::default(),
             clients: Caps::new(),
             auths: Auths::default(),
             zones: Arc::default(),
@@ -275,6 +279,7 @@ impl Foundation {
             access_log,
             invalidate_headers: invalidate_headers.collect(),
             bans: self.bans.clone(),
+            recent: self.recent.clone(),
             clients: self.clients.clone(),
             admin_token,
             config,
@@ -322,6 +327,9 @@ impl Foundation {
 
     /// Requests are answered by a new configuration now.
     pub fn in_force(&self) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let (config, now) = (&self.metrics.config, now.unwrap_or_default());
+        config.loaded.set(now.as_secs_f64());
         self.metrics.config.loads.inc();
         self.metrics.config.stale.set(0);
         self.set_config_error(None);
@@ -436,6 +444,10 @@ impl Runtime {
             metrics.banned_for(offence);
             tracing::warn!(%address, offence, seconds = left.as_secs(), times, "banned");
         }
+    }
+
+    pub fn limiters(&self) -> impl Iterator<Item = &Arc<Limiter>> {
+        self.limiters.iter()
     }
 
     /// Whether who sends these fields may hold the claims that a route is chosen by.

@@ -3,7 +3,12 @@
 
 mod answers;
 mod bans;
+mod caches;
+mod certificates;
+mod dashboard;
+mod lately;
 mod orders;
+mod pages;
 mod purge;
 mod settings;
 mod status;
@@ -110,49 +115,43 @@ impl ServeHttp for Pages {
         match path {
             "/healthz" => return text(StatusCode::OK, "ok\n"),
             "/readyz" => return self.ready(),
+            "/" => return dashboard::page(),
             _ => {}
         }
         if !self.may_enter(session) {
             return unauthorized();
         }
-        match path {
-            "/" => text(StatusCode::OK, INDEX),
-            "/metrics" => self.metrics(),
-            "/api/v1/status" => page(&status::show(&self.current.load(), &self.foundation)),
-            "/api/v1/config" => page(&self.current.load().written.shown()),
-            "/api/v1/cache/top" => self.top(request.uri.query().unwrap_or_default()).await,
-            "/api/v1/upstreams" => self.upstreams(),
-            "/api/v1/bans" => page(&bans::show(&self.current.load())),
-            _ => {
-                let status = StatusCode::NOT_FOUND;
-                problem(status, "no-such-page", "GET / says which there are.")
-            }
-        }
+        self.show(path, request.uri.query().unwrap_or_default())
+            .await
     }
 }
 
-const INDEX: &str = "Lakh admin
-
-/healthz           the process lives
-/readyz            it takes traffic
-/metrics           for Prometheus
-/api/v1/status     how the edge is
-/api/v1/config     the configuration in force, without its secrets
-/api/v1/upstreams  servers: what state they are in and why; splits
-/api/v1/cache/top  what is asked for most: ?zone=NAME&limit=20
-/purge             POST {\"url\": …}, or prefix, host, tag; {\"soft\": true} makes it stale only
-/drain             POST {\"upstream\": …, \"server\": \"IP:PORT\"}: it finishes what it has and gets nothing new
-/undrain           POST the same: it is as before
-/api/v1/bans       addresses that are kept out, and for how long
-/ban               POST {\"address\": …, \"seconds\": 600}: it is kept out
-/unban             POST {\"address\": …}: it may come in again
-/restore           POST {\"route\": …}: a split whose side was rolled back gets its shares again
-/api/v1/explain    POST {\"method\": \"GET\", \"url\": …}: what would be done with such a request, and why
-/api/v1/validate   POST {}: what a reload would change
-/api/v1/reload     POST {}: the configuration is read again
-";
-
 impl Pages {
+    async fn show(&self, path: &str, query: &str) -> Answer {
+        let runtime = self.current.load_full();
+        match path {
+            "/metrics" => self.metrics().await,
+            "/api/v1" => text(StatusCode::OK, &pages::index()),
+            "/api/v1/openapi.json" => page(&pages::openapi()),
+            "/api/v1/status" => page(&status::show(&runtime, &self.foundation)),
+            "/api/v1/config" => page(&runtime.written.shown()),
+            "/api/v1/upstreams" => page(&upstreams::show(&runtime)),
+            "/api/v1/limits" => page(&lately::limits(&runtime)),
+            "/api/v1/bans" => page(&bans::show(&runtime)),
+            "/api/v1/cache" => page(&caches::show(&runtime)),
+            "/api/v1/cache/top" => look(top::Question::parse(query), runtime).await,
+            "/api/v1/cache/lookup" => look(top::Question::lookup(query), runtime).await,
+            "/api/v1/certificates" => page(&certificates::show(&runtime)),
+            "/api/v1/images" => lately::images(&runtime),
+            "/api/v1/errors" => lately::errors(&runtime),
+            "/api/v1/requests" => lately::requests(&runtime, query),
+            _ => {
+                let status = StatusCode::NOT_FOUND;
+                problem(status, "no-such-page", "GET /api/v1 says which there are.")
+            }
+        }
+    }
+
     fn ready(&self) -> Answer {
         if self.foundation.is_ready() {
             return match self.foundation.config_error() {
@@ -167,27 +166,18 @@ impl Pages {
         text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
     }
 
-    async fn top(&self, query: &str) -> Answer {
-        let (runtime, query) = (self.current.load_full(), query.to_owned());
-        let look = move || top::Question::parse(&query)?.answer(&runtime);
-        match tokio::task::spawn_blocking(look).await {
-            Ok(Ok(top)) => json(&top),
-            Ok(Err(why)) => refused(&why),
-            Err(_) => failed(),
-        }
-    }
-
-    fn upstreams(&self) -> Answer {
-        page(&upstreams::show(&self.current.load()))
-    }
-
-    fn metrics(&self) -> Answer {
-        self.foundation.report(&self.current.load());
-        let page = self.foundation.metrics.render();
-        answer(
-            StatusCode::OK,
-            "text/plain; version=0.0.4; charset=utf-8",
-            page,
+    /// Not here: the kernel is asked for what the process takes.
+    async fn metrics(&self) -> Answer {
+        let (foundation, runtime) = (self.foundation.clone(), self.current.load_full());
+        let render = move || {
+            foundation.report(&runtime);
+            foundation.metrics.render()
+        };
+        let page = tokio::task::spawn_blocking(render).await;
+        let content_type = "text/plain; version=0.0.4; charset=utf-8";
+        page.map_or_else(
+            |_| failed(),
+            |page| answer(StatusCode::OK, content_type, page),
         )
     }
 
@@ -200,5 +190,14 @@ impl Pages {
         let given = given.and_then(|v| v.as_bytes().strip_prefix(b"Bearer "));
         // Compared by digest, so that the time it takes says nothing of where they differ.
         given.is_some_and(|given| Sha256::digest(given) == Sha256::digest(wanted.as_bytes()))
+    }
+}
+
+async fn look(question: Result<top::Question, String>, runtime: Arc<Runtime>) -> Answer {
+    let look = move || question?.answer(&runtime);
+    match tokio::task::spawn_blocking(look).await {
+        Ok(Ok(top)) => json(&top),
+        Ok(Err(why)) => refused(&why),
+        Err(_) => failed(),
     }
 }

@@ -32,22 +32,27 @@ pub struct Deeds {
 }
 
 impl Pages {
+    /// Their short names are for those who type.
     pub async fn order(&self, session: &mut ServerSession) -> Answer {
         let path = session.req_header().uri.path().to_owned();
         let runtime = self.current.load_full();
         let done = match path.as_str() {
-            "/purge" => self.purge(session).await,
-            "/drain" | "/undrain" => {
-                let draining = path == "/drain";
+            "/api/v1/cache/purge" | "/purge" => self.purge(session).await,
+            "/api/v1/servers/drain" | "/drain" | "/api/v1/servers/undrain" | "/undrain" => {
+                let draining = path.ends_with("/drain");
                 let drain = |name: &ServerName| name.set_draining(draining, &runtime);
                 carry_out(session, drain).await
             }
-            "/ban" => {
+            "/api/v1/bans/add" | "/ban" => {
                 let metrics = &self.foundation.metrics;
                 carry_out(session, |order: &BanOrder| order.run(&runtime, metrics)).await
             }
-            "/unban" => carry_out(session, |order: &LiftOrder| order.run(&runtime)).await,
-            "/restore" => carry_out(session, |name: &SplitName| name.restore(&runtime)).await,
+            "/api/v1/bans/lift" | "/unban" => {
+                carry_out(session, |order: &LiftOrder| order.run(&runtime)).await
+            }
+            "/api/v1/splits/restore" | "/restore" => {
+                carry_out(session, |name: &SplitName| name.restore(&runtime)).await
+            }
             "/api/v1/explain" => self.explain(session).await,
             "/api/v1/validate" => self.reload(session, &self.deeds.validate).await,
             "/api/v1/reload" => {
@@ -60,7 +65,7 @@ impl Pages {
                 return problem(
                     status,
                     "method",
-                    "No order has this path; GET / says which do.",
+                    "No order has this path; GET /api/v1 says which do.",
                 );
             }
         };

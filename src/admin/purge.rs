@@ -33,10 +33,7 @@ impl Order {
 
     fn names(&self, runtime: &Runtime) -> Result<Vec<Name>, String> {
         match (&self.url, &self.prefix, &self.host, &self.tag) {
-            (Some(url), None, None, None) => {
-                let (host, target) = host_and_target(url)?;
-                Ok(names_of_url(runtime, host, target))
-            }
+            (Some(url), None, None, None) => names_of(runtime, url),
             (None, Some(prefix), None, None) => {
                 let (host, folder) = host_and_target(prefix)?;
                 if !folder.ends_with('/') {
@@ -51,8 +48,9 @@ impl Order {
     }
 }
 
-/// Routes differ in which query parameters count.
-fn names_of_url(runtime: &Runtime, host: &str, target: &str) -> Vec<Name> {
+/// What a URL's objects are called. Routes differ in which query parameters count.
+pub fn names_of(runtime: &Runtime, url: &str) -> Result<Vec<Name>, String> {
+    let (host, target) = host_and_target(url)?;
     let url = Url::new(host, target.as_bytes());
     let caches = runtime
         .routes
@@ -63,7 +61,7 @@ fn names_of_url(runtime: &Runtime, host: &str, target: &str) -> Vec<Name> {
         .collect();
     names.sort_unstable();
     names.dedup();
-    names
+    Ok(names)
 }
 
 /// `http://host/path?query` or `host/path?query`.

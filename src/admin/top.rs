@@ -1,8 +1,10 @@
-//! `GET /api/v1/cache/top`: what the caches are asked for most.
+//! `GET /api/v1/cache/top`: what the caches are asked for most; `/lookup`: what they have of a URL.
 
+use super::purge::names_of;
 use crate::cache::{Key, Object, Zone};
 use crate::runtime::Runtime;
 use crate::upstream::Response;
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,12 +12,14 @@ use std::time::SystemTime;
 const DEFAULT_LIMIT: usize = 20;
 const MAX_LIMIT: usize = 1000;
 
-/// What is asked: `zone=pages&limit=20`.
+/// What is asked: `zone=pages&limit=20`, or `url=http://shop.example/photos/1.jpg`.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Question<'a> {
+pub struct Question {
     /// None: all of them.
-    zone: Option<&'a str>,
+    zone: Option<String>,
     limit: usize,
+    /// A URL; None: all of them.
+    of: Option<String>,
 }
 
 /// The answer, most asked for first.
@@ -49,15 +53,16 @@ struct Hot {
     age: u64,
 }
 
-impl<'a> Question<'a> {
-    pub fn parse(query: &'a str) -> Result<Question<'a>, String> {
+impl Question {
+    pub fn parse(query: &str) -> Result<Question, String> {
         let mut question = Question {
             zone: None,
             limit: DEFAULT_LIMIT,
+            of: None,
         };
         for parameter in query.split('&').filter(|p| !p.is_empty()) {
             match parameter.split_once('=').unwrap_or((parameter, "")) {
-                ("zone", zone) => question.zone = Some(zone),
+                ("zone", zone) => question.zone = Some(zone.to_owned()),
                 ("limit", limit) => question.limit = parse_limit(limit)?,
                 (other, _) => return Err(format!("`{other}` is unknown: write zone and limit")),
             }
@@ -65,18 +70,34 @@ impl<'a> Question<'a> {
         Ok(question)
     }
 
+    /// What a purge of this URL would take back: variants and renditions too.
+    pub fn lookup(query: &str) -> Result<Question, String> {
+        let url = query.strip_prefix("url=");
+        let url = url.ok_or("write ?url=http://HOST/PATH, percent-encoded")?;
+        let url = percent_decode_str(url).decode_utf8();
+        Ok(Question {
+            zone: None,
+            limit: MAX_LIMIT,
+            of: Some(url.map_err(|e| format!("`url`: {e}"))?.into_owned()),
+        })
+    }
+
     /// Looks at every object of the zones: not for a thread that serves.
     pub fn answer(&self, runtime: &Runtime) -> Result<Top, String> {
-        let wanted = |zone: &&Arc<Zone<Response>>| self.zone.is_none_or(|n| n == zone.name());
+        let wanted =
+            |zone: &&Arc<Zone<Response>>| self.zone.as_deref().is_none_or(|n| n == zone.name());
         let zones: Vec<_> = runtime.zones.iter().filter(wanted).collect();
-        if let (Some(name), []) = (self.zone, &zones[..]) {
+        if let (Some(name), []) = (&self.zone, &zones[..]) {
             return Err(format!("there is no cache `{name}`"));
         }
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = now.map_or(0, |now| now.as_secs());
+        let names = self.of.as_ref().map(|url| names_of(runtime, url));
+        let names = names.transpose()?;
+        let is_of = |object: &Object| names.as_ref().is_none_or(|names| object.names.any(names));
         let mut objects = Vec::new();
         for zone in zones {
-            let hottest = zone.hottest(self.limit).into_iter();
+            let hottest = zone.hottest(self.limit, is_of).into_iter();
             objects.extend(
                 hottest.filter_map(|(key, object)| Hot::of(zone.name(), &key, &object, now)),
             );
@@ -120,12 +141,19 @@ mod tests {
 
     #[test]
     fn a_question_is_read_strictly() {
-        let asked = |zone, limit| Ok(Question { zone, limit });
+        let asked = |zone: Option<&str>, limit| {
+            let zone = zone.map(str::to_owned);
+            let of = None;
+            Ok(Question { zone, limit, of })
+        };
         assert_eq!(Question::parse(""), asked(None, 20));
         assert_eq!(
             Question::parse("zone=pages&limit=5"),
             asked(Some("pages"), 5)
         );
+        let of = Question::lookup("url=http%3A%2F%2Fh%2Fa%3Fb%3D1").map(|asked| asked.of);
+        assert_eq!(of, Ok(Some("http://h/a?b=1".to_owned())));
+        assert!(Question::lookup("").is_err() && Question::lookup("url=%ff").is_err());
         for wrong in ["limit=0", "limit=1001", "limit=x", "zones=a"] {
             assert!(Question::parse(wrong).is_err(), "{wrong}");
         }

@@ -114,6 +114,11 @@ impl Names {
         }
     }
 
+    /// Whether it has one of these.
+    pub fn any(&self, names: &[Name]) -> bool {
+        names.iter().any(|name| self.names.contains(name))
+    }
+
     /// The time of `Purges` at which the object was asked for.
     pub fn asked_at(&self) -> u64 {
         self.since

@@ -161,6 +161,10 @@ impl<H> Zone<H> {
         }
     }
 
+    pub fn settings(&self) -> &CacheSettings {
+        &self.settings
+    }
+
     pub fn name(&self) -> &str {
         &self.settings.name
     }
@@ -327,13 +331,17 @@ impl<H> Zone<H> {
     }
 
     /// The `limit` objects found most often since they were stored. Looks at all there are.
-    pub fn hottest(&self, limit: usize) -> Vec<(Key, Arc<Object>)> {
+    pub fn hottest(
+        &self,
+        limit: usize,
+        counts: impl Fn(&Object) -> bool,
+    ) -> Vec<(Key, Arc<Object>)> {
         let mut hottest = Hottest::new(limit);
         self.kept.slots.for_each(|key, slot| {
             if let Slot::Object(object) = slot {
                 let is_there =
                     |object: &Object| self.purges.verdict(&object.names) != Verdict::Gone;
-                hottest.look(key, object, is_there);
+                hottest.look(key, object, |object| counts(object) && is_there(object));
             }
         });
         hottest.into_sorted()
@@ -668,13 +676,13 @@ pub(super) mod tests {
             }
         }
         let hottest: Vec<_> = zone
-            .hottest(3)
+            .hottest(3, |_| true)
             .iter()
             .map(|(_, object)| object.hits.count())
             .collect();
         assert_eq!(hottest, [4, 3, 3]);
-        assert_eq!(zone.hottest(100).len(), 9);
-        assert_eq!(zone.hottest(0).len(), 0);
+        assert_eq!(zone.hottest(100, |_| true).len(), 9);
+        assert_eq!(zone.hottest(0, |_| true).len(), 0);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::observe::LimitMetrics;
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
 use governor::{Quota as GcraQuota, RateLimiter};
+use serde::Serialize;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::num::NonZeroU32;
@@ -62,6 +63,20 @@ pub struct Limiter<C: Clock = DefaultClock> {
     tiers: Box<[Tier<C>]>,
 }
 
+/// A limit, and what it has decided.
+#[derive(Serialize)]
+pub struct Shown {
+    name: String,
+    dry_run: bool,
+    /// As in RateLimit-Policy; the last is for all whom no tier fits.
+    policies: Vec<String>,
+    keys: i64,
+    allowed: u64,
+    refused: u64,
+    /// But for `dry_run`.
+    would_refuse: u64,
+}
+
 struct Tier<C: Clock> {
     quota: Quota,
     gcra: RateLimiter<Slot, Buckets<C>, C, NoOpMiddleware<C::Instant>>,
@@ -86,6 +101,23 @@ impl<C: Clock + Clone> Limiter<C> {
             settings,
             metrics,
             hasher: RandomState::new(),
+        }
+    }
+
+    /// For the admin API.
+    pub fn shown(&self) -> Shown {
+        Shown {
+            name: self.settings.name.clone(),
+            dry_run: self.settings.dry_run,
+            policies: self
+                .tiers
+                .iter()
+                .map(|tier| tier.policy.to_string())
+                .collect(),
+            keys: self.metrics.keys.get(),
+            allowed: self.metrics.allowed.get(),
+            refused: self.metrics.refused.get(),
+            would_refuse: self.metrics.dry_run.get(),
         }
     }
 

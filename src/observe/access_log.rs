@@ -137,7 +137,7 @@ fn write_message(message: Message, out: &mut impl Write) -> io::Result<()> {
 }
 
 impl Line<'_> {
-    fn to_json(&self) -> String {
+    pub fn to_json(&self) -> String {
         let mut out = String::with_capacity(320);
         let time = humantime::format_rfc3339_millis(self.time);
         // Writing to a String can't fail.
@@ -182,6 +182,31 @@ impl Line<'_> {
     }
 }
 
+#[cfg(test)]
+impl Line<'_> {
+    pub fn example(path: &str, status: u16) -> Line<'_> {
+        Line {
+            time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_709_210_096_789),
+            request_id: "abc",
+            client: IpAddr::from([127, 0, 0, 1]),
+            method: "GET",
+            host: "shop.example",
+            path,
+            version: "HTTP/1.1",
+            tls: None,
+            status,
+            bytes: 12,
+            duration: Duration::from_micros(1500),
+            route: "home",
+            server: None,
+            cache: Some("hit"),
+            limit: None,
+            dry_limit: None,
+            error: None,
+        }
+    }
+}
+
 /// RFC 8259 §7.
 fn json_string(out: &mut String, text: &str) {
     out.push('"');
@@ -203,25 +228,7 @@ mod tests {
     use super::*;
 
     fn line(path: &str) -> Line<'_> {
-        Line {
-            time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_709_210_096_789),
-            request_id: "abc",
-            client: IpAddr::V4([127, 0, 0, 1].into()),
-            method: "GET",
-            host: "shop.example",
-            path,
-            version: "HTTP/1.1",
-            tls: None,
-            status: 200,
-            bytes: 12,
-            duration: Duration::from_micros(1500),
-            route: "home",
-            server: None,
-            cache: Some("hit"),
-            limit: None,
-            dry_limit: None,
-            error: None,
-        }
+        Line::example(path, 200)
     }
 
     #[test]

@@ -227,6 +227,8 @@ pub struct CodingMetrics {
 pub struct ConfigMetrics {
     /// Those that succeeded, the first one included.
     pub loads: IntCounter,
+    /// Unix time of the last one.
+    pub loaded: Gauge,
     /// Those refused; the configuration before them stays in force.
     pub failures: IntCounter,
     /// 1 while the file on disk could not be loaded at the last try, else 0.

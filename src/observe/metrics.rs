@@ -657,6 +657,10 @@ impl ConfigMetrics {
                 "lakh_config_load_failures_total",
                 "Configurations refused; the one before stays in force.",
             ),
+            loaded: make.float_gauge(
+                "lakh_config_loaded_timestamp_seconds",
+                "When the configuration in force was put in force.",
+            ),
             stale: make.gauge(
                 "lakh_config_stale",
                 "1 while the last try to load the configuration failed.",

@@ -2,9 +2,11 @@
 
 mod access_log;
 mod handles;
+mod heavy;
 mod images;
 mod metrics;
 mod process;
+mod recent;
 mod register;
 mod requests;
 mod settings;
@@ -18,6 +20,7 @@ pub use handles::{
 };
 pub use images::ImageMetrics;
 pub use metrics::Metrics;
+pub use recent::{Picture, Recent, SLOW_PICTURE};
 pub use requests::RouteMetrics;
 pub use settings::{AccessLogSettings, LogTarget};
 pub use tls::{Handshake, TlsMetrics};

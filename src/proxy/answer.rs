@@ -388,6 +388,14 @@ fn prepare(problem: &Problem, ctx: &Context) -> pingora::Result<(ResponseHeader,
     if let (Some(route), Some(refusal)) = (&ctx.route, problem.refusal()) {
         route.metrics.refused(refusal);
     }
+    match problem {
+        Problem::RateLimited { .. } => {
+            let by = ctx.limit(false).unwrap_or_default();
+            ctx.runtime.recent.limited(ctx.client, by);
+        }
+        Problem::ClientBusy => ctx.runtime.recent.limited(ctx.client, "concurrency"),
+        _ => {}
+    }
     if let Some(offence) = problem.offence() {
         ctx.runtime.note_offence(offence, ctx.client, &ctx.metrics);
     }

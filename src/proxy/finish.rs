@@ -33,15 +33,24 @@ pub fn finish(
         route.metrics.bytes.inc_by(sent.bytes as u64);
         route.metrics.duration.observe(took.as_secs_f64());
     }
-    if ctx.runtime.access_log.wants(sent.status, fastrand::f64) {
-        log(request, ctx, sent, took, error().as_deref());
+    let (log, recent) = (&ctx.runtime.access_log, &ctx.runtime.recent);
+    let is_logged = log.wants(sent.status, fastrand::f64);
+    if is_logged || recent.wants(sent.status) {
+        tell(request, ctx, sent, took, error().as_deref(), is_logged);
     }
 }
 
-fn log(request: &Request<'_>, ctx: &Context, sent: &Sent, took: Duration, error: Option<&str>) {
+fn tell(
+    request: &Request<'_>,
+    ctx: &Context,
+    sent: &Sent,
+    took: Duration,
+    error: Option<&str>,
+    is_logged: bool,
+) {
     let (path, _) = request.path_and_query();
     let server = ctx.server.map(|address| address.to_string());
-    ctx.runtime.access_log.write(&Line {
+    let line = Line {
         time: SystemTime::now() - took,
         request_id: ctx.id.as_str(),
         client: ctx.client,
@@ -65,5 +74,9 @@ fn log(request: &Request<'_>, ctx: &Context, sent: &Sent, took: Duration, error:
         limit: ctx.limit(false),
         dry_limit: ctx.limit(true),
         error: ctx.error.as_deref().or(error),
-    });
+    };
+    if is_logged {
+        ctx.runtime.access_log.write(&line);
+    }
+    ctx.runtime.recent.tell(&line);
 }

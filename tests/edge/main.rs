@@ -52,6 +52,7 @@ mod images_ask;
 mod images_full;
 
 mod config;
+mod dashboard;
 mod explain;
 mod observe;
 mod operators;

@@ -1,6 +1,8 @@
 //! What operators do beside the traffic: reload by the API, look at the edge, ask for its health.
 
-use crate::harness::{Client, Edge, Origin, Reply, binary, eventually, free_address, get, post};
+use crate::harness::{
+    Answer, Client, Edge, Origin, Reply, binary, eventually, free_address, get, post,
+};
 use serde_json::{Value, json};
 use std::process::{Command, Output, Stdio};
 
@@ -235,4 +237,117 @@ fn who_reads_no_more_of_what_is_printed_is_no_failure() {
         .expect("the binary is there");
     drop(child.stdout.take());
     assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn every_page_that_is_listed_is_there() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::before(&origin);
+    let list = edge.admin("/api/v1").expect("an answer").expect(200).text();
+    let document = edge.admin("/api/v1/openapi.json").expect("an answer");
+    let document = document.expect(200).json();
+    let paths = document["paths"].as_object().expect("pages");
+    for (path, methods) in paths {
+        assert!(list.contains(&format!(" {path}")), "{path} in {list}");
+        let methods = methods.as_object().expect("methods");
+        for (method, operation) in methods {
+            let status = match method.as_str() {
+                "get" => edge.admin(&asked(path)).expect("an answer").status,
+                _ => {
+                    let body = &operation["requestBody"]["content"]["application/json"]["example"];
+                    let order = post(path, body.to_string());
+                    let order = order.with("content-type", "application/json");
+                    order.on(&mut Client::connect(edge.admin)).status
+                }
+            };
+            // Examples name what is not there; a page that is not there is a 404 or a 405.
+            assert!(status == 200 || status == 400, "{method} {path}: {status}");
+        }
+    }
+    assert!(paths.len() > 20);
+    edge.admin("/api/v2").expect("an answer").expect(404);
+}
+
+fn asked(path: &str) -> String {
+    match path {
+        "/api/v1/cache/lookup" => format!("{path}?url=http%3A%2F%2Fh%2Fa"),
+        _ => path.to_owned(),
+    }
+}
+
+#[test]
+fn what_is_stored_of_a_url_is_what_its_purge_takes_back() {
+    let origin = Origin::start(|_| {
+        let head = [("cache-control", "max-age=60"), ("vary", "accept-language")];
+        Answer::of(200, &head, "hello")
+    });
+    let edge = Edge::start(
+        "
+upstreams: {app: {servers: [$0]}}
+caches: {pages: {memory: 64MiB}}
+routes: [{name: all, match: {path: /*}, upstream: app, cache: {in: pages}}]
+",
+        &[&origin],
+    );
+    for (path, language) in [("/a?x=1", "de"), ("/a?x=1", "en"), ("/a?x=2", "de")] {
+        let ask = get(path).with("accept-language", language);
+        eventually("it is stored", || ask.send(&edge).is_hit());
+    }
+    let stored = || {
+        let url = "/api/v1/cache/lookup?url=http%3A%2F%2Fedge.test%2Fa%3Fx%3D1";
+        let found = edge.admin(url).expect("an answer").expect(200).json();
+        found["objects"].as_array().expect("objects").len()
+    };
+    assert_eq!(stored(), 2);
+    let zone = &edge.admin("/api/v1/cache").expect("an answer").json()["caches"][0];
+    assert_eq!(
+        (&zone["name"], &zone["misses"]),
+        (&"pages".into(), &3.into())
+    );
+    edge.purge("{\"url\": \"http://edge.test/a?x=1\"}");
+    assert_eq!(stored(), 0);
+}
+
+#[test]
+fn who_is_refused_and_what_fails_is_told() {
+    let origin = Origin::start(|_| Answer::of(503, &[], "no"));
+    let edge = Edge::start(
+        "
+upstreams: {app: {servers: [$0]}}
+rate_limits: {few: {key: client_address, rate: 1/h, burst: 1}}
+routes: [{name: all, match: {path: /*}, upstream: app, rate_limits: [few]}]
+",
+        &[&origin],
+    );
+    for _ in 0..3 {
+        get("/a").from("127.0.0.9").send(&edge);
+    }
+    get("/a").from("127.0.0.8").send(&edge);
+    let json = |path: &str| edge.admin(path).expect("an answer").expect(200).json();
+    eventually("the failures are told", || {
+        json("/api/v1/errors")["items"].as_array().map(Vec::len) == Some(2)
+    });
+    assert_eq!(json("/api/v1/errors")["items"][0]["status"], 503);
+    let limits = json("/api/v1/limits");
+    assert_eq!(
+        limits["most_limited"],
+        serde_json::json!([{"address": "127.0.0.9", "refused": 2, "by": "few"}])
+    );
+    assert_eq!(
+        (
+            &limits["limits"][0]["allowed"],
+            &limits["limits"][0]["refused"]
+        ),
+        (&2.into(), &2.into())
+    );
+    // Requests are told to who looks, from when they look on.
+    let next = json("/api/v1/requests")["next"].clone();
+    get("/b").from("127.0.0.7").send(&edge);
+    eventually("the request is told", || {
+        let told = json(&format!("/api/v1/requests?after={next}"));
+        told["items"][0]["path"] == "/b"
+    });
+    edge.admin("/api/v1/requests?after=x")
+        .expect("an answer")
+        .expect(400);
 }

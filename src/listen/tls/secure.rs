@@ -144,6 +144,20 @@ impl Secure {
         }
     }
 
+    /// For the admin API.
+    pub fn shown(&self) -> Vec<Shown> {
+        let stale = self.stale.load(Relaxed);
+        let in_force = self.current.load();
+        let shown = in_force.certificates.iter().map(|certificate| Shown {
+            file: certificate.file.display().to_string(),
+            names: certificate.names.clone(),
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
+            stale,
+        });
+        shown.collect()
+    }
+
     /// Sets what is read rather than counted.
     pub fn report(&self) {
         self.metrics.is_stale(self.stale.load(Relaxed));
@@ -152,6 +166,17 @@ impl Secure {
             self.metrics.expires(&file, certificate.not_after);
         }
     }
+}
+
+/// A certificate that a listener shows.
+pub struct Shown {
+    pub file: String,
+    pub names: Vec<Box<str>>,
+    /// Unix seconds.
+    pub not_before: i64,
+    pub not_after: i64,
+    /// Files of its listener have changed, and can't be used as they are.
+    pub stale: bool,
 }
 
 impl InForce {

@@ -2,28 +2,38 @@
 
 use super::super::Edge;
 use super::Work;
-use crate::cache::Filling;
+use crate::cache::{Filling, Key};
+use crate::observe::{Picture, Recent, SLOW_PICTURE};
 use crate::pool::{PoolError, Started};
-use crate::runtime::{Done, Images, Ticket};
+use crate::runtime::{Done, Images, Route, Ticket};
 use crate::upstream::Response;
 use bytes::Bytes;
 use lakh_image::{Decoded, Limits, Plan, Rendition};
 use prometheus::IntCounter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 
 /// On the queue or a thread.
 pub struct Rendering {
-    edge: Arc<Edge>,
     answered: oneshot::Receiver<Option<Done>>,
     /// In the queue, if it got one. What it is for may be made in another's.
     turn: Result<Started<()>, PoolError>,
-    format: &'static str,
-    source: usize,
+    what: What,
     kept: Arc<AtomicBool>,
+}
+
+/// What is made, for metrics and operators.
+struct What {
+    edge: Arc<Edge>,
+    route: Arc<Route>,
+    recent: Arc<Recent>,
+    source: Key,
+    source_bytes: usize,
+    plan: Plan,
+    format: &'static str,
 }
 
 /// Why there is no rendition.
@@ -64,14 +74,20 @@ impl Rendering {
                 make(&images, &source, tickets, &decodes);
             }
         };
-        let format = plan.output().label();
+        let what = What {
+            edge: edge.clone(),
+            route: work.source.route.clone(),
+            recent: edge.runtime.load().recent.clone(),
+            source: work.source.key.clone(),
+            source_bytes: source.len(),
+            plan: plan.clone(),
+            format: plan.output().label(),
+        };
         let turn = images.pool_for(plan).start_in(&work.source.route.name, job);
         Rendering {
-            edge: edge.clone(),
             answered,
             turn,
-            format,
-            source: source.len(),
+            what,
             kept,
         }
     }
@@ -83,34 +99,72 @@ impl Rendering {
 
     /// Waits for it. To be asked until it has answered once.
     pub async fn outcome(&mut self) -> Result<Rendition, Unmade> {
-        let (edge, format) = (&self.edge, self.format);
+        let what = &self.what;
         let Ok(answer) = (&mut self.answered).await else {
             // Its ticket is gone: with its turn, or by the panic of whoever had taken it.
             let why = match &mut self.turn {
                 Ok(turn) => turn.answer_mut().await.err(),
                 Err(refused) => Some(*refused),
             };
-            return Err(unmade(edge, format, why.unwrap_or(PoolError::Panicked)));
+            return Err(what.unmade(why.unwrap_or(PoolError::Panicked)));
         };
         let Some(done) = answer else {
-            edge.foundation.image_metrics.count(format, "cancelled");
+            what.count("cancelled");
             return Err(Unmade::Forsaken);
         };
-        let metrics = &edge.foundation.image_metrics;
+        what.done(done)
+    }
+}
+
+impl What {
+    fn count(&self, outcome: &'static str) {
+        let metrics = &self.edge.foundation.image_metrics;
+        metrics.count(self.format, outcome);
+    }
+
+    fn done(&self, done: Done) -> Result<Rendition, Unmade> {
+        let metrics = &self.edge.foundation.image_metrics;
         metrics.wait.observe(done.waited.as_secs_f64());
-        metrics.took(format, done.took.as_secs_f64());
-        match done.made {
-            Ok(made) => {
-                metrics.count(format, "transformed");
-                metrics.bytes(self.source, made.bytes.len());
-                Ok(made)
-            }
-            Err(e) => {
-                tracing::debug!(error = %e, "transform failed");
-                metrics.count(format, e.cause());
-                Err(Unmade::Failed)
-            }
+        metrics.took(self.format, done.took.as_secs_f64());
+        let outcome = match &done.made {
+            Ok(_) => "transformed",
+            Err(e) => e.cause(),
+        };
+        self.count(outcome);
+        if done.made.is_err() || done.took >= SLOW_PICTURE {
+            self.tell(outcome, done.waited, done.took);
         }
+        let made = done.made.map_err(|_| Unmade::Failed)?;
+        metrics.bytes(self.source_bytes, made.bytes.len());
+        Ok(made)
+    }
+
+    fn unmade(&self, e: PoolError) -> Unmade {
+        let (cause, unmade) = match e {
+            PoolError::Full => ("queue_full", Unmade::Full),
+            PoolError::Cancelled => ("cancelled", Unmade::Full),
+            PoolError::Panicked => {
+                self.edge.foundation.metrics.panics.inc();
+                ("panicked", Unmade::Failed)
+            }
+        };
+        self.count(cause);
+        self.tell(cause, Duration::ZERO, Duration::ZERO);
+        unmade
+    }
+
+    fn tell(&self, outcome: &str, waited: Duration, took: Duration) {
+        let parts = self.source.parts();
+        self.recent.tell_picture(&Picture {
+            time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            route: &self.route.name,
+            path: parts.as_ref().map_or("", |parts| &parts.path),
+            plan: &self.plan.key(),
+            source_bytes: self.source_bytes,
+            outcome,
+            waited_ms: waited.as_millis() as u64,
+            took_ms: took.as_millis() as u64,
+        });
     }
 }
 
@@ -147,17 +201,4 @@ fn make(images: &Images, source: &Bytes, tickets: Vec<Ticket>, decodes: &IntCoun
         drop(ticket.answer.send(Some(Done { made, waited, took })));
         started = Instant::now();
     }
-}
-
-fn unmade(edge: &Edge, format: &'static str, e: PoolError) -> Unmade {
-    let (cause, unmade) = match e {
-        PoolError::Full => ("queue_full", Unmade::Full),
-        PoolError::Cancelled => ("cancelled", Unmade::Full),
-        PoolError::Panicked => {
-            edge.foundation.metrics.panics.inc();
-            ("panicked", Unmade::Failed)
-        }
-    };
-    edge.foundation.image_metrics.count(format, cause);
-    unmade
 }

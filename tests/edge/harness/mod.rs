@@ -1,5 +1,6 @@
 //! What tests are written with: an edge, an origin, clients, and waiting.
 
+mod browser;
 mod client;
 mod edge;
 mod folder;
@@ -13,6 +14,7 @@ mod secured;
 pub mod tokens;
 mod trust;
 
+pub use browser::Browser;
 pub use client::{Ask, Client, Reply, ask, get, head, post};
 pub use edge::{ADMIN_TOKEN, Edge, binary, lakh};
 pub use folder::Folder;

@@ -24,7 +24,7 @@ fn origin() -> Origin {
                 ("cache-control", "max-age=60"),
                 ("content-type", "image/jpeg"),
             ];
-            Answer::of(200, &head, b"\xff\xd8\xff\xe0 and nothing more".to_vec())
+            Answer::of(200, &head, b"\xff\xd8\xff\xe0 and nothing more")
         }
         path if path.starts_with("/kept") => {
             Answer::of(200, &[("cache-control", "max-age=60")], "kept")

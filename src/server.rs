@@ -5,14 +5,15 @@ mod deeds;
 use crate::admin::Admin;
 use crate::config::{Config, Loaded, Source};
 use crate::lifecycle::{
-    Bound, Door, Doors, Reload, Scaler, Supervisor, Visitor, spawns, watch_files,
+    Bound, Door, Doors, Inherited, Reload, Scaler, Supervisor, Visitor, say_ready, spawns,
+    watch_files,
 };
 use crate::observe::Metrics;
 use crate::proxy::{Edge, Front};
 use crate::runtime::{Foundation, Runtime};
 use crate::upstream::check_system_trust;
 use arc_swap::ArcSwap;
-use deeds::{ReloadOrder, deeds};
+use deeds::{Order, deeds, upgrade};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -28,6 +29,8 @@ const SPAWN_PATIENCE: Duration = Duration::from_secs(15);
 const LOOKUP_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the access log may take to write its last lines.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
+/// How long operators may take to hear what has become of an upgrade.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 /// What supervised processes get to finish, after the last client has left.
 const SPAWN_GRACE: Duration = Duration::from_secs(5);
 
@@ -75,11 +78,17 @@ async fn serve(source: Source, loaded: Loaded) -> Result<(), String> {
     let mut doors = Doors::new(current.clone(), foundation.clone(), receive);
     // Bound before anything is started, so that a busy address is known at once; clients that
     // come from now on wait in the kernel's queue.
-    let mut bound = doors.bind(&current.load())?;
+    let mut inherited = Inherited::of_environment();
+    let takes_over = !inherited.is_empty();
+    let mut bound = doors.bind_with(&current.load(), &mut inherited)?;
+    inherited.close();
     let mut signals = Signals::new()?;
 
     let supervisor = Arc::new(Supervisor::new(metrics));
-    doors.apply_admin(&mut bound);
+    // Where another process serves still, operators see that one until this one does.
+    if !takes_over {
+        doors.apply_admin(&mut bound);
+    }
     supervisor.apply(spawned).await;
     let (reload, scaler) = changes(source, current, foundation, supervisor);
     let first = reload.current.load_full();
@@ -153,12 +162,13 @@ async fn open(foundation: &Foundation, first: &Runtime, doors: &mut Doors, bound
     doors.apply(bound);
     foundation.in_force();
     foundation.set_ready(true);
+    say_ready();
 }
 
-/// Does what it is told to, until that is to stop.
+/// Does what it is told to, until that is to stop, or another process serves.
 async fn obey(
     signals: &mut Signals,
-    mut told: mpsc::Receiver<ReloadOrder>,
+    mut told: mpsc::Receiver<Order>,
     reload: &Reload,
     doors: &mut Doors,
 ) {
@@ -171,7 +181,16 @@ async fn obey(
             Told::Stop => return,
             // Whatever it says is in the log.
             Told::Reload => drop(reload.reload(doors).await),
-            Told::Order(order) => order.run(reload, doors).await,
+            Told::Upgrade => {
+                if upgrade(reload, doors).await.is_ok() {
+                    return doors.close(Duration::ZERO).await;
+                }
+            }
+            Told::Order(order) => {
+                if order.run(reload, doors).await {
+                    return doors.close(ANSWER_PATIENCE).await;
+                }
+            }
         }
     }
 }
@@ -207,13 +226,15 @@ async fn drain(
 
 enum Told {
     Reload,
-    /// A reload, or a look at one, by the admin API.
-    Order(ReloadOrder),
+    Upgrade,
+    /// By the admin API.
+    Order(Order),
     Stop,
 }
 
 struct Signals {
     hangup: tokio::signal::unix::Signal,
+    user: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
@@ -223,6 +244,7 @@ impl Signals {
         let on = |kind| signal(kind).map_err(|e| format!("can't listen for signals: {e}"));
         Ok(Signals {
             hangup: on(SignalKind::hangup())?,
+            user: on(SignalKind::user_defined2())?,
             terminate: on(SignalKind::terminate())?,
             interrupt: on(SignalKind::interrupt())?,
         })
@@ -231,6 +253,7 @@ impl Signals {
     async fn next(&mut self) -> Told {
         tokio::select! {
             _ = self.hangup.recv() => Told::Reload,
+            _ = self.user.recv() => Told::Upgrade,
             _ = self.terminate.recv() => Told::Stop,
             _ = self.interrupt.recv() => Told::Stop,
         }

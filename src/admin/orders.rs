@@ -27,6 +27,8 @@ pub struct Deeds {
     pub explain: Deed,
     /// Reads the configuration again, and puts it in force.
     pub reload: Deed,
+    /// Hands over to a new process of the program as it is on disk.
+    pub upgrade: Deed,
     /// As `reload`, up to where something would change.
     pub validate: Deed,
 }
@@ -60,6 +62,11 @@ impl Pages {
                 audit(session, &"", reloaded.is_ok());
                 reloaded
             }
+            "/api/v1/upgrade" => {
+                let upgraded = self.upgrade(session).await;
+                audit(session, &"", upgraded.is_ok());
+                upgraded
+            }
             _ => {
                 let status = StatusCode::METHOD_NOT_ALLOWED;
                 return problem(
@@ -78,6 +85,18 @@ impl Pages {
         explained
             .map(|said| page(&said))
             .map_err(|why| refused(&why))
+    }
+
+    async fn upgrade(&self, session: &mut ServerSession) -> Result<Answer, Answer> {
+        let order: Value = read_order(session).await?;
+        match tokio::spawn((self.deeds.upgrade)(order)).await {
+            Ok(Ok(upgraded)) => Ok(page(&upgraded)),
+            Ok(Err(why)) => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Err(problem(status, "upgrade-failed", &why))
+            }
+            Err(_) => Err(failed()),
+        }
     }
 
     /// On a task of its own: it goes on when whoever asked for it leaves.

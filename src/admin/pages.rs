@@ -104,6 +104,11 @@ pub const PAGES: &[Page] = &[
         "Reads the configuration again and puts it in force.",
     ),
     post(
+        "/api/v1/upgrade",
+        "{}",
+        "Hands over to a new process of the program as it is on disk; answers once that serves.",
+    ),
+    post(
         "/api/v1/cache/purge",
         r#"{"url": "http://shop.example/photos/1.jpg", "soft": false}"#,
         "Takes back what is stored: one of `url`, `prefix`, `host`, `tag`; `soft` makes it stale only.",

@@ -9,6 +9,7 @@ mod reload;
 mod run;
 mod running;
 mod sign_url;
+mod upgrade;
 mod warm;
 
 use crate::admin::{BanOrder, LiftOrder, PurgeOrder, ServerName, SplitName};
@@ -35,6 +36,7 @@ struct Cli {
 const AFTER_HELP: &str = "\
 Signals:
   SIGHUP           reload the configuration; a bad file changes nothing
+  SIGUSR2          hand over to the program as it is on disk, as `lakh upgrade` does
   SIGTERM, SIGINT  finish open requests within process.drain, then exit; again to exit at once
 
 Environment:
@@ -51,6 +53,8 @@ enum Verb {
     Check(File),
     /// Have the running edge read its configuration again; a bad file changes nothing
     Reload(reload::Reload),
+    /// Have the running edge hand over to the program as it is on disk now, without a failed request
+    Upgrade(File),
     /// Say what would be done with a request, and why: route, limits, cache, server
     Explain(explain::Explain),
     /// Serve without a file: everything that comes is for one application
@@ -260,6 +264,7 @@ pub fn main() -> ExitCode {
         Some(Verb::Run(file)) => run::run(&file.config),
         Some(Verb::Check(file)) => check::check(&file.config),
         Some(Verb::Reload(verb)) => verb.run(),
+        Some(Verb::Upgrade(file)) => upgrade::upgrade(&file.config),
         Some(Verb::Explain(verb)) => verb.run(),
         Some(Verb::Proxy(verb)) => verb.run(),
         Some(Verb::Healthcheck(verb)) => verb.run(),

@@ -57,7 +57,25 @@ pub fn send(path: &Path, method: &str, target: &str, body: &str) -> Result<Strin
     send_to(&loaded.config.admin, method, target, body)
 }
 
+/// `POST`s an order that takes longer than others.
+pub fn order_long(path: &Path, target: &str, patience: Duration) -> Result<String, String> {
+    let loaded = config::load(path, &config::environment);
+    let admin = loaded.map_err(|errors| errors.to_string())?.config.admin;
+    let sent = send_within(patience, &admin, "POST", target, "{}");
+    sent.map_err(Failure::into_why)
+}
+
 pub fn send_to(
+    admin: &AdminSettings,
+    method: &str,
+    target: &str,
+    body: &str,
+) -> Result<String, Failure> {
+    send_within(PATIENCE, admin, method, target, body)
+}
+
+fn send_within(
+    patience: Duration,
     admin: &AdminSettings,
     method: &str,
     target: &str,
@@ -65,7 +83,7 @@ pub fn send_to(
 ) -> Result<String, Failure> {
     let request = request(admin, method, target, body).map_err(Failure::Refused)?;
     let address = reachable(admin.address);
-    let answer = exchange(address, &request).map_err(|e| {
+    let answer = exchange(address, &request, patience).map_err(|e| {
         let why = format!("the edge's admin listener, {address}, does not answer: {e}");
         Failure::Absent(why)
     })?;
@@ -117,9 +135,9 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-fn exchange(address: SocketAddr, request: &str) -> std::io::Result<String> {
+fn exchange(address: SocketAddr, request: &str, patience: Duration) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();

@@ -1,12 +1,16 @@
 //! Listening addresses, opened and closed while the process runs.
 
+use super::inherited::Inherited;
 use crate::listen::tls::Listening;
-use crate::listen::{Caps, Listener, Places, bind};
+use crate::listen::{Caps, Listener, Places, adopt, bind};
 use crate::runtime::{Foundation, Runtime};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
@@ -45,6 +49,8 @@ pub struct Doors {
 
 struct Opened {
     door: Arc<ArcSwap<Door>>,
+    /// For whoever is to listen here after us.
+    socket: io::Result<OwnedFd>,
     accepting: AbortHandle,
 }
 
@@ -72,7 +78,24 @@ impl Doors {
     /// Binds what `runtime` wants and is not open. Nothing is accepted, and nothing closed, until
     /// `apply`.
     pub fn bind(&self, runtime: &Runtime) -> Result<Bound, String> {
-        bind_all(runtime, |address| self.open.contains_key(&address))
+        self.bind_with(runtime, &mut Inherited::default())
+    }
+
+    /// As `bind`, on sockets that are there already where they are.
+    pub fn bind_with(&self, runtime: &Runtime, inherited: &mut Inherited) -> Result<Bound, String> {
+        bind_all(runtime, inherited, |address| {
+            self.open.contains_key(&address)
+        })
+    }
+
+    /// All that is listened on, for another process to listen there too.
+    pub fn sockets(&self) -> Result<Vec<OwnedFd>, String> {
+        let copy = |opened: &Opened| match &opened.socket {
+            Ok(socket) => socket.try_clone().map_err(|e| e.to_string()),
+            Err(e) => Err(e.to_string()),
+        };
+        let copies: Result<Vec<_>, _> = self.open.values().map(copy).collect();
+        copies.map_err(|why| format!("a listening socket can't be passed on: {why}"))
     }
 
     /// Opens the new doors and closes those that left the configuration.
@@ -118,7 +141,16 @@ impl Doors {
         });
     }
 
+    /// Another process listens here now. Operators who are being answered get their answers.
+    pub async fn close(&mut self, patience: Duration) {
+        self.open
+            .drain()
+            .for_each(|(_, opened)| opened.accepting.abort());
+        let _ = tokio::time::timeout(patience, self.admin_caps.emptied()).await;
+    }
+
     fn accept(&self, listener: Listener, door: Door) -> Opened {
+        let socket = listener.socket();
         let caps = match door {
             Door::Admin => &self.admin_caps,
             Door::Web(_) => &self.foundation.caps,
@@ -146,6 +178,7 @@ impl Doors {
         let accepting = tokio::spawn(listener.accept(admit, move || refused.inc(), serve));
         Opened {
             door,
+            socket,
             accepting: accepting.abort_handle(),
         }
     }
@@ -187,7 +220,11 @@ impl Drop for Doors {
     }
 }
 
-fn bind_all(runtime: &Runtime, is_open: impl Fn(SocketAddr) -> bool) -> Result<Bound, String> {
+fn bind_all(
+    runtime: &Runtime,
+    inherited: &mut Inherited,
+    is_open: impl Fn(SocketAddr) -> bool,
+) -> Result<Bound, String> {
     let admin = ("admin", runtime.config.admin.address, Door::Admin);
     let web = runtime.listeners.iter().map(|listening| {
         let settings = &listening.settings;
@@ -204,7 +241,11 @@ fn bind_all(runtime: &Runtime, is_open: impl Fn(SocketAddr) -> bool) -> Result<B
     for (name, address, door) in web.chain([admin]) {
         bound.wanted.insert(address, door.clone());
         if !is_open(address) {
-            let listener = bind(name, address).map_err(|e| cannot_listen(name, address, &e))?;
+            let listener = match inherited.take(address) {
+                Some(socket) => adopt(name, socket),
+                None => bind(name, address),
+            };
+            let listener = listener.map_err(|e| cannot_listen(name, address, &e))?;
             bound.fresh.push((listener, door));
         }
     }

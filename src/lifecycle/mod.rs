@@ -1,13 +1,17 @@
-//! The process around the edge: doors that open and close, supervised pools, reload, drain.
+//! The process around the edge: doors that open and close, supervised pools, reload, upgrade, drain.
 
 mod doors;
 mod files;
+mod inherited;
 mod reload;
 mod scale;
 mod spawn;
+mod upgrade;
 
 pub use doors::{Bound, Door, Doors, Visitor};
 pub use files::watch as watch_files;
+pub use inherited::Inherited;
 pub use reload::{Reload, Reloaded, spawns};
 pub use scale::Scaler;
 pub use spawn::Supervisor;
+pub use upgrade::{PATIENCE as UPGRADE_PATIENCE, hand_over, say_ready};

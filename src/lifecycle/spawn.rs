@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info, warn};
 
+use super::inherited::{COUNT, OWNER};
 use crate::observe::{Metrics, PoolMetrics};
 use crate::upstream::SpawnSettings;
 use crate::upstream::spawn_ports;
@@ -306,6 +307,9 @@ fn command(instance: &Instance) -> io::Result<std::process::Command> {
     command
         .args(arguments)
         .env("PORT", instance.port.to_string())
+        // Ours, not theirs.
+        .env_remove(COUNT)
+        .env_remove(OWNER)
         .stdin(Stdio::null())
         .process_group(0);
     #[cfg(target_os = "linux")]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -13,6 +14,16 @@ pub struct Listener {
     pub name: String,
     pub address: SocketAddr,
     socket: TcpListener,
+}
+
+/// Listens on a socket that was bound before.
+pub fn adopt(name: &str, socket: std::net::TcpListener) -> io::Result<Listener> {
+    socket.set_nonblocking(true)?;
+    Ok(Listener {
+        name: name.to_owned(),
+        address: socket.local_addr()?,
+        socket: TcpListener::from_std(socket)?,
+    })
 }
 
 /// Binds at once or fails at once: nothing is retried behind the operator's back.
@@ -34,6 +45,11 @@ pub fn bind(name: &str, address: SocketAddr) -> io::Result<Listener> {
 }
 
 impl Listener {
+    /// Its socket once more: open for as long as either is.
+    pub fn socket(&self) -> io::Result<OwnedFd> {
+        self.socket.as_fd().try_clone_to_owned()
+    }
+
     /// Accepts until this future is dropped. `admit` gives a connection its place, or none;
     /// `serve` gets it with that.
     pub async fn accept<P>(

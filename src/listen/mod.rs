@@ -14,7 +14,7 @@ mod proxied;
 mod settings;
 pub mod tls;
 
-pub use accept::{Listener, bind};
+pub use accept::{Listener, adopt, bind};
 pub use caps::{Caps, Place, Places};
 pub use chunks::Chunks;
 pub use conn::{Begun, Conn, ConnLimits, Entry, Manner, Unsecured};

@@ -32,6 +32,10 @@ const H2_STREAMS: u32 = 100;
 const H2_HEAD: u32 = 1 << 20;
 const H2_IDLE: Duration = Duration::from_secs(60);
 
+/// A client that is about to ask again does not know yet that the edge drains: so long it may still ask,
+/// and learns with the answer that the connection ends.
+const LAST_CALL: Duration = Duration::from_millis(500);
+
 /// What turns connections into requests. One for the process.
 pub struct Front {
     edge: Arc<Edge>,
@@ -180,7 +184,7 @@ impl Front {
         within.process_new(conn, &self.shutdown).await;
     }
 
-    /// Waits for a request, but not once the edge drains: then only one that has begun to come.
+    /// Waits for a request; once the edge drains, not for long.
     async fn begin(&self, conn: &mut Conn, stopping: Pin<&mut impl Future<Output = ()>>) -> Begun {
         let limits = {
             let runtime = self.edge.runtime.load();
@@ -200,10 +204,10 @@ impl Front {
                 () = stopping => {}
             }
         }
-        if conn.has_input() {
-            conn.begin(&limits).await
-        } else {
-            Begun::Closed
+        match timeout(LAST_CALL, conn.begin(&limits)).await {
+            Ok(begun) => begun,
+            Err(_) if conn.has_input() => conn.begin(&limits).await,
+            Err(_) => Begun::Closed,
         }
     }
 

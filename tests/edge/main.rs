@@ -57,6 +57,7 @@ mod explain;
 mod observe;
 mod operators;
 mod stop;
+mod upgrade;
 
 mod limits;
 mod malformed;

@@ -159,7 +159,7 @@ impl Client {
         Client::new(stream)
     }
 
-    fn new(stream: TcpStream) -> Client {
+    pub fn new(stream: TcpStream) -> Client {
         stream.set_nodelay(true).expect("a socket has options");
         stream
             .set_read_timeout(Some(PATIENCE))

@@ -24,6 +24,7 @@ pub struct Edge {
     child: Child,
     stdout: Captured,
     stderr: Captured,
+    heirs: Vec<u32>,
     was_ready: bool,
 }
 
@@ -105,6 +106,7 @@ impl Edge {
             child,
             stdout,
             stderr,
+            heirs: Vec::new(),
             was_ready: false,
         }
     }
@@ -270,18 +272,30 @@ impl Edge {
         assert_eq!(sent, 0, "the edge runs");
     }
 
-    /// Waits until it has ended, and until all that it said has been read.
+    /// Another process serves in its place: the test's too, and ended with it.
+    pub fn is_succeeded_by(&mut self, pid: u32) {
+        self.heirs.push(pid);
+    }
+
+    /// Waits until it has ended, while others may still write where it wrote.
     #[track_caller]
-    pub fn await_exit(&mut self) -> ExitStatus {
+    pub fn await_end(&mut self) -> ExitStatus {
         let mut ended = None;
         eventually("the edge ends", || {
             ended = self.child.try_wait().expect("a child can be waited for");
             ended.is_some()
         });
+        ended.expect("it has ended")
+    }
+
+    /// Waits until it has ended, and until all that it said has been read.
+    #[track_caller]
+    pub fn await_exit(&mut self) -> ExitStatus {
+        let ended = self.await_end();
         eventually("its pipes are closed", || {
             Arc::strong_count(&self.stdout) == 1 && Arc::strong_count(&self.stderr) == 1
         });
-        ended.expect("it has ended")
+        ended
     }
 
     /// Its child processes by id, with the PORT that each was given.
@@ -323,6 +337,11 @@ impl Drop for Edge {
             text.lines()
                 .find_map(|line| line.strip_prefix("lakh_panics_total ").map(str::to_owned))
         });
+        for heir in &self.heirs {
+            let pid = i32::try_from(*heir).expect("a process id");
+            // SAFETY: kill takes numbers only. The process is one that our edge started; it ends with us.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
         // It may have ended by itself; either way it is waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -9,6 +9,7 @@ mod reload;
 mod run;
 mod running;
 mod sign_url;
+mod top;
 mod upgrade;
 mod warm;
 
@@ -71,6 +72,8 @@ enum Verb {
     Schema,
     /// Take back what the running edge has stored
     Purge(Purge),
+    /// Watch the running edge: routes, servers, caches, what is slow, who is limited
+    Top(top::Top),
     /// Show the running edge's servers: what state they are in and why
     Upstreams(File),
     /// Send nothing new to a server; it finishes what it has, WebSockets included
@@ -292,6 +295,7 @@ pub fn main() -> ExitCode {
             };
             running::order(&file.config, "/purge", &order)
         }
+        Some(Verb::Top(verb)) => verb.run(),
         Some(Verb::Upstreams(file)) => running::page(&file.config, "/api/v1/upstreams"),
         Some(Verb::Drain(server)) => drain("/drain", server),
         Some(Verb::Undrain(server)) => drain("/undrain", server),

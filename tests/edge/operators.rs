@@ -351,3 +351,36 @@ routes: [{name: all, match: {path: /*}, upstream: app, rate_limits: [few]}]
         .expect("an answer")
         .expect(400);
 }
+
+#[test]
+fn top_shows_what_happens() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::before(&origin);
+    let asking = std::sync::atomic::AtomicBool::new(true);
+    let said = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while asking.load(std::sync::atomic::Ordering::SeqCst) {
+                get("/looked-at").send(&edge).expect(200);
+            }
+        });
+        let mut top = Command::new(binary());
+        top.args(["top", "--config"])
+            .arg(edge.dir.join("lakh.yaml"));
+        let said = top.output().expect("lakh runs");
+        asking.store(false, std::sync::atomic::Ordering::SeqCst);
+        String::from_utf8(said.stdout).expect("text")
+    });
+    assert!(
+        said.contains("ready, up") && !said.contains("\n0 requests/s"),
+        "{said}"
+    );
+    for part in [
+        "ROUTE",
+        "SERVER",
+        "SLOWEST",
+        "/looked-at",
+        &origin.address.to_string(),
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+}

@@ -56,6 +56,7 @@ mod dashboard;
 mod explain;
 mod observe;
 mod operators;
+mod readme;
 mod stop;
 mod upgrade;
 

@@ -247,7 +247,9 @@ fn every_page_that_is_listed_is_there() {
     let document = edge.admin("/api/v1/openapi.json").expect("an answer");
     let document = document.expect(200).json();
     let paths = document["paths"].as_object().expect("pages");
-    for (path, methods) in paths {
+    // `upgrade.rs` tries that: another process would serve here.
+    let others = paths.iter().filter(|(path, _)| *path != "/api/v1/upgrade");
+    for (path, methods) in others {
         assert!(list.contains(&format!(" {path}")), "{path} in {list}");
         let methods = methods.as_object().expect("methods");
         for (method, operation) in methods {

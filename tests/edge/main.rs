@@ -54,9 +54,11 @@ mod images_full;
 mod config;
 mod dashboard;
 mod explain;
+mod logs;
 mod observe;
 mod operators;
 mod stop;
+mod traces;
 mod upgrade;
 
 mod limits;

@@ -51,6 +51,7 @@ mod images;
 mod images_ask;
 mod images_full;
 
+mod boards;
 mod config;
 mod dashboard;
 mod explain;

@@ -184,6 +184,14 @@ fn read(s: &mut Section<'_>, report: &Report) -> Option<Config> {
         access_log: s.settings("access_log", access_log::read),
         tracing: s.settings("tracing", tracing::read),
     };
+    if config
+        .trusted_proxies
+        .iter()
+        .any(|net| net.prefix_len() == 0)
+    {
+        let message = "trusted_proxies: everybody is trusted, so everybody may say which address they come from; write only the addresses of your proxies";
+        report.warn(s.key_span("trusted_proxies"), message);
+    }
     redis::check(s, &config.caches, &config.rate_limits, report);
     s.unsupported(&["include"]);
     s.at_least_one("listeners", "{web: {address: 127.0.0.1:8080}}");

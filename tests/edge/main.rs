@@ -58,6 +58,7 @@ mod explain;
 mod logs;
 mod observe;
 mod operators;
+mod reloads;
 mod stop;
 mod traces;
 mod upgrade;

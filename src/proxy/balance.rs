@@ -113,6 +113,7 @@ pub fn broke(session: &Session, ctx: &mut Context, e: &Error, reused: bool) -> b
         // That a kept connection was closed says nothing of its server.
         ctx.stale_connection = true;
         ctx.tries.forgive();
+        ctx.journal.forgive();
         return is_repeatable(session);
     }
     failed(ctx, broken(e), is_repeatable(session))

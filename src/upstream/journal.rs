@@ -57,6 +57,11 @@ impl Journal {
         }
     }
 
+    /// A kept connection turned out to be closed: the same try begins anew.
+    pub fn forgive(&mut self) {
+        self.attempts.pop();
+    }
+
     pub fn attempts(&self) -> &[Attempt] {
         &self.attempts
     }

@@ -228,6 +228,8 @@ fn alerts_ask_for_metrics_that_there_are() {
     let (one, two, authority) = (application(), application(), Authority::new());
     let edge = busy_edge(free_address(), &authority, &[&one, &two]);
     get("/pages/1.jpg?w=9").send(&edge).expect(200);
+    // Counted once it is over, which its client does not wait for.
+    edge.await_metric("lakh_http_requests_total", 1.0);
     let page = edge
         .admin("/metrics")
         .expect("the admin listener is open")

@@ -17,7 +17,9 @@ use crate::config::{Config, Written};
 use crate::guard::{Auth, Auths, Ban, Bans, Fetch, Fleet, Limiter, Limiters, Networks, Offence};
 use crate::listen::tls::{Listening, OwnSecrets};
 use crate::listen::{Caps, Limits};
-use crate::observe::{AccessLog, ImageMetrics, Metrics, Recent};
+use crate::observe::{
+    AccessLog, Deliver, ImageMetrics, Metrics, Recent, Reopened, Tracer, TracingSettings,
+};
 use crate::route::Router;
 use crate::upstream::{Client, Pool, Registry, Response, UpstreamSettings};
 use http::{HeaderMap, HeaderName};
@@ -34,6 +36,8 @@ const IDLE_CONNECTIONS: usize = 1024;
 /// Bytes of an issuer's key set, and how long it may take to come.
 const KEY_SET: usize = 1 << 20;
 const KEY_SET_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a collector of traces may take.
+const COLLECTOR_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long purges and objects may take to be on disk.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
@@ -58,6 +62,7 @@ pub struct Foundation {
     redis: Mutex<Option<Arc<Redis>>>,
     fleet: Mutex<Option<Arc<Fleet>>>,
     images: Mutex<Option<Arc<Images>>>,
+    reopened: Reopened,
     ready: AtomicBool,
     /// Why the last reload was refused.
     config_error: Mutex<Option<String>>,
@@ -87,6 +92,8 @@ pub struct Runtime {
     pub sources: Sources,
     pub encoders: Arc<Encoders>,
     pub access_log: AccessLog,
+    /// None: nothing is traced.
+    pub tracer: Option<Arc<Tracer>>,
     /// Fields by which an origin purges tags.
     pub invalidate_headers: Vec<HeaderName>,
     pub bans: Arc<Bans>,
@@ -126,6 +133,7 @@ impl Foundation {
             redis: Mutex::new(None),
             fleet: Mutex::new(None),
             images: Mutex::new(None),
+            reopened: Reopened::default(),
             ready: AtomicBool::new(false),
             config_error: Mutex::new(None),
             metrics,
@@ -187,6 +195,12 @@ impl Foundation {
         secured.for_each(|tls| tls.look(&self.tickets));
     }
 
+    /// Has the access log's file opened anew: somebody moved it away.
+    pub fn reopen_logs(&self, runtime: &Runtime) {
+        self.reopened.again();
+        runtime.access_log.wake();
+    }
+
     /// Waits a moment for what was stored to be on disk. The last thing before the process ends.
     pub async fn flush(&self) {
         self.zones.flush(DISK_PATIENCE).await;
@@ -239,8 +253,9 @@ impl Foundation {
             .build(&config.caches, redis.as_ref(), &self.metrics);
         let makes_images = config.routes.iter().any(|route| route.images);
         let images = makes_images.then(|| self.images(&config.images));
-        let access_log = AccessLog::open(&config.access_log, self.metrics.clone())
+        let access_log = AccessLog::open(&config.access_log, self.metrics.clone(), &self.reopened)
             .map_err(|e| format!("access_log.to can't be opened: {e}"))?;
+        let tracer = self.tracer(&config.tracing).map(Arc::new);
         let admin_token = config.admin.token_file.as_deref();
         let admin_token = admin_token.map(read_token).transpose()?;
         let listeners = self.listeners(&config)?;
@@ -277,6 +292,7 @@ impl Foundation {
             sources,
             encoders: self.encoders.clone(),
             access_log,
+            tracer,
             invalidate_headers: invalidate_headers.collect(),
             bans: self.bans.clone(),
             recent: self.recent.clone(),
@@ -315,6 +331,9 @@ impl Foundation {
         self.registry.commit(&runtime.pools);
         self.limiters.commit(&runtime.limiters);
         self.auths.commit(&runtime.auths, &self.fetch());
+        if let Some(tracer) = &runtime.tracer {
+            tracer.start();
+        }
         self.zones.commit(&runtime.zones);
         self.commit_redis(runtime.redis.clone());
         self.commit_fleet(runtime.fleet.clone());
@@ -341,6 +360,16 @@ impl Foundation {
         let asked = tokio::time::timeout(limit, self.auths.asked_once());
         // Who came too late is asked for again by the first request that needs it.
         let _ = tokio::join!(self.registry.looked_up(limit), asked);
+    }
+
+    fn tracer(&self, settings: &TracingSettings) -> Option<Tracer> {
+        let (url, client) = (settings.otlp.clone()?, self.client.clone());
+        let deliver: Deliver = Arc::new(move |spans| {
+            let (url, client) = (url.clone(), client.clone());
+            let post = async move { client.post_json(&url, spans, COLLECTOR_PATIENCE).await };
+            Box::pin(post)
+        });
+        Some(Tracer::new(settings, deliver, self.metrics.traces.clone()))
     }
 
     /// How an issuer's keys are fetched.

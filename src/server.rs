@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 const SPAWN_PATIENCE: Duration = Duration::from_secs(15);
 /// How long the first clients wait for servers' names to be looked up.
 const LOOKUP_PATIENCE: Duration = Duration::from_secs(2);
-/// How long the access log may take to write its last lines.
+/// How long the last lines of the access log may take to be written, and the last spans to arrive.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 /// How long operators may take to hear what has become of an upgrade.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
@@ -181,6 +181,7 @@ async fn obey(
             Told::Stop => return,
             // Whatever it says is in the log.
             Told::Reload => drop(reload.reload(doors).await),
+            Told::Reopen => reload.foundation.reopen_logs(&reload.current.load()),
             Told::Upgrade => {
                 if upgrade(reload, doors).await.is_ok() {
                     return doors.close(Duration::ZERO).await;
@@ -220,12 +221,17 @@ async fn drain(
     }
     reload.supervisor.stop(SPAWN_GRACE).await;
     foundation.flush().await;
+    if let Some(tracer) = &runtime.tracer {
+        tracer.flush(LOG_PATIENCE).await;
+    }
     runtime.access_log.flush(LOG_PATIENCE);
     tracing::info!("stopped");
 }
 
 enum Told {
     Reload,
+    /// Log files were moved away.
+    Reopen,
     Upgrade,
     /// By the admin API.
     Order(Order),
@@ -234,7 +240,8 @@ enum Told {
 
 struct Signals {
     hangup: tokio::signal::unix::Signal,
-    user: tokio::signal::unix::Signal,
+    user1: tokio::signal::unix::Signal,
+    user2: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
@@ -244,7 +251,8 @@ impl Signals {
         let on = |kind| signal(kind).map_err(|e| format!("can't listen for signals: {e}"));
         Ok(Signals {
             hangup: on(SignalKind::hangup())?,
-            user: on(SignalKind::user_defined2())?,
+            user1: on(SignalKind::user_defined1())?,
+            user2: on(SignalKind::user_defined2())?,
             terminate: on(SignalKind::terminate())?,
             interrupt: on(SignalKind::interrupt())?,
         })
@@ -253,7 +261,8 @@ impl Signals {
     async fn next(&mut self) -> Told {
         tokio::select! {
             _ = self.hangup.recv() => Told::Reload,
-            _ = self.user.recv() => Told::Upgrade,
+            _ = self.user1.recv() => Told::Reopen,
+            _ = self.user2.recv() => Told::Upgrade,
             _ = self.terminate.recv() => Told::Stop,
             _ = self.interrupt.recv() => Told::Stop,
         }

@@ -12,12 +12,13 @@ use lakh::cache::{
     CacheControl, KeyRules, Parts, Scheme, Url, content_range, multipart, not_modified, parts,
     vary_names,
 };
-use lakh::config::units;
+use lakh::config::{self, units};
 use lakh::guard::{
     Algorithm, ApiKeys, Key, Networks, Rate, Token, api_key_line, client_address, forwarded,
     read_jwks, x_forwarded_for,
 };
 use lakh::listen::{Chunks, Head, check, read_proxied, to_origin_form};
+use lakh::observe::{LogFormat, Traceparent};
 use lakh_image::{
     Client, ImageSettings, Keys, Limits, Overlays, PathForm, Plan, Rendition, Request, Source, ask,
     source_of, source_target, transform,
@@ -37,6 +38,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("chunks", chunks),
     ("purge", purge),
     ("units", units),
+    ("config", config),
+    ("trace", trace),
     ("proxied", proxied),
     ("forwarded", forwarded_hops),
     ("token", token),
@@ -593,6 +596,51 @@ fn units(bytes: &[u8]) {
         Ok(share) => assert!((0.0..=1.0).contains(&share)),
         Err(error) => shows(error.to_string()),
     }
+}
+
+/// Whatever a file says: a configuration, or errors that show where in it. What loads, loads again as the
+/// same, and none of it is different.
+fn config(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let nothing = |_: &str| None;
+    // As YAML counts them, and those before it.
+    let lines = text
+        .split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'])
+        .count();
+    match config::parse(text, "fuzz.yaml", &nothing) {
+        Ok(loaded) => {
+            let again = config::parse(text, "fuzz.yaml", &nothing).expect("as before");
+            assert_eq!(loaded.config, again.config);
+            let changes = config::Changes::between(&loaded.written, &again.written);
+            assert!(changes.is_empty());
+            let places = loaded.warnings.iter().map(|warning| warning.span.line);
+            places.for_each(|line| assert!(line <= lines));
+        }
+        Err(errors) => {
+            let shown = errors.to_string();
+            let first = shown.lines().next().expect("one error at least");
+            let mut parts = first.splitn(4, ':');
+            assert_eq!(parts.next(), Some("fuzz.yaml"));
+            let line = parts.next().and_then(|line| line.parse::<usize>().ok());
+            // YAML may miss something behind the last line.
+            assert!(line.is_some_and(|line| line <= lines + 1), "{first}");
+        }
+    }
+    if let Ok(format) = LogFormat::template(text) {
+        assert_eq!(LogFormat::template(text), Ok(format));
+    }
+}
+
+/// What is read is what is written again, but for flags and versions that are not known.
+fn trace(bytes: &[u8]) {
+    let Some(parent) = Traceparent::read(bytes) else {
+        return;
+    };
+    let written = parent.to_value();
+    assert_eq!(Traceparent::read(written.as_bytes()), Some(parent));
+    assert_eq!(written.as_bytes()[3..52], bytes[3..52]);
 }
 
 /// One field value a line; None where one of them could not be in a head.

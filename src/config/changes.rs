@@ -1,7 +1,7 @@
 //! What is different between two configurations: by what things are called, not by where they stand
 //! in the file; and a default that is written out is no difference.
 
-use super::outline::Shape;
+use super::outline::{Key, Shape};
 use super::reference::{Note, notes};
 use super::units::{duration, size};
 use super::written::{Written, shown};
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::LazyLock;
 
 /// In the order of the keys.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -40,10 +41,16 @@ pub enum Kind {
 /// What a reload leaves as it is.
 const OF_THE_PROCESS: &str = "process.threads";
 
+/// Every key, and what the reference says of it: put together once, not for each reload.
+static KNOWN: LazyLock<(Vec<Key>, BTreeMap<String, Note>)> = LazyLock::new(|| {
+    let keys = super::outline();
+    let (notes, _) = notes(&keys);
+    (keys, notes)
+});
+
 impl Changes {
     pub fn between(old: &Written, new: &Written) -> Changes {
-        let keys = super::outline();
-        let (notes, _) = notes(&keys);
+        let (keys, notes) = &*KNOWN;
         let shapes = keys.iter().map(|key| (&*key.path, &*key.shapes));
         let mut comparison = Comparison {
             shapes: shapes.collect(),
@@ -68,7 +75,7 @@ struct Place {
 
 struct Comparison<'a> {
     shapes: BTreeMap<&'a str, &'a [Shape]>,
-    notes: BTreeMap<String, Note>,
+    notes: &'a BTreeMap<String, Note>,
     found: Vec<Change>,
 }
 

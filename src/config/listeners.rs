@@ -58,7 +58,7 @@ fn check_redirect(s: &mut Section<'_>) {
 pub fn read_limits(s: &mut Section<'_>) -> Limits {
     let default = Limits::default();
     let connections = count(1..=10_000_000);
-    Limits {
+    let limits = Limits {
         header_timeout: s.or("header_timeout", default.header_timeout, wait),
         body_timeout: s.or("body_timeout", default.body_timeout, wait),
         min_body_rate: s.or("min_body_rate", default.min_body_rate, byte_rate),
@@ -79,6 +79,32 @@ pub fn read_limits(s: &mut Section<'_>) -> Limits {
             &connections,
         ),
         requests_per_address: s.optional("requests_per_address", &connections),
+    };
+    warn_of_looser(s, &limits);
+    limits
+}
+
+/// One client may not have more than there is for all.
+fn warn_of_looser(s: &Section<'_>, limits: &Limits) {
+    for (key, of_one, whole, of_all) in [
+        (
+            "connections_per_address",
+            limits.connections_per_address,
+            "connections",
+            limits.connections,
+        ),
+        (
+            "handshakes_per_address",
+            limits.handshakes_per_address,
+            "handshakes",
+            limits.handshakes,
+        ),
+    ] {
+        if s.has(key) && of_one >= of_all {
+            let message =
+                format!("{key} never refuses, because {whole} is no more: one client may take all");
+            s.warn(s.key_span(key), &message);
+        }
     }
 }
 

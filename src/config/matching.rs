@@ -95,6 +95,11 @@ fn pattern(text: &str) -> Result<String, String> {
 
 /// As a request has it: percent-encoded, without query.
 pub fn path(text: &str) -> Result<(), String> {
+    if text.starts_with('^') {
+        return Err(format!(
+            "`{text}` is a regular expression; write a whole path, or a beginning like /api/*"
+        ));
+    }
     if !text.starts_with('/') {
         return Err(no_slash(text));
     }

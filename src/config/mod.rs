@@ -16,6 +16,7 @@ mod process;
 mod rate_limits;
 mod redis;
 mod routes;
+mod tracing;
 mod upstreams;
 
 mod answers;
@@ -60,7 +61,7 @@ use crate::admin::AdminSettings;
 use crate::cache::{CacheSettings, RouteCacheSettings};
 use crate::guard::{AuthSettings, BanSettings, CorsSettings, RateLimitSettings, SecurityHeaders};
 use crate::listen::{Limits, ListenerSettings};
-use crate::observe::AccessLogSettings;
+use crate::observe::{AccessLogSettings, TracingSettings};
 use crate::redis::RedisSettings;
 use crate::route::Match;
 use crate::upstream::{Priority, SplitSettings, UpstreamSettings};
@@ -181,9 +182,18 @@ fn read(s: &mut Section<'_>, report: &Report) -> Option<Config> {
         }),
         admin: s.settings("admin", |s| admin::read(s, &mut ports)),
         access_log: s.settings("access_log", access_log::read),
+        tracing: s.settings("tracing", tracing::read),
     };
+    if config
+        .trusted_proxies
+        .iter()
+        .any(|net| net.prefix_len() == 0)
+    {
+        let message = "trusted_proxies: everybody is trusted, so everybody may say which address they come from; write only the addresses of your proxies";
+        report.warn(s.key_span("trusted_proxies"), message);
+    }
     redis::check(s, &config.caches, &config.rate_limits, report);
-    s.unsupported(&["tracing", "include"]);
+    s.unsupported(&["include"]);
     s.at_least_one("listeners", "{web: {address: 127.0.0.1:8080}}");
     s.at_least_one("upstreams", "{app: {servers: [127.0.0.1:9001]}}");
     s.at_least_one(
@@ -216,6 +226,7 @@ pub struct Config {
     pub routes: Vec<RouteSettings>,
     pub admin: AdminSettings,
     pub access_log: AccessLogSettings,
+    pub tracing: TracingSettings,
 }
 
 #[derive(Clone, Debug, PartialEq)]

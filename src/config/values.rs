@@ -102,6 +102,9 @@ fn no_address(text: &str) -> String {
             Err(_) => no_ip(text, text, "8080"),
         };
     };
+    if let Some(name) = port.strip_prefix('$').filter(|name| !name.is_empty()) {
+        return format!("`{text}`: the environment is read with braces; write {host}:${{{name}}}");
+    }
     if port.parse::<u16>().is_err() {
         return format!(
             "`{text}` has no valid port; write {host}:PORT with a port from 1 to 65535"

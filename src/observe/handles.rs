@@ -223,6 +223,17 @@ pub struct CodingMetrics {
     pub bytes_out: IntCounter,
 }
 
+/// Of traces: spans by what became of them.
+#[derive(Clone)]
+pub struct TraceMetrics {
+    /// The collector has them.
+    pub exported: IntCounter,
+    /// There was no room in the queue.
+    pub dropped: IntCounter,
+    /// The collector did not take them.
+    pub failed: IntCounter,
+}
+
 /// Of configuration loads.
 pub struct ConfigMetrics {
     /// Those that succeeded, the first one included.

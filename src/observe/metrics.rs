@@ -8,6 +8,7 @@
 use super::handles::{
     AuthMetrics, CacheMetrics, CodingsMetrics, ConfigMetrics, DiskMetrics, KeysMetrics,
     LimitMetrics, LinkMetrics, PoolMetrics, RedisMetrics, STATES, ServerMetrics, TierMetrics,
+    TraceMetrics,
 };
 use super::images::ImageMetrics;
 use super::process::Process;
@@ -58,8 +59,9 @@ pub struct Metrics {
     /// Panics caught by a task of ours or of Pingora's.
     pub panics: IntCounter,
     pub purges: IntCounter,
-    /// Access log lines dropped because the log's queue was full.
+    /// Access log lines dropped: no room, or no target.
     pub log_dropped: IntCounter,
+    pub traces: TraceMetrics,
     process: Process,
 }
 
@@ -116,8 +118,9 @@ impl Metrics {
             purges: make.counter("lakh_cache_purges_total", "Names purged from the caches."),
             log_dropped: make.counter(
                 "lakh_access_log_dropped_total",
-                "Access log lines dropped because the queue was full.",
+                "Access log lines dropped: the queue was full, or its target could not be written.",
             ),
+            traces: TraceMetrics::new(&make),
             process: Process::new(&make),
             registry,
         }
@@ -645,6 +648,22 @@ impl CodingsMetrics {
                 "lakh_coding_dropped_total",
                 "Times that nothing was coded because as much was being coded as may be.",
             ),
+        }
+    }
+}
+
+impl TraceMetrics {
+    fn new(make: &Make<'_>) -> TraceMetrics {
+        let spans = make.counters(
+            "lakh_trace_spans_total",
+            "Spans by what became of them: exported, dropped (no room), failed (no collector took them).",
+            &["result"],
+        );
+        let result = |r: &str| spans.with_label_values(&[r]);
+        TraceMetrics {
+            exported: result("exported"),
+            dropped: result("dropped"),
+            failed: result("failed"),
         }
     }
 }

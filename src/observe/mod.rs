@@ -1,4 +1,4 @@
-//! What the edge tells its operators: metrics and the access log.
+//! What the edge tells its operators: metrics, the access log, traces.
 
 mod access_log;
 mod handles;
@@ -11,16 +11,20 @@ mod register;
 mod requests;
 mod settings;
 mod tls;
+mod trace;
 
-pub use access_log::{AccessLog, Line};
+pub use access_log::{AccessLog, Line, LogFormat, Phases, Redact, Redaction, Reopened};
 pub use handles::{
     AuthMetrics, CacheMetrics, CodingMetrics, CodingsMetrics, ConfigMetrics, DiskMetrics,
     KeysMetrics, LimitMetrics, LinkMetrics, PoolMetrics, RedisMetrics, Refusal, ServerMetrics,
-    TierMetrics,
+    TierMetrics, TraceMetrics,
 };
 pub use images::ImageMetrics;
 pub use metrics::Metrics;
 pub use recent::{Picture, Recent, SLOW_PICTURE};
 pub use requests::RouteMetrics;
-pub use settings::{AccessLogSettings, LogTarget};
+pub use settings::{AccessLogSettings, LogTarget, TracingSettings};
 pub use tls::{Handshake, TlsMetrics};
+pub use trace::{
+    Deliver, Kind, Span, SpanId, TRACEPARENT, TRACESTATE, Trace, TraceId, Traceparent, Tracer,
+};

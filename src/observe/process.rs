@@ -3,6 +3,7 @@
 use super::register::Make;
 use prometheus::{Counter, Gauge, IntGauge};
 use std::fs;
+use tokio::runtime::Handle;
 
 pub struct Process {
     /// Unix time.
@@ -14,6 +15,7 @@ pub struct Process {
     open_files: IntGauge,
     max_files: IntGauge,
     threads: IntGauge,
+    tasks: IntGauge,
 }
 
 impl Process {
@@ -45,6 +47,10 @@ impl Process {
                 "Files and connections that may be open.",
             ),
             threads: make.gauge("lakh_process_threads", "Threads."),
+            tasks: make.gauge(
+                "lakh_process_tasks",
+                "Tasks that run or wait: one a connection, and some more.",
+            ),
         }
     }
 
@@ -63,6 +69,8 @@ impl Process {
         let open = fs::read_dir("/proc/self/fd").map(|files| files.count() as i64 - 1);
         set(&self.open_files, open.ok());
         set(&self.max_files, max_files());
+        let tasks = Handle::try_current().map(|runtime| runtime.metrics().num_alive_tasks() as i64);
+        set(&self.tasks, tasks.ok());
     }
 }
 

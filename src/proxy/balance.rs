@@ -18,7 +18,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 use std::net::IpAddr;
 use std::pin::pin;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// An upstream had no server to pick.
 pub const NO_SERVER: ErrorType = ErrorType::Custom("no server");
@@ -42,7 +42,9 @@ pub async fn pick(session: &mut Session, ctx: &mut Context) -> pingora::Result<H
         return Err(nothing_left(ctx));
     }
     if ctx.turn.is_none() {
+        let begun = Instant::now();
         ctx.turn = enter(session, ctx, pool).await?;
+        ctx.journal.waited = ctx.turn.is_some().then(|| begun.elapsed());
     }
     if ctx.preferred.is_none() {
         ctx.preferred = preferred(&session.req_header().headers, pool);
@@ -62,7 +64,7 @@ pub async fn pick(session: &mut Session, ctx: &mut Context) -> pingora::Result<H
         peer.options.write_timeout = silence;
     }
     ctx.tries.add(&lease);
-    ctx.server = Some(lease.server().address);
+    ctx.journal.begin(&lease);
     ctx.lease = Some(lease);
     Ok(peer)
 }
@@ -90,6 +92,7 @@ pub fn answered(session: &Session, ctx: &mut Context, status: StatusCode) -> pin
 }
 
 fn tell(ctx: &mut Context, outcome: Outcome, now: Time) {
+    ctx.journal.ended(outcome);
     if let Some(lease) = &mut ctx.lease {
         lease.tell(outcome, now);
     }
@@ -110,6 +113,7 @@ pub fn broke(session: &Session, ctx: &mut Context, e: &Error, reused: bool) -> b
         // That a kept connection was closed says nothing of its server.
         ctx.stale_connection = true;
         ctx.tries.forgive();
+        ctx.journal.forgive();
         return is_repeatable(session);
     }
     failed(ctx, broken(e), is_repeatable(session))

@@ -4,7 +4,7 @@ use super::Edge;
 use super::answer::Problem;
 use super::client::Client;
 use super::coded::{self, Form, ToCode};
-use super::context::{CacheStatus, Context};
+use super::context::{CacheStatus, Context, Told};
 use super::fill::{self, Job};
 use super::relay::{broken, end, frame, next, relay, send_interim, write};
 use super::reply::{self, Hit, Reply};
@@ -359,7 +359,8 @@ pub fn join(
         Joined::Follows(follower) => Ok((follower, None)),
         Joined::Leads(filling, follower) => {
             let job = Job::new(edge, request, ctx, resource, filling, stale.cloned())?;
-            Ok((follower, Some(job)))
+            let told = ctx.filled.get_or_init(Told::default).clone();
+            Ok((follower, Some(job.telling(told))))
         }
     }
 }

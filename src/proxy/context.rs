@@ -6,13 +6,13 @@ use crate::compress::Stream;
 use crate::guard::{Claims, Standings};
 use crate::listen::tls::Secured;
 use crate::listen::{Entry, Place};
-use crate::observe::Metrics;
+use crate::observe::{Metrics, Trace};
 use crate::runtime::{Route, Runtime};
-use crate::upstream::{Lease, Pool, Response, ServerId, Tries, Turn, WebSocket};
+use crate::upstream::{Journal, Lease, Pool, Response, ServerId, Tries, Turn, WebSocket};
 use http::{HeaderMap, HeaderValue};
 use pingora::http::RequestHeader;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 pub struct Context {
@@ -54,8 +54,12 @@ pub struct Context {
     pub body_bytes: u64,
     /// The server that has the request now, in Pingora's proxy.
     pub lease: Option<Lease>,
-    /// The last one that was asked, for the log.
-    pub server: Option<SocketAddr>,
+    /// What became of it at servers.
+    pub journal: Journal,
+    /// What became of the fill that it leads.
+    pub filled: OnceLock<Told>,
+    /// Set where it is traced.
+    pub trace: Option<Trace>,
     pub tries: Tries,
     /// Within the upstream's concurrency, once it was let in.
     pub turn: Option<Turn>,
@@ -73,6 +77,9 @@ pub struct Context {
     /// Why the request failed, for the log.
     pub error: Option<String>,
 }
+
+/// Set by a fill before whoever waits hears of it.
+pub type Told = Arc<OnceLock<Journal>>;
 
 /// What the cache did for a request: `Cache-Status`, RFC 9211.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +139,9 @@ impl Context {
             target: None,
             body_bytes: 0,
             lease: None,
-            server: None,
+            journal: Journal::default(),
+            filled: OnceLock::new(),
+            trace: None,
             tries: Tries::default(),
             turn: None,
             websocket: None,

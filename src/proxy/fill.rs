@@ -2,9 +2,10 @@
 //! caused it.
 
 use super::coded;
-use super::context::Context;
+use super::context::{Context, Told};
 use super::request::Request;
 use super::resource::{Resource, unix_now};
+use super::trace::Part;
 use super::{Edge, balance, headers};
 use crate::cache::{
     Asked, Filling, Found, Freshness, Head, Interim, Key, Object, Opening, Outcome, Passing,
@@ -13,7 +14,7 @@ use crate::cache::{
 use crate::error::{Error, Kind};
 use crate::guard::is_proof_field;
 use crate::runtime::{Route, RouteCache};
-use crate::upstream::{Fetch, Pool, Response};
+use crate::upstream::{Fetch, Journal, Pool, Response};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, AGE, CONTENT_LENGTH, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
@@ -42,12 +43,18 @@ pub struct Job {
     client: HeaderMap,
     /// It has proven who asks.
     authorized: bool,
+    /// It is asked of an upstream, not of a stranger.
+    is_ours: bool,
     request: RequestHeader,
     stale: Option<Arc<Object>>,
     /// Set when `stale` is out of a slower tier, so that nobody else has it: its name.
     recalled: Option<&'static str>,
     /// For an upstream that balances by hash.
     balance_key: Option<u64>,
+    /// Of the leading client's trace.
+    part: Option<Part>,
+    /// Where that client's log looks.
+    told: Option<Told>,
 }
 
 impl Job {
@@ -81,10 +88,19 @@ impl Job {
             root: resource.root(&Request::of(client), ctx),
             client: fields.unwrap_or_default(),
             authorized: is_ours && ctx.is_proven(),
+            is_ours,
             request,
             stale,
             recalled: None,
+            part: Part::of(ctx),
+            told: None,
         })
+    }
+
+    /// Lets somebody know what became of it.
+    pub fn telling(self, told: Told) -> Job {
+        let told = Some(told);
+        Job { told, ..self }
     }
 
     /// Its object is not needed after all; if somebody else waits for it, it is fetched.
@@ -189,14 +205,23 @@ pub async fn run(mut job: Job) {
         upgrade: false,
         priority: job.route.priority,
         deadline: job.route.timeout.map(|limit| Instant::now() + limit),
+        // Strangers need not know.
+        trace: job.part.as_ref().filter(|_| job.is_ours).map(|p| p.trace),
     };
     let client = &job.edge.foundation.client;
-    match client
-        .fetch(&job.pool, &fetch, &|interim| {
-            job.filling.interim(to_all(interim));
-        })
-        .await
-    {
+    let (mut journal, interim) = (Journal::default(), |interim: &_| {
+        job.filling.interim(to_all(interim));
+    });
+    let answer = client.fetch(&job.pool, &fetch, &mut journal, &interim);
+    let answer = answer.await;
+    if let Some(part) = &job.part {
+        part.tell(&journal);
+    }
+    if let Some(told) = &job.told {
+        // A request that looks more than once hears of the first.
+        let _ = told.set(journal);
+    }
+    match answer {
         Ok(response) => settle(job, response, asked_at).await,
         Err(e) => fail(&job, &e),
     }

@@ -1,9 +1,10 @@
-//! A request's end: its counters, and its line in the access log.
+//! A request's end: its counters, its line in the access log, its span.
 
-use super::balance;
 use super::context::{CacheStatus, Context};
 use super::request::Request;
-use crate::observe::Line;
+use super::{balance, trace};
+use crate::observe::{Line, Phases};
+use crate::upstream::Journal;
 use http::Version;
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +16,7 @@ pub struct Sent {
     pub bytes: usize,
 }
 
-/// Always the last that is done for a request. `error` is asked only where the log wants it.
+/// Always the last that is done for a request. `error` is asked only where somebody wants it.
 pub fn finish(
     request: &Request<'_>,
     ctx: &Context,
@@ -33,50 +34,78 @@ pub fn finish(
         route.metrics.bytes.inc_by(sent.bytes as u64);
         route.metrics.duration.observe(took.as_secs_f64());
     }
+    let failed = sent.status >= 500 || ctx.error.is_some();
     let (log, recent) = (&ctx.runtime.access_log, &ctx.runtime.recent);
-    let is_logged = log.wants(sent.status, fastrand::f64);
-    if is_logged || recent.wants(sent.status) {
-        tell(request, ctx, sent, took, error().as_deref(), is_logged);
+    let is_logged = log.wants(failed, took, fastrand::f64);
+    let is_told = is_logged || recent.wants(sent.status);
+    if !is_told && ctx.trace.is_none() {
+        return;
     }
+    let error = error();
+    let error = ctx.error.as_deref().or(error.as_deref());
+    if is_told {
+        let line = line(request, ctx, sent, took, error);
+        if is_logged {
+            log.write(&line);
+        }
+        recent.tell(&line);
+    }
+    trace::finished(request, ctx, sent, took, error);
 }
 
-fn tell(
-    request: &Request<'_>,
-    ctx: &Context,
+fn line<'a>(
+    request: &'a Request<'_>,
+    ctx: &'a Context,
     sent: &Sent,
     took: Duration,
-    error: Option<&str>,
-    is_logged: bool,
-) {
-    let (path, _) = request.path_and_query();
-    let server = ctx.server.map(|address| address.to_string());
-    let line = Line {
+    error: Option<&'a str>,
+) -> Line<'a> {
+    let (path, query) = request.path_and_query();
+    // Where a fill was led, what became of it.
+    let journal = ctx.filled.get().and_then(|told| told.get());
+    let journal = journal.unwrap_or(&ctx.journal);
+    let last = journal.last();
+    Line {
         time: SystemTime::now() - took,
         request_id: ctx.id.as_str(),
         client: ctx.client,
         method: request.method.as_str(),
         host: request.host,
-        path: &String::from_utf8_lossy(path),
+        path,
+        query,
         version: match request.version {
             Version::HTTP_2 => "HTTP/2",
             Version::HTTP_10 => "HTTP/1.0",
             _ => "HTTP/1.1",
         },
+        headers: request.headers,
         tls: ctx
             .secured()
             .map(|tls| (tls.version, tls.cipher, tls.server_name.as_deref())),
         status: sent.status,
         bytes: sent.bytes,
+        received: ctx.body_bytes,
         duration: took,
+        phases: phases(journal),
         route: ctx.route.as_ref().map_or("-", |route| &route.name),
-        server: server.as_deref(),
+        upstream: last.map(|attempt| &*attempt.upstream),
+        server: last.map(|attempt| attempt.server),
+        attempts: journal.attempts().len(),
         cache: ctx.cache.map(CacheStatus::label),
         limit: ctx.limit(false),
         dry_limit: ctx.limit(true),
-        error: ctx.error.as_deref().or(error),
-    };
-    if is_logged {
-        ctx.runtime.access_log.write(&line);
+        trace: ctx.trace.map(|trace| trace.id.to_bits()),
+        error,
     }
-    ctx.runtime.recent.tell(&line);
+}
+
+fn phases(journal: &Journal) -> Phases {
+    let last = journal.last();
+    Phases {
+        wait: journal.waited,
+        connect: last.and_then(|attempt| attempt.connect),
+        first_byte: last
+            .filter(|attempt| attempt.answered().is_some())
+            .and_then(|attempt| attempt.took),
+    }
 }

@@ -1,6 +1,7 @@
 //! Fields that a proxy adds, takes away or may not pass on. RFC 9110 §7.6.
 
 use super::context::Context;
+use super::trace;
 use crate::cache::{CACHE_TAG, SURROGATE_KEY, Scheme};
 use crate::coding::Accepted;
 use crate::config::HeaderEdits;
@@ -322,6 +323,7 @@ fn fields_to_server(fields: &mut HeaderMap, authority: Option<&Authority>, ctx: 
     for (name, value) in certificate.into_iter().flat_map(|shown| shown.fields()) {
         fields.insert(name.clone(), value.clone());
     }
+    trace::to_server(fields, ctx);
     apply(&ctx.routed().request_headers, fields);
 }
 

@@ -26,6 +26,7 @@ mod relay;
 mod reply;
 mod request;
 mod resource;
+mod trace;
 mod tunnel;
 mod way;
 mod within;
@@ -48,6 +49,7 @@ use http::header::{CONTENT_LOCATION, LOCATION, SET_COOKIE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
@@ -146,6 +148,19 @@ impl ProxyHttp for Service {
         let again = balance::failed(ctx, outcome, true);
         e.set_retry(again);
         e
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Context,
+    ) -> pingora::Result<()> {
+        ctx.journal.connected(reused);
+        Ok(())
     }
 
     async fn upstream_request_filter(

@@ -41,9 +41,8 @@ pub async fn open(
     headers::to_server(&mut request, ctx)?;
     match ask(edge, client, ctx, &request).await? {
         Ok(mut response) => {
-            let server = response.lease().server();
-            ctx.server = Some(server.address);
-            if let Some(cookie) = balance::stick(&client.request().headers, server.id, ctx) {
+            let server = response.lease().server().id;
+            if let Some(cookie) = balance::stick(&client.request().headers, server, ctx) {
                 response.set_cookie(cookie)?;
             }
             Ok(Ok(response))
@@ -73,10 +72,12 @@ async fn ask(
         upgrade: ctx.upgrade,
         priority: ctx.routed().priority,
         deadline: ctx.routed().timeout.map(|limit| ctx.started + limit),
+        trace: ctx.trace.map(|trace| trace.id),
     };
     let interims = Interims::default();
     let tell = |interim: &_| interims.lock().push_back(fill::to_all(interim));
-    let mut answer = pin!(edge.foundation.client.fetch(&pool, &fetch, &tell));
+    let journal = &mut ctx.journal;
+    let mut answer = pin!(edge.foundation.client.fetch(&pool, &fetch, journal, &tell));
     loop {
         let event = poll_fn(|cx| match answer.as_mut().poll(cx) {
             Poll::Pending if interims.lock().is_empty() => Poll::Pending,

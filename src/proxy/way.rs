@@ -39,7 +39,8 @@ pub enum Way {
     Pass,
 }
 
-/// Who asks: the client's address, where `ctx.peer` is a trusted proxy's, and the request's id.
+/// Who asks: the client's address, where `ctx.peer` is a trusted proxy's, and the request's id; and
+/// whether it is traced.
 pub fn identify(request: &Request<'_>, ctx: &mut Context) {
     ctx.peer_is_trusted = ctx.runtime.trusted.contains(ctx.peer);
     ctx.client = ctx.peer;
@@ -48,6 +49,9 @@ pub fn identify(request: &Request<'_>, ctx: &mut Context) {
         if let Some(id) = request.headers.get(headers::X_REQUEST_ID) {
             ctx.id.adopt(id.as_bytes());
         }
+    }
+    if let Some(tracer) = &ctx.runtime.tracer {
+        ctx.trace = tracer.begin(request.headers, ctx.peer_is_trusted);
     }
     ctx.upgrade = request.version == Version::HTTP_11 && request.headers.contains_key(UPGRADE);
 }

@@ -6,8 +6,9 @@
 //! says so is an error, never a short whole.
 
 use super::transport::speak_http1;
-use super::{Asked, Busy, Lease, Outcome, Pool, Priority, ServerId, Time, Tries, Turn};
+use super::{Asked, Busy, Journal, Lease, Outcome, Pool, Priority, ServerId, Time, Tries, Turn};
 use crate::error::{Error, Kind};
+use crate::observe::{TRACEPARENT, TraceId, Traceparent};
 use bytes::Bytes;
 use http::header::SET_COOKIE;
 use http::{HeaderValue, StatusCode};
@@ -42,6 +43,8 @@ pub struct Fetch<'a> {
     pub priority: Priority,
     /// For all tries together.
     pub deadline: Option<Instant>,
+    /// Servers are told that they are part of it.
+    pub trace: Option<TraceId>,
 }
 
 /// An answer whose head has come.
@@ -89,14 +92,17 @@ impl Client {
     }
 
     /// Sends the request and reads the answer's head. `interim` is told of answers before the answer
-    /// (RFC 9110 §15.2).
+    /// (RFC 9110 §15.2). What became of each try is in `journal`, whenever one stops waiting.
     pub async fn fetch(
         &self,
         pool: &Pool,
         fetch: &Fetch<'_>,
+        journal: &mut Journal,
         interim: &(dyn Fn(&ResponseHeader) + Sync),
     ) -> Result<Response, Error> {
+        let begun = Instant::now();
         let turn = enter(pool, fetch).await?;
+        journal.waited = turn.is_some().then(|| begun.elapsed());
         let mut tries = Tries::default();
         let nothing = Error::new(Kind::NoServer, format!("upstream {}", pool.name));
         let mut last = Err((Outcome::NoConnection, nothing));
@@ -118,10 +124,12 @@ impl Client {
                 return last_of(last, turn);
             };
             tries.add(&lease);
+            journal.begin(&lease);
             let answer = self
-                .attempt(pool, &mut lease, fetch, remaining, interim)
+                .attempt(pool, &lease, fetch, remaining, journal, interim)
                 .await;
             let outcome = outcome(&answer);
+            journal.ended(outcome);
             lease.tell(outcome, Time::now());
             if let Some(turn) = turn.as_ref().filter(|_| outcome.took_its_time()) {
                 turn.answered();
@@ -138,9 +146,10 @@ impl Client {
     async fn attempt(
         &self,
         pool: &Pool,
-        lease: &mut Lease,
+        lease: &Lease,
         fetch: &Fetch<'_>,
         remaining: Option<Duration>,
+        journal: &mut Journal,
         interim: &(dyn Fn(&ResponseHeader) + Sync),
     ) -> Result<Answer, (Outcome, Error)> {
         let mut peer = Box::new(peer(pool, lease, remaining));
@@ -153,7 +162,9 @@ impl Client {
                 let outcome = no_connection(&e);
                 (outcome, Error::new(Kind::Connect, e.to_string()))
             })?;
-            match exchange(session, fetch, &peer, interim).await {
+            journal.connected(reused);
+            let request = fetch.to_send(journal);
+            match exchange(session, fetch, request, &peer, interim).await {
                 Ok((head, mut session)) => {
                     // What was waited for is there; from here on it is the body.
                     session.set_read_timeout(Some(pool.timeouts.read));
@@ -173,6 +184,22 @@ impl Client {
 }
 
 impl Fetch<'_> {
+    /// The request, as part of the try that is under way.
+    fn to_send(&self, journal: &Journal) -> Box<RequestHeader> {
+        let mut request = Box::new(self.request.clone());
+        if let (Some(trace), Some(attempt)) = (self.trace, journal.last()) {
+            let span = attempt.span;
+            let parent = Traceparent {
+                trace,
+                span,
+                sampled: true,
+            };
+            // Its value is one, whatever the ids.
+            let _ = request.insert_header(TRACEPARENT, parent.to_value());
+        }
+        request
+    }
+
     fn remaining(&self) -> Option<Duration> {
         let now = Instant::now();
         self.deadline
@@ -262,12 +289,13 @@ pub async fn send_without_body(
 async fn exchange(
     mut session: HttpSession,
     fetch: &Fetch<'_>,
+    request: Box<RequestHeader>,
     peer: &HttpPeer,
     interim: &(dyn Fn(&ResponseHeader) + Sync),
 ) -> pingora::Result<(Box<ResponseHeader>, HttpSession)> {
     session.set_read_timeout(peer.options.read_timeout);
     session.set_write_timeout(peer.options.write_timeout);
-    send_without_body(&mut session, Box::new(fetch.request.clone())).await?;
+    send_without_body(&mut session, request).await?;
     loop {
         session.read_response_header().await?;
         let head = session.response_header().ok_or_else(|| {

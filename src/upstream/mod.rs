@@ -23,6 +23,7 @@ mod client;
 mod download;
 mod gate;
 mod gradient;
+mod journal;
 mod retry;
 
 mod discovery;
@@ -41,6 +42,7 @@ pub use gate::{Busy, Gate, Turn};
 pub use gradient::Bounds;
 pub use group::{Group, WebSocket};
 pub use health::{Outcome, State};
+pub use journal::{Attempt, Journal};
 pub use pool::{Asked, Pool, Tried};
 pub use public::is_public;
 pub use random::{random_below, seed};

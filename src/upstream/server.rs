@@ -82,6 +82,11 @@ impl Server {
         })
     }
 
+    /// Whose server it is.
+    pub fn upstream(&self) -> &Arc<str> {
+        &self.group.name
+    }
+
     pub fn in_flight(&self) -> usize {
         self.load.in_flight.load(Relaxed)
     }

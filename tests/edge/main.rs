@@ -51,13 +51,17 @@ mod images;
 mod images_ask;
 mod images_full;
 
+mod boards;
 mod config;
 mod dashboard;
 mod explain;
+mod logs;
 mod observe;
 mod operators;
 mod readme;
+mod reloads;
 mod stop;
+mod traces;
 mod upgrade;
 
 mod limits;

@@ -132,6 +132,8 @@ routes: [{name: all, match: {path: /*}, upstream: app, cache: {in: pages}, rate_
         "lakh_config_stale",
         "lakh_access_log_dropped_total",
         "lakh_process_start_time_seconds",
+        "lakh_process_tasks",
+        "lakh_trace_spans_total",
     ] {
         for about in ["HELP", "TYPE"] {
             assert!(

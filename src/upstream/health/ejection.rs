@@ -50,6 +50,13 @@ pub fn most_ejected(servers: usize, share: f64) -> usize {
     (servers as f64 * share + 1e-9) as usize
 }
 
+impl EjectionSettings {
+    /// Whether it would ever put out one of so many.
+    pub fn ejects_of(&self, servers: usize) -> bool {
+        most_ejected(servers, self.max_ejected) > 0
+    }
+}
+
 /// Failures in a row. A gap longer than `interval` begins a new row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Row {

@@ -260,6 +260,11 @@ impl Edge {
         self.signal(libc::SIGTERM);
     }
 
+    /// As who moves log files away tells it.
+    pub fn sigusr1(&self) {
+        self.signal(libc::SIGUSR1);
+    }
+
     /// Ends it as the kernel does when memory runs out.
     pub fn sigkill(&self) {
         self.signal(libc::SIGKILL);

@@ -1,20 +1,27 @@
 //! What is valid and yet hardly meant: routes that never match, limits that never refuse, and names
 //! that nothing uses.
 
+mod limits;
+mod servers;
+
 use super::diagnostic::Report;
 use super::names::Names;
 use super::routes::{Places, Targets};
 use super::{Config, RouteSettings};
-use crate::guard::RateLimitSettings;
 use crate::route::Match;
-use crate::upstream::{Balance, HashKey};
 
 /// `places` are in the order of the routes.
 pub fn review(config: &Config, targets: &Targets<'_>, places: &Places, report: &Report) {
     warn_of_shadowed_routes(&config.routes, places, report);
-    warn_of_looser_limits(config, places, report);
+    limits::warn_of_looser_limits(config, places, report);
     warn_of_useless_sizes(config, places, report);
-    warn_of_claims_nobody_has(config, places, report);
+    limits::warn_of_claims_nobody_has(config, places, report);
+    servers::warn_of_what_needs_others(config, &targets.upstreams, report);
+    for (route, (name, span)) in config.routes.iter().zip(places) {
+        for what in hardly_meant(route) {
+            report.warn(*span, format!("routes.{name}: {what}"));
+        }
+    }
     let routes = &config.routes;
     warn_of_unused(&targets.upstreams, report, |index, name| {
         let splits = |route: &RouteSettings| {
@@ -55,28 +62,23 @@ fn warn_of_useless_sizes(config: &Config, places: &Places, report: &Report) {
     }
 }
 
-/// Claims come with proof alone, and a route without `auth` asks for none.
-fn warn_of_claims_nobody_has(config: &Config, places: &Places, report: &Report) {
-    let routes = config.routes.iter().zip(places);
-    for (route, (name, span)) in routes.filter(|(route, _)| route.auth.is_none()) {
-        let limits = route.rate_limits.iter().map(|n| &config.rate_limits[*n]);
-        let limits = limits.filter(|limit| limit.asks_claims());
-        let hash = match &config.upstreams[route.upstream].balance {
-            Balance::Hash(HashKey::Claim(_)) => Some(&config.upstreams[route.upstream].name),
-            _ => None,
-        };
-        let split = route.split.as_ref().and_then(|split| split.key.as_ref());
-        let by_claim = limits
-            .map(|limit| format!("rate_limits.{}", limit.name))
-            .chain(hash.map(|upstream| format!("upstreams.{upstream}.hash_key")))
-            .chain(matches!(split, Some(HashKey::Claim(_))).then(|| "split_key".to_owned()));
-        for what in by_claim {
-            let message = format!(
-                "routes.{name}: {what} goes by a claim, which nobody has here; write auth: NAME"
-            );
-            report.warn(*span, message);
+/// What one route alone says.
+fn hardly_meant(route: &RouteSettings) -> Vec<String> {
+    let mut found = Vec::new();
+    if route.auth.is_some() && route.cache.is_some() {
+        found.push("it has auth and cache: what a server says to those who have proven who they are is stored only where it says `public` or `s-maxage`, and given to all whom auth lets in then; without that remove cache".to_owned());
+    }
+    if route.images && route.cache.is_none() {
+        found.push("images does nothing without a cache, where what is made is kept; write cache: {in: NAME}".to_owned());
+    }
+    for allowed in &route.allow {
+        if let Some(denied) = route.deny.iter().find(|denied| denied.contains(allowed)) {
+            found.push(format!(
+                "allow: {allowed} lets nobody in, because deny: {denied} goes before it"
+            ));
         }
     }
+    found
 }
 
 fn warn_of_unused(names: &Names<'_>, report: &Report, is_used: impl Fn(usize, &str) -> bool) {
@@ -99,40 +101,6 @@ fn warn_of_shadowed_routes(routes: &[RouteSettings], places: &Places, report: &R
             );
         }
     }
-}
-
-fn warn_of_looser_limits(config: &Config, places: &Places, report: &Report) {
-    for (route, (name, span)) in config.routes.iter().zip(places) {
-        let limits: Vec<_> = route
-            .rate_limits
-            .iter()
-            .map(|n| &config.rate_limits[*n])
-            .collect();
-        for (n, wide) in limits.iter().enumerate() {
-            let others = limits.iter().enumerate().filter(|(other, _)| *other != n);
-            // Of two that are the same, the second.
-            let mut tighter = others
-                .filter(|(other, l)| holds_more(wide, l) && (*other < n || !holds_more(l, wide)));
-            if let Some((_, narrow)) = tighter.next() {
-                let (wide, narrow) = (&wide.name, &narrow.name);
-                report.warn(
-                    *span,
-                    format!("routes.{name}: rate_limits.{wide} never refuses here, because rate_limits.{narrow} has the same key and allows no more"),
-                );
-            }
-        }
-    }
-}
-
-/// True if whatever `narrow` admits, `wide` admits too.
-fn holds_more(wide: &RateLimitSettings, narrow: &RateLimitSettings) -> bool {
-    let same_askers = wide.key == narrow.key && wide.cost == narrow.cost;
-    let whole = wide.tiers.is_empty() && narrow.tiers.is_empty() && !narrow.dry_run;
-    // Of the fleet's requests one edge sees some only.
-    let sees_all = narrow.is_shared() || !wide.is_shared();
-    let interval = |limit: &RateLimitSettings| limit.quota.interval();
-    let no_more = interval(wide) <= interval(narrow) && wide.quota.burst >= narrow.quota.burst;
-    same_askers && whole && sees_all && no_more
 }
 
 /// True if `earlier` stands in the same places of the router with the same number of conditions,

@@ -4,8 +4,8 @@ use crate::credentials::{Passwords, Tokens, signing_secret};
 use crate::domain::clock::Moment;
 use crate::handlers::admission::{Admission, Gate, admit};
 use crate::handlers::{
-    accounts, bookings, documents, health, home, issues, jobs, listings, payments, photos, problem,
-    progress, tasks,
+    accounts, bookings, documents, health, home, issues, jobs, lend, listings, payments, photos,
+    problem, progress, tasks,
 };
 use crate::observe::{metrics::Metrics, request};
 use crate::payments::{Provider, Sandbox};
@@ -141,6 +141,7 @@ pub fn routes(app: Arc<App>) -> Router {
         .route("/api/v1/docs.js", get(documents::script))
         .layer(from_fn_with_state(admission, admit))
         // Below the layer: these have bounds of their own, and a busy process is still a healthy one.
+        .route("/lend", post(lend::lend.layer(DefaultBodyLimit::disable())))
         .route(
             "/api/v1/listings/{id}/photos",
             post(photos::add.layer(DefaultBodyLimit::disable())),

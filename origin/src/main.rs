@@ -44,7 +44,7 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         return grant(&app, *role, email).await;
     }
     if settings.wants_demo() {
-        jobs::demo::seed(&settings.data, &app.store, &app.files).await?;
+        jobs::demo::seed(&app.store).await?;
     }
 
     let listener = TcpListener::bind((settings.host, settings.port)).await?;

@@ -7,8 +7,8 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 /// A neighbourhood lending application: people, listings, photos, bookings, payments, issues, tasks.
 ///
 /// Any number of processes may share one data folder; each needs a port of its own. At the first
-/// start on an empty folder it makes demonstration data, then listens. SIGTERM and SIGINT finish
-/// open requests and end it.
+/// start on an empty folder it makes demonstration data, whose photos come while it listens. SIGTERM
+/// and SIGINT finish open requests and end it.
 #[derive(Parser)]
 #[command(version)]
 pub struct Settings {

@@ -3,6 +3,7 @@
 
 use crate::harness::{Edge, Reply, ask, eventually, get, post};
 use crate::images::photo;
+use image::GenericImageView;
 use serde_json::{Value, json};
 
 const LENDING: &str = "
@@ -20,14 +21,19 @@ routes:
 ";
 
 fn lending() -> (Edge, String) {
-    let edge = Edge::start(LENDING, &[]);
-    edge.await_metric("lakh_upstream_up", 3.0);
+    let edge = running(LENDING);
     let ada = json!({"name": "Ada", "email": "ada@example.org", "password": "correct horse"});
     let joined = send(&edge, "/api/v1/register", None, &ada)
         .expect(201)
         .json();
     let token = joined["token"].as_str().expect("a token").to_owned();
     (edge, token)
+}
+
+fn running(configuration: &str) -> Edge {
+    let edge = Edge::start(configuration, &[]);
+    edge.await_metric("lakh_upstream_up", 3.0);
+    edge
 }
 
 fn send(edge: &Edge, target: &str, token: Option<&str>, body: &Value) -> Reply {
@@ -85,4 +91,79 @@ fn what_the_application_makes_of_a_photo_is_what_the_edge_makes() {
             "{url}"
         );
     }
+}
+
+#[test]
+fn a_first_start_answers_at_once_and_its_photos_come_by_and_by() {
+    let edge = running(&LENDING.replace(", --no-demo", ""));
+    let page = || get("/").send(&edge).expect(200).text();
+    assert_eq!(page().matches("<article>").count(), 12);
+    eventually("a photo is drawn", || page().contains("<img "));
+    let page = page();
+    let photo = page
+        .split("<img src=\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
+    let photo = get(photo.expect("a path")).send(&edge).expect(200);
+    let (width, _) = image::load_from_memory(&photo.body)
+        .expect("a picture")
+        .dimensions();
+    assert_eq!(width, 800);
+}
+
+#[test]
+fn the_page_takes_something_to_lend_with_its_photo() {
+    let (edge, _) = lending();
+    let page = || get("/").send(&edge).expect(200).text();
+    assert!(page().contains("Nothing is lent here yet."));
+    let bob = [
+        ("name", "Bob"),
+        ("email", "bob@example.org"),
+        ("password", "battery staple"),
+    ];
+    let tent = [
+        ("title", "A <tent>"),
+        ("text", "Dry."),
+        ("category", "travel"),
+        ("place", "Mill Lane"),
+    ];
+    let filled = |price: &str| {
+        let mut form = multipart(bob.iter().chain(&tent).chain(&[("price", price)]));
+        form.extend(
+            b"--edge\r\ncontent-disposition: form-data; name=\"photo\"; filename=\"a.jpg\"\r\n",
+        );
+        form.extend(b"content-type: image/jpeg\r\n\r\n");
+        form.extend(photo());
+        form.extend(b"\r\n--edge--\r\n");
+        post("/lend", form)
+            .with("content-type", "multipart/form-data; boundary=edge")
+            .send(&edge)
+    };
+    assert!(filled("much").expect(422).text().contains("price_cents"));
+    assert_eq!(filled("12,50").expect(303).the("location"), "/");
+    let shown = page();
+    assert!(
+        shown.contains("A &lt;tent&gt;") && shown.contains("€ 12.50 a day"),
+        "{shown}"
+    );
+    assert!(shown.contains("<img "), "{shown}");
+
+    // Whom the page knows by now must know the password.
+    let eve = multipart(tent.iter().chain(&[
+        bob[0],
+        bob[1],
+        ("password", "something else"),
+        ("price", "1"),
+    ]));
+    let eve = [&eve[..], b"--edge--\r\n"].concat();
+    let refused = post("/lend", eve).with("content-type", "multipart/form-data; boundary=edge");
+    refused.send(&edge).expect(401);
+}
+
+/// Without its end.
+fn multipart<'a>(fields: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Vec<u8> {
+    let part = |(name, text): &(&str, &str)| {
+        format!("--edge\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n")
+    };
+    fields.map(part).collect::<String>().into_bytes()
 }

@@ -19,7 +19,13 @@ words! {
 }
 
 words! {
-    pub enum Kind { Photo = "photo", PaymentEvent = "payment-event", Refund = "refund" }
+    pub enum Kind {
+        Photo = "photo",
+        PaymentEvent = "payment-event",
+        Refund = "refund",
+        /// A photo of the demonstration.
+        Drawing = "drawing",
+    }
 }
 
 /// What becomes of a job that failed in that attempt, the first of which is 1: when it is due again,

@@ -14,8 +14,10 @@ use axum::response::Response;
 use std::sync::Arc;
 
 const CACHE: &str = "public, max-age=5, s-maxage=60";
-const CONTENT_POLICY: &str = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'";
+const CONTENT_POLICY: &str = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; \
+    form-action 'self'; frame-ancestors 'none'";
 const STYLE: &str = include_str!("home.css");
+const FORM: &str = include_str!("home_form.html");
 
 pub async fn show(
     State(app): State<Arc<App>>,
@@ -53,7 +55,7 @@ fn html(listings: &[Listing], older: Option<&str>) -> String {
          <title>Lakh · borrow from your neighbours</title><style>{STYLE}</style></head><body>\
          <header><a href=/>Lakh</a><h1>Borrow it from next door.</h1>\
          <p>Ladders, kayaks, cameras: most things are needed one day a year.</p></header>\
-         <main>{cards}</main>{more}</body></html>"
+         {FORM}<main>{cards}</main>{more}</body></html>"
     )
 }
 

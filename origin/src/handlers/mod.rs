@@ -8,6 +8,7 @@ pub mod health;
 pub mod home;
 pub mod issues;
 pub mod jobs;
+pub mod lend;
 pub mod listings;
 pub mod payments;
 pub mod photos;

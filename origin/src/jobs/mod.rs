@@ -71,6 +71,7 @@ async fn carry_out(app: &App, claim: &Claim) {
     let start = Instant::now();
     let job = async {
         match claim.kind {
+            Kind::Drawing => demo::draw(app, claim).await,
             Kind::Photo => renditions::make(app, claim).await,
             Kind::PaymentEvent => payments::apply(app, claim).await,
             Kind::Refund => payments::refund(app, claim).await,

@@ -30,6 +30,7 @@ pub use payments::{Applied, StartedPayment};
 pub use photos::{Added, Photo, RenditionMade};
 pub use seed::SeedListing;
 pub use sessions::Refreshed;
+pub use users::Known;
 
 use dialect::Dialect;
 use sqlx::{Any, AnyPool, Result, Transaction, query_scalar};

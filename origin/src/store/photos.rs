@@ -97,6 +97,26 @@ impl Store {
         writing.commit().await?;
         Ok(photo.is_some())
     }
+
+    /// None when the job is somebody else's by now, who has added the same. Otherwise it has ended, unless
+    /// there is to be another attempt.
+    pub async fn add_drawn(
+        &self,
+        claim: &Claim,
+        listing: i64,
+        name: &PhotoName,
+        by: By,
+    ) -> Result<Option<Added>> {
+        let mut writing = self.write().await?;
+        if !finish_in(&mut writing, claim).await? {
+            return Ok(None);
+        }
+        let added = add_photo(&mut writing, listing, name, by).await?;
+        if added != Added::TooManyWaiting {
+            writing.commit().await?;
+        }
+        Ok(Some(added))
+    }
 }
 
 /// A photo changes what the listing shows, so the listing gets a new version. The job that makes its
@@ -132,11 +152,7 @@ pub(super) async fn add_photo(
     Ok(Added::Yes)
 }
 
-pub(super) async fn insert_photo(
-    writing: &mut Writing,
-    listing: i64,
-    name: &PhotoName,
-) -> Result<()> {
+async fn insert_photo(writing: &mut Writing, listing: i64, name: &PhotoName) -> Result<()> {
     query("INSERT INTO photos (listing_id, name) VALUES ($1, $2)")
         .bind(listing)
         .bind(name.to_string())

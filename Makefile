@@ -12,7 +12,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 BUILD_PACKAGES := cmake g++ nasm pkg-config
-TEST_PACKAGES := $(BUILD_PACKAGES) redis-server slowhttptest python3-pil openssl testssl.sh chromium curl
+TEST_PACKAGES := $(BUILD_PACKAGES) redis-server slowhttptest python3-pil openssl postgresql testssl.sh chromium curl
 BENCH_PACKAGES := $(BUILD_PACKAGES) wrk nginx-light haproxy varnish openssl
 
 .PHONY: help run screenshots test test-cache test-tls fuzz sanitize lint unit edge configs build bench bench-images micro clean
@@ -42,7 +42,7 @@ build:
 	cargo test --workspace --locked --no-run
 
 unit:
-	cargo test --workspace --locked --lib --bins --test layers --test corpus --test memory --test simulation --test api \
+	cargo test --workspace --locked --lib --bins --test layers --test corpus --test memory --test simulation --test api --test api_on_postgres \
 	  --test hostile --test renditions --test against_turbo
 
 configs:

@@ -2,13 +2,16 @@
 
 use crate::credentials::{Passwords, Tokens, signing_secret};
 use crate::domain::clock::Moment;
+use crate::domain::job::Lane;
 use crate::handlers::admission::{Admission, Gate, admit};
 use crate::handlers::{
-    accounts, bookings, documents, health, home, issues, jobs, lend, listings, payments, photos,
-    problem, progress, tasks,
+    accounts, bookings, devices, documents, health, home, issues, jobs, lend, listings, payments,
+    photos, problem, progress, socket, tasks,
 };
+use crate::hub::Hub;
 use crate::observe::{metrics::Metrics, request};
 use crate::payments::{Provider, Sandbox};
+use crate::processing::{Model, Processor, Rules};
 use crate::settings::Settings;
 use crate::store::{Batches, PhotoFiles, Store};
 use axum::extract::DefaultBodyLimit;
@@ -16,7 +19,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, patch, post};
 use axum::{Router, handler::Handler};
 use std::time::Duration;
-use std::{error::Error, fs, fs::File, sync::Arc};
+use std::{error::Error, fs, fs::File, path::PathBuf, sync::Arc};
 use tokio::sync::{Notify, Semaphore, watch};
 
 /// JSON bodies; photos have a limit of their own.
@@ -41,8 +44,13 @@ pub struct App {
     pub uploads: Gate,
     pub followers: Arc<Semaphore>,
     pub metrics: Metrics,
+    pub hub: Arc<Hub>,
+    pub processor: Arc<dyn Processor>,
+    /// Whose files become requests.
+    pub requests: PathBuf,
     /// Told when there is a job for a worker of this process.
     pub work: Notify,
+    asked: Notify,
     pub lease: Duration,
     /// Whether the process is about to end.
     pub stopping: watch::Sender<bool>,
@@ -55,9 +63,19 @@ impl App {
         // One process after the other makes the folder ready. Dropping the file lets the next in.
         let turn = File::create(data.join("start.lock"))?;
         turn.lock()?;
-        let store = Arc::new(Store::open(data).await?);
+        let store = Arc::new(Store::open(settings).await?);
         let secret = signing_secret(data, "payments.secret")?;
         let sandbox = Arc::new(Sandbox::new(secret, store.clone()));
+        let requests = data.join("requests");
+        fs::create_dir_all(&requests)?;
+        let processor: Arc<dyn Processor> = match &settings.processor {
+            Some(url) => Arc::new(Model::new(
+                url,
+                &settings.model,
+                settings.model_key.as_deref(),
+            )),
+            None => Arc::new(Rules::new(store.clone())),
+        };
         Ok(Self {
             batches: Batches::start(store.clone()),
             store,
@@ -69,10 +87,22 @@ impl App {
             uploads: Gate::of(UPLOADS_AT_ONCE, UPLOADS_WAITING),
             followers: Arc::new(Semaphore::new(MOST_FOLLOWERS)),
             metrics: Metrics::new()?,
+            hub: Hub::open(settings.redis.as_deref())?,
+            processor,
+            requests,
             work: Notify::new(),
+            asked: Notify::new(),
             lease: settings.lease(),
             stopping: watch::Sender::new(false),
         })
+    }
+
+    /// Told when there is a job in that lane.
+    pub fn work_in(&self, lane: Lane) -> &Notify {
+        match lane {
+            Lane::Work => &self.work,
+            Lane::Requests => &self.asked,
+        }
     }
 
     /// Of a job that is taken now.
@@ -134,6 +164,11 @@ pub fn routes(app: Arc<App>) -> Router {
             "/api/v1/tasks/{id}",
             get(tasks::show).patch(tasks::change).delete(tasks::remove),
         )
+        .route("/api/v1/devices", get(devices::list))
+        .route("/api/v1/devices/{name}/messages", post(devices::tell))
+        .route("/api/v1/devices/{name}/requests", post(devices::ask))
+        .route("/api/v1/broadcasts", post(devices::broadcast))
+        .route("/api/v1/requests/{id}", get(devices::request))
         .route("/api/v1/jobs/dead", get(jobs::dead))
         .route("/api/v1/jobs/{id}/replay", post(jobs::replay))
         .route("/api/v1/openapi.json", get(documents::openapi))
@@ -151,6 +186,7 @@ pub fn routes(app: Arc<App>) -> Router {
             post(issues::add_photo.layer(DefaultBodyLimit::disable())),
         )
         .route("/api/v1/photos/{name}/events", get(progress::follow))
+        .route("/api/v1/devices/{name}/socket", get(socket::listen))
         .route("/health", get(health::show))
         .route("/ready", get(health::ready))
         .route("/metrics", get(health::metrics))

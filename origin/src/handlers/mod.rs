@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod admission;
 pub mod bookings;
+pub mod devices;
 pub mod documents;
 pub mod health;
 pub mod home;
@@ -14,6 +15,7 @@ pub mod payments;
 pub mod photos;
 pub mod problem;
 pub mod progress;
+pub mod socket;
 pub mod tasks;
 
 mod author;

@@ -1,8 +1,8 @@
 //! What is entered once per database, all of it or nothing.
 
+use super::Store;
 use super::jobs::enqueue;
 use super::listings::{INSERT_LISTING, bind_draft};
-use super::{Store, Writing};
 use crate::domain::clock::Moment;
 use crate::domain::job::Kind;
 use crate::domain::listing::Draft;
@@ -41,7 +41,7 @@ impl Store {
             let person = query_scalar(person).bind(*name).bind(*email);
             owners.push(person.bind(now.iso()).fetch_one(&mut *writing).await?);
         }
-        let mut drawings = Vec::new();
+        let mut drawings: Vec<String> = Vec::new();
         for listing in listings {
             let (id,): (i64,) = bind_draft(query_as(INSERT_LISTING), &listing.draft)
                 .bind(owners[listing.owner])
@@ -49,17 +49,9 @@ impl Store {
                 .await?;
             drawings.extend(listing.photo.iter().map(|photo| format!("{id} {photo}")));
         }
-        enqueue_drawings(&mut writing, &drawings, now).await?;
+        // What is shown first is drawn first.
+        drawings.reverse();
+        enqueue(&mut writing, Kind::Drawing, &drawings.join(" "), now).await?;
         writing.commit().await
     }
-}
-
-/// What is shown first is drawn first. One a second: so the first is there soon, and those who ask for
-/// something meanwhile find a processor.
-async fn enqueue_drawings(writing: &mut Writing, drawings: &[String], now: Moment) -> Result<()> {
-    for (second, drawing) in (0..).zip(drawings.iter().rev()) {
-        let due = now.plus_seconds(second);
-        enqueue(writing, Kind::Drawing, drawing, due).await?;
-    }
-    Ok(())
 }

@@ -22,12 +22,15 @@ pub async fn seed(store: &Store) -> sqlx::Result<()> {
     store.seed(NAME, people, &listings, Moment::now()).await
 }
 
-/// Draws one photo, the same to the byte whoever does it, and has its listing show it.
+/// Draws the first of what is left, the same to the byte whoever does it, and has its listing show it. One
+/// after the other: so the first is there soon, and those who ask for something find a processor.
 pub async fn draw(app: &App, claim: &Claim) -> Result<(), Failure> {
     let unknown = || Failure::ForGood("no photo of the demonstration".into());
-    let (listing, photo) = claim.subject.split_once(' ').ok_or_else(unknown)?;
-    let listing: i64 = listing.parse().map_err(|_| unknown())?;
-    let name: PhotoName = photo.parse().map_err(|()| unknown())?;
+    let mut left = claim.subject.splitn(3, ' ');
+    let listing: Option<i64> = left.next().and_then(|id| id.parse().ok());
+    let name: Option<PhotoName> = left.next().and_then(|name| name.parse().ok());
+    let (listing, name) = listing.zip(name).ok_or_else(unknown)?;
+    let rest = left.next().unwrap_or_default();
     let mut scenes = scenes::all().into_iter();
     let scene = scenes.find(|(slug, _)| photo_name(slug) == name);
     let (_, scene) = scene.ok_or_else(unknown)?;
@@ -38,7 +41,7 @@ pub async fn draw(app: &App, claim: &Claim) -> Result<(), Failure> {
     drawing.await.map_err(broken)??;
 
     let by = By::itself(Moment::now());
-    match app.store.add_drawn(claim, listing, &name, by).await? {
+    match app.store.add_drawn(claim, listing, &name, rest, by).await? {
         Some(Added::TooManyWaiting) => Err(Failure::Passing("too many jobs wait".into())),
         Some(Added::NoRoom) => Ok(app.files.remove(&name).await?),
         Some(Added::Yes) => {

@@ -12,7 +12,7 @@ use crate::hub::Hub;
 use crate::observe::{metrics::Metrics, request};
 use crate::payments::{Provider, Sandbox};
 use crate::processing::{Model, Processor, Rules};
-use crate::settings::Settings;
+use crate::settings::{Settings, Signing};
 use crate::store::{Batches, PhotoFiles, Store};
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
@@ -81,7 +81,10 @@ impl App {
             store,
             files: Arc::new(PhotoFiles::open(data)?),
             passwords: Passwords::new()?,
-            tokens: Tokens::new(&signing_secret(data, "jwt.secret")?),
+            tokens: match settings.tokens {
+                Signing::Hs256 => Tokens::by_secret(&signing_secret(data, "jwt.secret")?),
+                Signing::Eddsa => Tokens::by_key(&signing_secret(data, "jwt.ed25519")?)?,
+            },
             provider: sandbox.clone(),
             sandbox,
             uploads: Gate::of(UPLOADS_AT_ONCE, UPLOADS_WAITING),
@@ -171,6 +174,7 @@ pub fn routes(app: Arc<App>) -> Router {
         .route("/api/v1/requests/{id}", get(devices::request))
         .route("/api/v1/jobs/dead", get(jobs::dead))
         .route("/api/v1/jobs/{id}/replay", post(jobs::replay))
+        .route("/.well-known/jwks.json", get(documents::keys))
         .route("/api/v1/openapi.json", get(documents::openapi))
         .route("/api/v1/docs", get(documents::page))
         .route("/api/v1/docs.js", get(documents::script))

@@ -72,6 +72,11 @@ pub struct Settings {
     )]
     pub data: PathBuf,
 
+    /// How tokens are signed: by a secret that is shared with the edge (hs256), or by a key whose public
+    /// half is at /.well-known/jwks.json (eddsa)
+    #[arg(long, env = "LAKH_ORIGIN_TOKENS", default_value = "hs256")]
+    pub tokens: Signing,
+
     /// Whether to make demonstration data, once per data folder
     #[arg(long, env = "LAKH_ORIGIN_DEMO", default_value = "on")]
     demo: Demo,
@@ -102,6 +107,12 @@ pub enum Command {
 
     /// Read such a file into an empty database, of the same kind or another
     Restore { file: PathBuf },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Signing {
+    Hs256,
+    Eddsa,
 }
 
 #[derive(Clone, PartialEq, ValueEnum)]

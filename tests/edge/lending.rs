@@ -195,3 +195,37 @@ fn multipart<'a>(fields: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Vec<u8
     };
     fields.map(part).collect::<String>().into_bytes()
 }
+
+#[test]
+fn the_edge_checks_the_application_s_tokens_by_what_it_publishes() {
+    let port = crate::harness::free_address().port();
+    let yaml = TOKENS.replace("$port", &port.to_string());
+    let edge = running(&yaml, 1);
+    let token = joined(&edge, "ada@example.org");
+    let me = |token: &str| {
+        let asked = get("/api/v1/me").with("authorization", format!("Bearer {token}"));
+        asked.send(&edge)
+    };
+    assert_eq!(me(&token).expect(200).json()["email"], "ada@example.org");
+    let forged = format!("{}AAAA", &token[..token.len() - 4]);
+    // By the edge, whose problems have types of their own.
+    let refused = me(&forged).expect(401).json();
+    assert!(
+        refused["type"]
+            .as_str()
+            .is_some_and(|kind| kind.starts_with("urn:lakh:problem:")),
+        "{refused}"
+    );
+}
+
+const TOKENS: &str = "
+access_log: {to: none}
+upstreams:
+  app:
+    spawn: {command: [$lakh_origin, --no-demo, --tokens, eddsa], instances: 1, first_port: $port}
+    health_check: {path: /health, interval: 200ms}
+auth: {people: {jwt: {jwks_url: 'http://127.0.0.1:$port/.well-known/jwks.json', issuer: lakh-origin, refresh: 1h}}}
+routes:
+- {name: me, match: {path: /api/v1/me}, upstream: app, auth: people}
+- {name: all, match: {path: /*}, upstream: app}
+";

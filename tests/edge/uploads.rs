@@ -1,7 +1,7 @@
 //! Photos that come all at once, as many as may, and one more.
 
 use crate::harness::{Client, Edge, at_once, eventually, get, post};
-use crate::images::photo;
+use crate::images::{jpeg, photo, red_and_blue};
 use crate::lending::{joined, running, send, thing};
 use serde_json::Value;
 use std::process::Command;
@@ -15,6 +15,9 @@ const MOST_PER_LISTING: usize = 10;
 /// As many as may run and wait, in one process.
 const MOST_UPLOADS: usize = 1_100;
 
+/// On a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 const UPLOADING: &str = "
 access_log: {to: none}
 limits: {connections_per_address: 5000, min_body_rate: 0B/s}
@@ -25,11 +28,11 @@ upstreams:
 routes: [{name: all, match: {path: /*}, upstream: app}]
 ";
 
-/// A photograph with as many bytes, most of them in comments. T.81 §B.2.4.5.
+/// A photograph with as many bytes, most of them in comments: what is measured is their way. T.81 §B.2.4.5.
 fn large_photo() -> Vec<u8> {
-    let mut comment = vec![b' '; 65_535 - 2];
-    comment.splice(..0, [0xff, 0xfe, 0xff, 0xff]);
-    let small = photo();
+    let mut comment = vec![b' '; 65_537];
+    comment.splice(..4, [0xff, 0xfe, 0xff, 0xff]);
+    let small = jpeg(&red_and_blue(1000, 750));
     let mut large = small[..2].to_vec();
     while large.len() + small.len() < PHOTO_BYTES {
         large.extend_from_slice(&comment);
@@ -61,7 +64,7 @@ fn a_hundred_photos_at_once_are_acknowledged_and_none_is_lost_with_a_process() {
     let photo = large_photo();
     let acknowledged: Vec<(String, Duration)> = at_once(UPLOADS, |n| {
         let bytes = upload(&listings[n / MOST_PER_LISTING], &token, &photo);
-        let mut client = Client::connect(edge.web);
+        let mut client = Client::try_connect(edge.web, PATIENCE).expect("a connection");
         client.send(bytes);
         let sent = Instant::now();
         let reply = client.reply("POST").expect(201);
@@ -72,7 +75,7 @@ fn a_hundred_photos_at_once_are_acknowledged_and_none_is_lost_with_a_process() {
     let (median, slowest) = (times[UPLOADS / 2], times[UPLOADS - 2]);
     println!("acknowledged after the last byte: median {median:?}, p99 {slowest:?}");
     // A tenth of a second on a machine that does nothing else.
-    assert!(slowest < Duration::from_secs(20), "{slowest:?}");
+    assert!(slowest < PATIENCE / 2, "{slowest:?}");
 
     let (victim, _) = edge.children()[0];
     let killed = Command::new("kill")

@@ -2,6 +2,7 @@
 
 pub mod demo;
 
+mod behind;
 mod folder;
 mod payments;
 mod renditions;

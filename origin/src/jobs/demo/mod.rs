@@ -6,12 +6,11 @@ mod noise;
 mod scene;
 mod scenes;
 
-use super::Failure;
+use super::{Failure, behind::behind};
 use crate::app::App;
 use crate::domain::clock::Moment;
 use crate::domain::photo::PhotoName;
 use crate::store::{Added, By, Claim, Store};
-use tokio::task;
 
 const NAME: &str = "demo";
 
@@ -36,9 +35,7 @@ pub async fn draw(app: &App, claim: &Claim) -> Result<(), Failure> {
     let (_, scene) = scene.ok_or_else(unknown)?;
 
     let (files, drawn) = (app.files.clone(), name.clone());
-    let drawing = task::spawn_blocking(move || files.put(&drawn, &scene.jpeg()));
-    let broken = |error: task::JoinError| Failure::Passing(error.to_string());
-    drawing.await.map_err(broken)??;
+    behind(move || files.put(&drawn, &scene.jpeg())).await??;
 
     let by = By::itself(Moment::now());
     match app.store.add_drawn(claim, listing, &name, rest, by).await? {

@@ -1,10 +1,11 @@
 //! Photos that come all at once, as many as may, and one more.
 
-use crate::harness::{Client, Edge, at_once, eventually, get, post};
+use crate::harness::{Client, Edge, at_once, get, post};
 use crate::images::{jpeg, photo, red_and_blue};
 use crate::lending::{joined, running, send, thing};
 use serde_json::Value;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,11 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const UPLOADING: &str = "
 access_log: {to: none}
-limits: {connections_per_address: 5000, min_body_rate: 0B/s}
+limits: {connections_per_address: 5000, min_body_rate: 0B/s, body_timeout: 5m}
 upstreams:
   app:
     spawn: {command: [$lakh_origin, --no-demo, --lease, '3'], instances: $instances, first_port: $ports}
-    health_check: {path: /health, interval: 500ms, timeout: 10s}
+    health_check: {path: /health, interval: 500ms, timeout: 20s}
+    timeouts: {read: 2m, write: 2m}
 routes: [{name: all, match: {path: /*}, upstream: app}]
 ";
 
@@ -56,8 +58,23 @@ fn listings(edge: &Edge, token: &str, count: usize) -> Vec<String> {
     (0..count).map(made).collect()
 }
 
+/// One after the other: who waits for a place longer than a minute is sent away.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn patiently(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "never came true: {what}");
+        thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn a_hundred_photos_at_once_are_acknowledged_and_none_is_lost_with_a_process() {
+    let _turn = turn();
     let edge = running(&UPLOADING.replace("$instances", "3"), 3);
     let token = joined(&edge, "ada@example.org");
     let listings = listings(&edge, &token, UPLOADS / MOST_PER_LISTING);
@@ -109,6 +126,7 @@ fn a_hundred_photos_at_once_are_acknowledged_and_none_is_lost_with_a_process() {
 
 #[test]
 fn one_upload_more_than_may_run_and_wait_is_refused_and_later_welcome() {
+    let _turn = turn();
     let edge = running(&UPLOADING.replace("$instances", "1"), 1);
     let token = joined(&edge, "ada@example.org");
     let listing = &listings(&edge, &token, 1)[0];
@@ -128,7 +146,7 @@ fn one_upload_more_than_may_run_and_wait_is_refused_and_later_welcome() {
             "lakh_origin_uploads{{state=\"{state}\"}} {count}\n"
         ))
     };
-    eventually("all run or wait", || {
+    patiently("all run or wait", || {
         counted("running", 100) && counted("waiting", 1000)
     });
 
@@ -137,7 +155,7 @@ fn one_upload_more_than_may_run_and_wait_is_refused_and_later_welcome() {
     let refused = another.reply("POST").expect_problem(503);
     assert_eq!(refused.the("retry-after"), "1");
     drop(clients);
-    eventually("there is room", || {
+    patiently("there is room", || {
         counted("running", 0) && counted("waiting", 0)
     });
     let mut another = Client::connect(edge.web);

@@ -20,7 +20,8 @@ use std::time::Duration;
 use tokio::time::{self, Instant};
 use tokio::{select, sync::watch};
 
-const PING_EVERY: Duration = Duration::from_secs(20);
+/// Then it is also looked at whether its owner is still signed in.
+const PING_EVERY: Duration = Duration::from_secs(10);
 
 /// Who says nothing for that long, not even that it is there, is gone.
 const MOST_SILENCE: Duration = Duration::from_secs(60);
@@ -55,6 +56,7 @@ pub async fn listen(
             stopping: app.stopping.subscribe(),
             last: after.unwrap_or(0),
             app,
+            author,
             device,
             place,
             socket,
@@ -66,6 +68,7 @@ pub async fn listen(
 
 struct Talk {
     app: Arc<App>,
+    author: Author,
     device: DeviceName,
     place: Place,
     socket: WebSocket,
@@ -104,6 +107,9 @@ impl Talk {
                     if heard.elapsed() > MOST_SILENCE {
                         return Err(Gone);
                     }
+                    if self.is_signed_out().await {
+                        return self.close(close_code::POLICY, "signed out").await;
+                    }
                     self.send(Frame::Ping(Default::default())).await?;
                 }
                 _ = self.stopping.changed() => return self.close(close_code::AWAY, "stopping").await,
@@ -127,6 +133,12 @@ impl Talk {
             self.tell(&message).await?;
         }
         Ok(())
+    }
+
+    /// Without an answer from the database they stay.
+    async fn is_signed_out(&mut self) -> bool {
+        let (app, Author { user, session, .. }) = (self.app.clone(), &self.author);
+        matches!(app.store.session_user(session, user.id).await, Ok(None))
     }
 
     async fn tell(&mut self, message: &Message) -> Result<(), Gone> {

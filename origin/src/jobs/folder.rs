@@ -5,6 +5,7 @@
 use crate::app::App;
 use crate::domain::clock::Moment;
 use crate::domain::device::{DeviceName, MOST_TEXT};
+use crate::domain::job::{Kind, Lane, MOST_WAITING};
 use crate::domain::random::{hex, in_hex};
 use crate::domain::shares::hand_of;
 use crate::observe::log;
@@ -46,6 +47,10 @@ async fn look(app: &App, name: &str) -> Result<(), Box<dyn Error>> {
     let until = now.plus_seconds(LEASE_SECONDS);
     let own = format!("{WATCHER}{name}");
     app.store.hold(&own, name, until, now).await?;
+    // What lies there waits as well as what is in the queue.
+    if app.store.waiting(Kind::Request).await? >= MOST_WAITING {
+        return Ok(());
+    }
     let watchers = app.store.held(WATCHER, now).await?;
     for device in devices(&app.requests).await? {
         if hand_of(device.as_str(), &watchers) != Some(&own) {
@@ -92,7 +97,7 @@ async fn take(app: &App, device: &DeviceName) -> Result<(), Box<dyn Error>> {
                 app.store
                     .ask(device, &text, Some(&source), Moment::now())
                     .await?;
-                app.work_in(crate::domain::job::Lane::Requests).notify_one();
+                app.work_in(Lane::Requests).notify_one();
                 fs::remove_file(entry.path()).await?;
             }
             None => set_aside(&entry.path()).await?,

@@ -37,6 +37,7 @@ pub async fn make(app: &App, claim: &Claim) -> Result<(), Failure> {
 }
 
 fn render(files: &Arc<PhotoFiles>, photo: &PhotoName) -> Result<Vec<RenditionMade>, Failure> {
+    files.settle(photo)?;
     let source = fs::read(files.path(photo))?;
     let settings = ImageSettings::default();
     let limits = Limits {

@@ -123,6 +123,18 @@ fn a_device_is_its_owner_s_and_only_the_staff_speaks_to_all() {
     assert_eq!(listener.hear()["body"]["text"], "hello");
     tell(&origin, &staff, "from the staff");
     assert_eq!(listener.hear()["body"]["text"], "from the staff");
+
+    // Who signs out listens no more.
+    origin
+        .delete_as(&token, "/api/v1/sessions")
+        .expect_status(204);
+    let end = loop {
+        match listener.0.read().expect("a frame") {
+            Message::Close(end) => break end.expect("a reason"),
+            frame => assert!(frame.is_ping(), "{frame}"),
+        }
+    };
+    assert_eq!(u16::from(end.code), 1008);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, patch, post};
 use axum::{Router, handler::Handler};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use std::{error::Error, fs, fs::File, path::PathBuf, sync::Arc};
 use tokio::sync::{Notify, Semaphore, watch};
@@ -52,6 +53,8 @@ pub struct App {
     pub work: Notify,
     asked: Notify,
     pub lease: Duration,
+    /// Whether photos of the demonstration may still come.
+    pub drawing: AtomicBool,
     /// Whether the process is about to end.
     pub stopping: watch::Sender<bool>,
 }
@@ -96,6 +99,7 @@ impl App {
             work: Notify::new(),
             asked: Notify::new(),
             lease: settings.lease(),
+            drawing: AtomicBool::new(settings.wants_demo()),
             stopping: watch::Sender::new(false),
         })
     }

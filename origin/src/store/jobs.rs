@@ -147,6 +147,17 @@ impl Store {
             .await
     }
 
+    /// Whether some of a kind are still to be done.
+    pub async fn is_left(&self, kind: Kind) -> Result<bool> {
+        let left: i64 = query_scalar(
+            "SELECT count(*) FROM jobs WHERE state IN ('waiting', 'running') AND kind = $1",
+        )
+        .bind(kind.to_string())
+        .fetch_one(self.reader())
+        .await?;
+        Ok(left > 0)
+    }
+
     /// By state; states that no job is in are left out.
     pub async fn job_counts(&self) -> Result<Vec<(String, i64)>> {
         query_as("SELECT state, count(*) FROM jobs GROUP BY state")

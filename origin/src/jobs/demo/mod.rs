@@ -9,8 +9,10 @@ mod scenes;
 use super::{Failure, behind::behind};
 use crate::app::App;
 use crate::domain::clock::Moment;
+use crate::domain::job::Kind;
 use crate::domain::photo::PhotoName;
 use crate::store::{Added, By, Claim, Store};
+use std::sync::atomic::Ordering;
 
 const NAME: &str = "demo";
 
@@ -47,6 +49,17 @@ pub async fn draw(app: &App, claim: &Claim) -> Result<(), Failure> {
         }
         None => Ok(()),
     }
+}
+
+/// Whether listings look as they will until somebody writes. A photo that is drawn is no answer to a write, so
+/// there is nothing by which the edge could be told.
+pub async fn is_complete(app: &App) -> sqlx::Result<bool> {
+    if !app.drawing.load(Ordering::Relaxed) {
+        return Ok(true);
+    }
+    let left = app.store.is_left(Kind::Drawing).await?;
+    app.drawing.store(left, Ordering::Relaxed);
+    Ok(!left)
 }
 
 fn photo_name(slug: &str) -> PhotoName {

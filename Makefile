@@ -42,7 +42,7 @@ build:
 	cargo test --workspace --locked --no-run
 
 unit:
-	cargo test --workspace --locked --lib --bins --test layers --test corpus --test memory --test simulation --test api \
+	cargo test --workspace --locked --lib --bins --test layers --test corpus --test memory --test simulation --test api --test api_on_postgres \
 	  --test hostile --test renditions --test against_turbo
 
 configs:

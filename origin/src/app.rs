@@ -2,21 +2,25 @@
 
 use crate::credentials::{Passwords, Tokens, signing_secret};
 use crate::domain::clock::Moment;
+use crate::domain::job::Lane;
 use crate::handlers::admission::{Admission, Gate, admit};
 use crate::handlers::{
-    accounts, bookings, documents, health, home, issues, jobs, listings, payments, photos, problem,
-    progress, tasks,
+    accounts, bookings, devices, documents, health, home, issues, jobs, lend, listings, payments,
+    photos, problem, progress, socket, tasks,
 };
+use crate::hub::Hub;
 use crate::observe::{metrics::Metrics, request};
 use crate::payments::{Provider, Sandbox};
-use crate::settings::Settings;
+use crate::processing::{Model, Processor, Rules};
+use crate::settings::{Settings, Signing};
 use crate::store::{Batches, PhotoFiles, Store};
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, patch, post};
 use axum::{Router, handler::Handler};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use std::{error::Error, fs, fs::File, sync::Arc};
+use std::{error::Error, fs, fs::File, path::PathBuf, sync::Arc};
 use tokio::sync::{Notify, Semaphore, watch};
 
 /// JSON bodies; photos have a limit of their own.
@@ -41,9 +45,16 @@ pub struct App {
     pub uploads: Gate,
     pub followers: Arc<Semaphore>,
     pub metrics: Metrics,
+    pub hub: Arc<Hub>,
+    pub processor: Arc<dyn Processor>,
+    /// Whose files become requests.
+    pub requests: PathBuf,
     /// Told when there is a job for a worker of this process.
     pub work: Notify,
+    asked: Notify,
     pub lease: Duration,
+    /// Whether photos of the demonstration may still come.
+    pub drawing: AtomicBool,
     /// Whether the process is about to end.
     pub stopping: watch::Sender<bool>,
 }
@@ -55,24 +66,50 @@ impl App {
         // One process after the other makes the folder ready. Dropping the file lets the next in.
         let turn = File::create(data.join("start.lock"))?;
         turn.lock()?;
-        let store = Arc::new(Store::open(data).await?);
+        let store = Arc::new(Store::open(settings).await?);
         let secret = signing_secret(data, "payments.secret")?;
         let sandbox = Arc::new(Sandbox::new(secret, store.clone()));
+        let requests = data.join("requests");
+        fs::create_dir_all(&requests)?;
+        let processor: Arc<dyn Processor> = match &settings.processor {
+            Some(url) => Arc::new(Model::new(
+                url,
+                &settings.model,
+                settings.model_key.as_deref(),
+            )),
+            None => Arc::new(Rules::new(store.clone())),
+        };
         Ok(Self {
             batches: Batches::start(store.clone()),
             store,
             files: Arc::new(PhotoFiles::open(data)?),
             passwords: Passwords::new()?,
-            tokens: Tokens::new(&signing_secret(data, "jwt.secret")?),
+            tokens: match settings.tokens {
+                Signing::Hs256 => Tokens::by_secret(&signing_secret(data, "jwt.secret")?),
+                Signing::Eddsa => Tokens::by_key(&signing_secret(data, "jwt.ed25519")?)?,
+            },
             provider: sandbox.clone(),
             sandbox,
             uploads: Gate::of(UPLOADS_AT_ONCE, UPLOADS_WAITING),
             followers: Arc::new(Semaphore::new(MOST_FOLLOWERS)),
             metrics: Metrics::new()?,
+            hub: Hub::open(settings.redis.as_deref())?,
+            processor,
+            requests,
             work: Notify::new(),
+            asked: Notify::new(),
             lease: settings.lease(),
+            drawing: AtomicBool::new(settings.wants_demo()),
             stopping: watch::Sender::new(false),
         })
+    }
+
+    /// Told when there is a job in that lane.
+    pub fn work_in(&self, lane: Lane) -> &Notify {
+        match lane {
+            Lane::Work => &self.work,
+            Lane::Requests => &self.asked,
+        }
     }
 
     /// Of a job that is taken now.
@@ -134,13 +171,20 @@ pub fn routes(app: Arc<App>) -> Router {
             "/api/v1/tasks/{id}",
             get(tasks::show).patch(tasks::change).delete(tasks::remove),
         )
+        .route("/api/v1/devices", get(devices::list))
+        .route("/api/v1/devices/{name}/messages", post(devices::tell))
+        .route("/api/v1/devices/{name}/requests", post(devices::ask))
+        .route("/api/v1/broadcasts", post(devices::broadcast))
+        .route("/api/v1/requests/{id}", get(devices::request))
         .route("/api/v1/jobs/dead", get(jobs::dead))
         .route("/api/v1/jobs/{id}/replay", post(jobs::replay))
+        .route("/.well-known/jwks.json", get(documents::keys))
         .route("/api/v1/openapi.json", get(documents::openapi))
         .route("/api/v1/docs", get(documents::page))
         .route("/api/v1/docs.js", get(documents::script))
         .layer(from_fn_with_state(admission, admit))
         // Below the layer: these have bounds of their own, and a busy process is still a healthy one.
+        .route("/lend", post(lend::lend.layer(DefaultBodyLimit::disable())))
         .route(
             "/api/v1/listings/{id}/photos",
             post(photos::add.layer(DefaultBodyLimit::disable())),
@@ -150,6 +194,7 @@ pub fn routes(app: Arc<App>) -> Router {
             post(issues::add_photo.layer(DefaultBodyLimit::disable())),
         )
         .route("/api/v1/photos/{name}/events", get(progress::follow))
+        .route("/api/v1/devices/{name}/socket", get(socket::listen))
         .route("/health", get(health::show))
         .route("/ready", get(health::ready))
         .route("/metrics", get(health::metrics))

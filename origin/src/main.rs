@@ -5,10 +5,12 @@ mod app;
 mod credentials;
 mod domain;
 mod handlers;
+mod hub;
 mod jobs;
 mod lifecycle;
 mod observe;
 mod payments;
+mod processing;
 mod settings;
 mod store;
 
@@ -21,9 +23,11 @@ use jobs::Workers;
 use lifecycle::Stop;
 use observe::log;
 use serde_json::json;
-use settings::Settings;
+use settings::{Command, Settings};
+use std::fs::File;
+use std::io::{BufReader, BufWriter};
 use std::{error::Error, process::ExitCode, sync::Arc};
-use store::By;
+use store::{By, Store};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -43,8 +47,11 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     if let Some((role, email)) = &settings.grant {
         return grant(&app, *role, email).await;
     }
+    if let Some(command) = &settings.command {
+        return carry_out(&app.store, command).await;
+    }
     if settings.wants_demo() {
-        jobs::demo::seed(&settings.data, &app.store, &app.files).await?;
+        jobs::demo::seed(&app.store).await?;
     }
 
     let listener = TcpListener::bind((settings.host, settings.port)).await?;
@@ -57,10 +64,36 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
 
     let service = axum::serve(listener, app::routes(app.clone()));
     let workers = Workers::start(&app);
+    let last = app.store.last_message().await?;
+    let hub = [
+        tokio::spawn(hub::follow(app.clone(), last)),
+        tokio::spawn(hub::note_presence(app.clone())),
+    ];
     lifecycle::serve_until(service, stop, &app.stopping).await?;
     lifecycle::finish(workers.finish()).await;
+    for part in hub {
+        part.await?;
+    }
     app.store.close().await;
     log::info("stopped", json!({}));
+    Ok(())
+}
+
+async fn carry_out(store: &Store, command: &Command) -> Result<(), Box<dyn Error>> {
+    let (done, rows) = match command {
+        Command::Backup { file } => {
+            let mut file = BufWriter::new(File::create_new(file)?);
+            let rows = store.backup(&mut file).await?;
+            file.get_ref().sync_all()?;
+            ("backed_up", rows)
+        }
+        Command::Restore { file } => {
+            let file = BufReader::new(File::open(file)?);
+            ("restored", store.restore(file).await?)
+        }
+    };
+    store.close().await;
+    log::info(done, json!({ "rows": rows }));
     Ok(())
 }
 

@@ -1,14 +1,14 @@
 //! What can be set, from the command line or the environment.
 
 use crate::domain::user::Role;
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 /// A neighbourhood lending application: people, listings, photos, bookings, payments, issues, tasks.
 ///
 /// Any number of processes may share one data folder; each needs a port of its own. At the first
-/// start on an empty folder it makes demonstration data, then listens. SIGTERM and SIGINT finish
-/// open requests and end it.
+/// start on an empty folder it makes demonstration data, whose photos come while it listens. SIGTERM
+/// and SIGINT finish open requests and end it.
 #[derive(Parser)]
 #[command(version)]
 pub struct Settings {
@@ -20,6 +20,49 @@ pub struct Settings {
     #[arg(long, env = "PORT", default_value_t = 9001)]
     pub port: u16,
 
+    /// PostgreSQL's URL, as postgres://user:password@host/name; without one, SQLite in the data folder
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub database: Option<String>,
+
+    /// A replica of it, to read from; any number, each of which may become the primary
+    #[arg(
+        long = "replica",
+        env = "DATABASE_REPLICAS",
+        hide_env_values = true,
+        value_name = "URL",
+        value_delimiter = ',',
+        requires = "database"
+    )]
+    pub replicas: Vec<String>,
+
+    /// Redis' URL, as redis://host:6379, by which the hubs of several processes wake each other at once
+    /// instead of within half a second
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
+    pub redis: Option<String>,
+
+    /// An OpenAI-compatible service that answers what devices ask, as https://host/v1; without one,
+    /// built-in rules do
+    #[arg(long, env = "LAKH_ORIGIN_PROCESSOR", value_name = "URL")]
+    pub processor: Option<String>,
+
+    /// The model to ask there
+    #[arg(
+        long,
+        env = "LAKH_ORIGIN_MODEL",
+        default_value = "default",
+        value_name = "NAME"
+    )]
+    pub model: String,
+
+    /// The key to it; rather by the environment, where others don't see it
+    #[arg(
+        long,
+        env = "LAKH_ORIGIN_MODEL_KEY",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
+    pub model_key: Option<String>,
+
     /// Folder for the database, the photos and the signing secret; created when missing
     #[arg(
         long,
@@ -28,6 +71,11 @@ pub struct Settings {
         value_name = "FOLDER"
     )]
     pub data: PathBuf,
+
+    /// How tokens are signed: by a secret that is shared with the edge (hs256), or by a key whose public
+    /// half is at /.well-known/jwks.json (eddsa)
+    #[arg(long, env = "LAKH_ORIGIN_TOKENS", default_value = "hs256")]
+    pub tokens: Signing,
 
     /// Whether to make demonstration data, once per data folder
     #[arg(long, env = "LAKH_ORIGIN_DEMO", default_value = "on")]
@@ -45,6 +93,26 @@ pub struct Settings {
     /// The same as --demo off
     #[arg(long)]
     no_demo: bool,
+
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Instead of serving.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Write all that is in the database to a file, while it is in use or not. The photos and the secrets
+    /// are files in the data folder
+    Backup { file: PathBuf },
+
+    /// Read such a file into an empty database, of the same kind or another
+    Restore { file: PathBuf },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Signing {
+    Hs256,
+    Eddsa,
 }
 
 #[derive(Clone, PartialEq, ValueEnum)]

@@ -11,6 +11,7 @@ mod purge_method;
 mod routes;
 mod warm;
 
+mod devices;
 mod faults;
 mod fleet;
 mod lending;
@@ -19,6 +20,7 @@ mod secured;
 mod spawn;
 mod split;
 mod tunnel;
+mod uploads;
 mod upstream;
 
 mod tls;

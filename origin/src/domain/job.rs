@@ -5,6 +5,8 @@ use super::words::words;
 
 pub const MOST_ATTEMPTS: i64 = 3;
 
+pub const MOST_REQUEST_WORKERS: usize = 10;
+
 /// Jobs that wait. An upload that would bring one more is told to come back.
 pub const MOST_WAITING: i64 = 10_000;
 
@@ -19,7 +21,35 @@ words! {
 }
 
 words! {
-    pub enum Kind { Photo = "photo", PaymentEvent = "payment-event", Refund = "refund" }
+    pub enum Kind {
+        Photo = "photo",
+        PaymentEvent = "payment-event",
+        Refund = "refund",
+        /// What a device has asked.
+        Request = "request",
+        /// A photo of the demonstration.
+        Drawing = "drawing",
+    }
+}
+
+words! {
+    /// Jobs that wait for each other; those of another lane go by.
+    pub enum Lane { Work = "work", Requests = "requests" }
+}
+
+impl Kind {
+    pub const fn lane(self) -> Lane {
+        match self {
+            Self::Request => Lane::Requests,
+            Self::Photo | Self::PaymentEvent | Self::Refund | Self::Drawing => Lane::Work,
+        }
+    }
+}
+
+/// How many workers a process has for requests, of which so many wait.
+pub fn workers_for(waiting: i64) -> usize {
+    let busy = usize::try_from(waiting / 5).unwrap_or(0);
+    busy.clamp(3, MOST_REQUEST_WORKERS)
 }
 
 /// What becomes of a job that failed in that attempt, the first of which is 1: when it is due again,
@@ -34,6 +64,12 @@ pub fn after_failure(attempt: i64, now: Moment) -> Option<Moment> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn three_to_ten_workers_as_requests_pile_up() {
+        let workers = [0, 15, 20, 49, 50, 10_000].map(workers_for);
+        assert_eq!(workers, [3, 3, 4, 9, 10, 10]);
+    }
 
     #[test]
     fn three_attempts_with_growing_waits() {

@@ -5,6 +5,7 @@
 pub mod booking;
 pub mod clock;
 pub mod days;
+pub mod device;
 pub mod fields;
 pub mod issue;
 pub mod job;
@@ -14,6 +15,7 @@ pub mod payment;
 pub mod photo;
 pub mod random;
 pub mod search;
+pub mod shares;
 pub mod task;
 pub mod user;
 

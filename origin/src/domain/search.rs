@@ -24,6 +24,16 @@ pub struct SearchQuery {
     to: Option<String>,
 }
 
+impl SearchQuery {
+    pub fn for_words(words: &str, most: u32) -> Self {
+        Self {
+            q: Some(words.into()),
+            limit: Some(most.to_string()),
+            ..Self::default()
+        }
+    }
+}
+
 /// The question, checked. Every condition that there is must hold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Search {

@@ -12,7 +12,7 @@ use crate::domain::clock::Moment;
 use crate::domain::page::PageQuery;
 use crate::domain::random::hex;
 use crate::domain::user::{Grant, Login, Registration, Renewal, Role, User};
-use crate::store::{By, Refreshed};
+use crate::store::{By, Known, Refreshed};
 use axum::{extract::State, http::StatusCode, response::Response};
 use serde_json::json;
 use std::sync::Arc;
@@ -21,17 +21,7 @@ pub async fn register(
     State(app): State<Arc<App>>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let Registration {
-        name,
-        email,
-        password,
-    } = Registration::read(body)?;
-    let hash = app.passwords.hash(password).await?;
-    let by = By::itself(Moment::now());
-    let Some(user) = app.store.insert_user(&name, &email, &hash, by).await? else {
-        let detail = "Somebody is registered with this e-mail address.";
-        return Err(Problem::conflict(detail));
-    };
+    let user = join(&app, Registration::read(body)?).await?;
     sign_in(&app, &user, "", StatusCode::CREATED).await
 }
 
@@ -44,15 +34,16 @@ pub async fn login(
         password,
         device,
     } = Login::read(body)?;
-    let (user, hash) = match app.store.user_by_email(&email).await? {
-        Some(known) => (Some(known.user), known.password),
-        None => (None, None),
-    };
-    match (user, app.passwords.verify(password, hash).await?) {
-        (Some(user), true) => sign_in(&app, &user, &device, StatusCode::OK).await,
-        _ => Err(Problem::unauthorized(
-            "E-mail address or password are wrong.",
-        )),
+    let known = app.store.user_by_email(&email).await?;
+    let user = prove(&app, known, password).await?;
+    sign_in(&app, &user, &device, StatusCode::OK).await
+}
+
+/// Whose address and password these are; somebody new when nobody has the address.
+pub async fn enter(app: &App, person: Registration) -> Result<User, Problem> {
+    match app.store.user_by_email(&person.email).await? {
+        None => join(app, person).await,
+        known => prove(app, known, person.password).await,
     }
 }
 
@@ -132,6 +123,29 @@ pub async fn audit(
     let next = page.cut(&mut items, |entry| entry.id);
     let list = json!({ "items": items, "next": next.map(|cursor| cursor.to_string()) });
     Ok(Representation::json(&list).private())
+}
+
+async fn join(app: &App, person: Registration) -> Result<User, Problem> {
+    let hash = app.passwords.hash(person.password).await?;
+    let by = By::itself(Moment::now());
+    let user = app
+        .store
+        .insert_user(&person.name, &person.email, &hash, by);
+    let taken = || Problem::conflict("Somebody is registered with this e-mail address.");
+    user.await?.ok_or_else(taken)
+}
+
+async fn prove(app: &App, known: Option<Known>, password: String) -> Result<User, Problem> {
+    let (user, hash) = match known {
+        Some(known) => (Some(known.user), known.password),
+        None => (None, None),
+    };
+    match (user, app.passwords.verify(password, hash).await?) {
+        (Some(user), true) => Ok(user),
+        _ => Err(Problem::unauthorized(
+            "E-mail address or password are wrong.",
+        )),
+    }
 }
 
 async fn sign_in(

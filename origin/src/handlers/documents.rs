@@ -2,10 +2,12 @@
 //! The document is written by hand; the tests hold every answer they see against it.
 
 use super::representation::Representation;
+use crate::app::App;
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use serde_json::Value;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 const CACHE: &str = "public, max-age=300";
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; \
@@ -17,6 +19,11 @@ static OPENAPI: LazyLock<Value> = LazyLock::new(|| {
 
 pub async fn openapi(request: HeaderMap) -> Response {
     Representation::json(&*OPENAPI).answer(&request, CACHE, "")
+}
+
+/// By which others check our tokens. RFC 7517.
+pub async fn keys(State(app): State<Arc<App>>, request: HeaderMap) -> Response {
+    Representation::json(app.tokens.published()).answer(&request, CACHE, "")
 }
 
 pub async fn page(request: HeaderMap) -> Response {

@@ -1,7 +1,7 @@
 //! The page people see. No script and nothing from elsewhere: HTML, inline style, and photos that
 //! the edge resizes by preset.
 
-use super::listings::{LISTS, turn};
+use super::listings::{LISTS, turn, while_complete};
 use super::problem::Problem;
 use super::query::Asked;
 use super::representation::Representation;
@@ -14,8 +14,10 @@ use axum::response::Response;
 use std::sync::Arc;
 
 const CACHE: &str = "public, max-age=5, s-maxage=60";
-const CONTENT_POLICY: &str = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'";
+const CONTENT_POLICY: &str = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; \
+    form-action 'self'; frame-ancestors 'none'";
 const STYLE: &str = include_str!("home.css");
+const FORM: &str = include_str!("home_form.html");
 
 pub async fn show(
     State(app): State<Arc<App>>,
@@ -23,10 +25,11 @@ pub async fn show(
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let search = query.check().map_err(Problem::bad_query)?;
+    let cache = while_complete(&app, CACHE).await?;
     let (listings, next) = turn(&app, &search).await?;
     let older = next.map(|cursor| search.query_after(cursor));
     let page = Representation::html(html(&listings, older.as_deref()));
-    let mut response = page.answer(&request, CACHE, LISTS);
+    let mut response = page.answer(&request, cache, LISTS);
     let policy = HeaderValue::from_static(CONTENT_POLICY);
     response
         .headers_mut()
@@ -53,7 +56,7 @@ fn html(listings: &[Listing], older: Option<&str>) -> String {
          <title>Lakh · borrow from your neighbours</title><style>{STYLE}</style></head><body>\
          <header><a href=/>Lakh</a><h1>Borrow it from next door.</h1>\
          <p>Ladders, kayaks, cameras: most things are needed one day a year.</p></header>\
-         <main>{cards}</main>{more}</body></html>"
+         {FORM}<main>{cards}</main>{more}</body></html>"
     )
 }
 

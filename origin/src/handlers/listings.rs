@@ -11,6 +11,7 @@ use crate::domain::listing::{Draft, Listing};
 use crate::domain::page::Cursor;
 use crate::domain::search::{Search, SearchQuery};
 use crate::domain::user::Role;
+use crate::jobs::demo;
 use crate::observe::log;
 use crate::store::Removed;
 use axum::extract::State;
@@ -21,6 +22,8 @@ use std::sync::Arc;
 
 /// The edge may keep for longer what a write takes back there.
 const LIST: &str = "public, max-age=5, s-maxage=60, stale-while-revalidate=30";
+/// Until the demonstration has all its photos.
+const SOON: &str = "public, max-age=1";
 const ONE: &str = "public, max-age=10, s-maxage=60";
 
 /// Tag of all that shows several listings.
@@ -32,9 +35,10 @@ pub async fn list(
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let search = query.check().map_err(Problem::bad_query)?;
+    let cache = while_complete(&app, LIST).await?;
     let (items, next) = turn(&app, &search).await?;
     let list = json!({ "items": items, "next": next.map(|cursor| cursor.to_string()) });
-    let mut response = Representation::json(&list).answer(&request, LIST, LISTS);
+    let mut response = Representation::json(&list).answer(&request, cache, LISTS);
     if let Some(cursor) = next {
         let query = search.query_after(cursor);
         let link = format!("</api/v1/listings?{query}>; rel=\"next\"");
@@ -142,6 +146,14 @@ pub async fn remove(
         }
     }
     Ok(gone(&invalid))
+}
+
+/// How long what shows several listings may be kept.
+pub async fn while_complete(app: &App, cache: &'static str) -> Result<&'static str, Problem> {
+    match demo::is_complete(app).await? {
+        true => Ok(cache),
+        false => Ok(SOON),
+    }
 }
 
 /// One page, and where the next begins if there is one.

@@ -3,16 +3,19 @@
 pub mod accounts;
 pub mod admission;
 pub mod bookings;
+pub mod devices;
 pub mod documents;
 pub mod health;
 pub mod home;
 pub mod issues;
 pub mod jobs;
+pub mod lend;
 pub mod listings;
 pub mod payments;
 pub mod photos;
 pub mod problem;
 pub mod progress;
+pub mod socket;
 pub mod tasks;
 
 mod author;

@@ -7,7 +7,7 @@ use super::problem::Problem;
 use super::representation::Representation;
 use crate::app::App;
 use crate::domain::photo::{MOST_BYTES, MOST_PER_LISTING, PhotoKind, PhotoName};
-use crate::store::{Added, Photo, Refused};
+use crate::store::{Added, By, Photo, Refused};
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -68,21 +68,26 @@ pub async fn add(
     body: Body,
 ) -> Result<Response, Problem> {
     let name = receive(&app, &headers, body, may_add(&app, id, &author)).await?;
-    let refused = match app.batches.add_photo(id, &name, author.by()).await {
-        Ok(Added::Yes) => None,
-        Ok(Added::NoRoom) => Some(no_room()),
-        Ok(Added::TooManyWaiting) => Some(Problem::busy()),
-        Err(error) => Some(error.into()),
-    };
-    if let Some(refused) = refused {
-        app.files.remove(&name).await?;
-        return Err(refused);
-    }
-    app.work.notify_one();
+    attach(&app, id, &name, author.by()).await?;
     let shown = find(&app, &name).await?;
     let location = [(header::LOCATION, format!("/api/v1/photos/{name}"))];
     let created = Representation::json(&shown).written(StatusCode::CREATED, &tags(id));
     Ok((location, created).into_response())
+}
+
+/// Has the listing show what was received; if it can't, nothing is left of it.
+pub async fn attach(app: &App, id: i64, name: &PhotoName, by: By) -> Result<(), Problem> {
+    let refused = match app.batches.add_photo(id, name, by).await {
+        Ok(Added::Yes) => {
+            app.work.notify_one();
+            return Ok(());
+        }
+        Ok(Added::NoRoom) => no_room(),
+        Ok(Added::TooManyWaiting) => Problem::busy(),
+        Err(error) => error.into(),
+    };
+    app.files.remove(name).await?;
+    Err(refused)
 }
 
 /// How far it is.

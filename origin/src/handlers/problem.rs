@@ -94,6 +94,16 @@ impl Problem {
         }
     }
 
+    fn unreachable(reason: &dyn std::error::Error) -> Self {
+        log::error("database", json!({ "reason": reason.to_string() }));
+        let soon = (header::RETRY_AFTER, "1");
+        let detail = "The database can't do this at the moment; please try again.";
+        Self {
+            header: Some(soon),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        }
+    }
+
     /// The reason is for the log; the client learns only that it is not to blame.
     fn internal(reason: &dyn std::error::Error) -> Self {
         log::error("internal_error", json!({ "reason": reason.to_string() }));
@@ -132,7 +142,13 @@ impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::PoolTimedOut => Self::busy(),
-            sqlx::Error::Database(database) if is_busy(database.code().as_deref()) => Self::busy(),
+            // It can't be reached, or does not take writes at the moment.
+            sqlx::Error::Io(_) | sqlx::Error::PoolClosed => Self::unreachable(&error),
+            sqlx::Error::Database(told) if is_passing(told.code().as_deref()) => {
+                Self::unreachable(&error)
+            }
+            // Somebody else has referred to it, or removed it, in this moment.
+            sqlx::Error::Database(told) if told.is_foreign_key_violation() => Self::busy(),
             _ => Self::internal(&error),
         }
     }
@@ -169,10 +185,17 @@ impl From<Refused> for Problem {
     }
 }
 
-/// SQLITE_BUSY is 5; extended codes keep it in their low byte.
-fn is_busy(code: Option<&str>) -> bool {
-    code.and_then(|code| code.parse::<u32>().ok())
-        .is_some_and(|code| code & 0xff == 5)
+/// Whether a database that says this may do better next time. SQLITE_BUSY is 5; extended codes keep it in
+/// their low byte. PostgreSQL's have five places: connections (08), rollbacks (40), resources (53), the
+/// operator (57), locks (55P03), and a primary that has become a replica (25006).
+fn is_passing(code: Option<&str>) -> bool {
+    match code {
+        Some(state) if state.len() == 5 => {
+            ["08", "40", "53", "57"].contains(&&state[..2]) || ["25006", "55P03"].contains(&state)
+        }
+        Some(code) => code.parse::<u32>().is_ok_and(|code| code & 0xff == 5),
+        None => false,
+    }
 }
 
 impl IntoResponse for Problem {

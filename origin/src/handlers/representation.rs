@@ -106,6 +106,13 @@ pub fn gone(invalid: &str) -> Response {
     tagged(gone, INVALIDATE, invalid)
 }
 
+/// The answer to a form: the page that shows what it has led to. RFC 9110 §15.4.4.
+pub fn see(page: &'static str, invalid: &str) -> Response {
+    let headers = [(header::LOCATION, page), (header::CACHE_CONTROL, NO_STORE)];
+    let response = (StatusCode::SEE_OTHER, headers).into_response();
+    tagged(response, INVALIDATE, invalid)
+}
+
 fn tagged(mut response: Response, field: HeaderName, tags: &str) -> Response {
     if !tags.is_empty() {
         let tags = HeaderValue::from_str(tags).expect("tags are words and numbers");

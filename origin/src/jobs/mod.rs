@@ -2,19 +2,22 @@
 
 pub mod demo;
 
+mod behind;
+mod folder;
 mod payments;
 mod renditions;
+mod requests;
 
 use crate::app::App;
 use crate::domain::clock::Moment;
-use crate::domain::job::{Kind, State};
+use crate::domain::job::{Kind, Lane, MOST_REQUEST_WORKERS, State, workers_for};
 use crate::observe::log;
 use crate::store::Claim;
 use serde_json::json;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::{select, task::JoinSet, time};
+use tokio::{select, sync::watch, task::JoinSet, time};
 
 /// In each process.
 const WORKERS: usize = 5;
@@ -35,7 +38,15 @@ pub struct Workers(JoinSet<()>);
 
 impl Workers {
     pub fn start(app: &Arc<App>) -> Self {
-        let mut workers: JoinSet<()> = (0..WORKERS).map(|_| work(app.clone())).collect();
+        let mut workers: JoinSet<()> = (0..WORKERS)
+            .map(|_| work(app.clone(), Lane::Work))
+            .collect();
+        let wanted = Arc::new(watch::Sender::new(workers_for(0)));
+        for place in 0..MOST_REQUEST_WORKERS {
+            workers.spawn(work_while_wanted(app.clone(), wanted.subscribe(), place));
+        }
+        workers.spawn(requests::scale(app.clone(), wanted));
+        workers.spawn(folder::watch(app.clone()));
         workers.spawn(sweep(app.clone()));
         Self(workers)
     }
@@ -46,22 +57,42 @@ impl Workers {
     }
 }
 
-async fn work(app: Arc<App>) {
+async fn work(app: Arc<App>, lane: Lane) {
+    while !*app.stopping.borrow() {
+        look(&app, lane).await;
+    }
+}
+
+/// Works while as many are wanted as there are places before this one, and this one.
+async fn work_while_wanted(app: Arc<App>, mut wanted: watch::Receiver<usize>, place: usize) {
     let mut stopping = app.stopping.subscribe();
     while !*stopping.borrow() {
-        let now = Moment::now();
-        match app.store.claim(app.lease_end(now), now).await {
-            Ok(Some(claim)) => carry_out(&app, &claim).await,
-            outcome => {
-                if let Err(error) = outcome {
-                    log::error("queue", json!({ "reason": error.to_string() }));
-                }
-                select! {
-                    () = app.work.notified() => {}
-                    () = time::sleep(LOOK_EVERY) => {}
-                    // The other end is as old as the application.
-                    _ = stopping.changed() => {}
-                }
+        let is_wanted = place < *wanted.borrow_and_update();
+        match is_wanted {
+            true => look(&app, Lane::Requests).await,
+            false => select! {
+                changed = wanted.changed() => if changed.is_err() { return },
+                _ = stopping.changed() => {}
+            },
+        }
+    }
+}
+
+/// Does one job, or waits until there may be one.
+async fn look(app: &App, lane: Lane) {
+    let mut stopping = app.stopping.subscribe();
+    let now = Moment::now();
+    match app.store.claim(lane, app.lease_end(now), now).await {
+        Ok(Some(claim)) => carry_out(app, &claim).await,
+        outcome => {
+            if let Err(error) = outcome {
+                log::error("queue", json!({ "reason": error.to_string() }));
+            }
+            select! {
+                () = app.work_in(lane).notified() => {}
+                () = time::sleep(LOOK_EVERY) => {}
+                // The other end is as old as the application.
+                _ = stopping.changed() => {}
             }
         }
     }
@@ -71,7 +102,9 @@ async fn carry_out(app: &App, claim: &Claim) {
     let start = Instant::now();
     let job = async {
         match claim.kind {
+            Kind::Drawing => demo::draw(app, claim).await,
             Kind::Photo => renditions::make(app, claim).await,
+            Kind::Request => requests::answer(app, claim).await,
             Kind::PaymentEvent => payments::apply(app, claim).await,
             Kind::Refund => payments::refund(app, claim).await,
         }

@@ -1,7 +1,7 @@
 //! Makes of a photo what pages show, as the edge would make it: by the same code, from the same plan. Doing
 //! it twice makes the same files under the same names.
 
-use super::Failure;
+use super::{Failure, behind::behind};
 use crate::app::App;
 use crate::domain::photo::{PRESETS, PhotoKind, PhotoName};
 use crate::store::{Claim, PhotoFiles, RenditionMade};
@@ -9,7 +9,6 @@ use lakh_image::{ImageSettings, Limits, Overlays, Plan, Rendition, transform_all
 use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::task;
 
 /// A photo that takes longer is not what it seems.
 const MOST_TIME: Duration = Duration::from_secs(60);
@@ -26,9 +25,7 @@ pub async fn make(app: &App, claim: &Claim) -> Result<(), Failure> {
         return Ok(());
     }
     let (files, photo) = (app.files.clone(), name.clone());
-    let working = task::spawn_blocking(move || render(&files, &photo));
-    let broken = |error: task::JoinError| Failure::Passing(error.to_string());
-    let made = working.await.map_err(broken)??;
+    let made = behind(move || render(&files, &photo)).await??;
 
     let kept = app.store.add_renditions(claim, &made).await?;
     if !kept && app.store.photo(&name).await?.is_none() {
@@ -40,6 +37,7 @@ pub async fn make(app: &App, claim: &Claim) -> Result<(), Failure> {
 }
 
 fn render(files: &Arc<PhotoFiles>, photo: &PhotoName) -> Result<Vec<RenditionMade>, Failure> {
+    files.settle(photo)?;
     let source = fs::read(files.path(photo))?;
     let settings = ImageSettings::default();
     let limits = Limits {

@@ -3,7 +3,9 @@
 use crate::app::App;
 use crate::domain::job::Kind;
 use axum::http::Method;
-use prometheus::{Encoder, HistogramOpts, HistogramVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 use std::time::Duration;
 
 pub struct Metrics {
@@ -13,6 +15,8 @@ pub struct Metrics {
     queue: IntGaugeVec,
     uploads: IntGaugeVec,
     connections: IntGaugeVec,
+    nodes: IntGaugeVec,
+    hub: IntGauge,
 }
 
 const SECONDS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0];
@@ -49,6 +53,19 @@ impl Metrics {
                 "Connections of this process",
                 &["pool", "state"],
             )?,
+            nodes: gauge(
+                "lakh_origin_database_nodes",
+                "Nodes of the database: known, writable, and read as replicas",
+                &["role"],
+            )?,
+            hub: {
+                let hub = IntGauge::new(
+                    "lakh_origin_hub_connections",
+                    "Devices that listen to this process",
+                )?;
+                registry.register(Box::new(hub.clone()))?;
+                hub
+            },
             registry,
         })
     }
@@ -91,6 +108,11 @@ impl Metrics {
             set(&self.connections, &[pool, "idle"], idle);
             set(&self.connections, &[pool, "used"], used);
         }
+        for (role, count) in app.store.node_counts() {
+            set(&self.nodes, &[role], count);
+        }
+        self.hub
+            .set(i64::try_from(app.hub.count()).unwrap_or(i64::MAX));
         let mut text = Vec::new();
         TextEncoder::new()
             .encode(&self.registry.gather(), &mut text)

@@ -39,7 +39,7 @@ impl Store {
         query_as("SELECT * FROM audit WHERE id < $1 ORDER BY id DESC LIMIT $2")
             .bind(before)
             .bind(i64::from(most))
-            .fetch_all(&self.readers)
+            .fetch_all(self.reader())
             .await
     }
 }

@@ -65,7 +65,7 @@ impl Store {
     pub async fn booking(&self, id: i64) -> Result<Option<Booking>> {
         query_as(select_bookings!("WHERE b.id = $1"))
             .bind(id)
-            .fetch_optional(&self.readers)
+            .fetch_optional(self.reader())
             .await
     }
 
@@ -77,7 +77,7 @@ impl Store {
         .bind(user)
         .bind(before)
         .bind(i64::from(most))
-        .fetch_all(&self.readers)
+        .fetch_all(self.reader())
         .await
     }
 
@@ -90,7 +90,7 @@ impl Store {
         .bind(listing)
         .bind(written(days.first))
         .bind(written(days.last))
-        .fetch_all(&self.readers)
+        .fetch_all(self.reader())
         .await
     }
 
@@ -109,7 +109,7 @@ impl Store {
             "SELECT id FROM bookings WHERE state = 'held' AND created_at < $1 ORDER BY id LIMIT 1000",
         )
         .bind(held_since)
-        .fetch_all(&self.readers)
+        .fetch_all(self.reader())
         .await?;
         for id in late {
             let mut writing = self.write().await?;
@@ -119,7 +119,9 @@ impl Store {
             }
             writing.commit().await?;
         }
-        self.forget_keys(now).await
+        self.forget_keys(now).await?;
+        self.forget_messages().await?;
+        self.forget_leases(now).await
     }
 }
 

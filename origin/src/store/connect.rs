@@ -1,78 +1,137 @@
 //! Opening a database, and bringing it to the schema that this version knows.
 
-use super::{Store, Writing, dialect::Dialect};
+use super::nodes::{Node, Nodes};
+use super::{Store, dialect::Dialect};
+use crate::settings::Settings;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, install_drivers};
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Error, Result, raw_sql};
-use std::{fs, path::Path, sync::Once, time::Duration};
+use std::sync::{Arc, Once};
+use std::{fs, io, path::Path, time::Duration};
+use tokio::{sync::Notify, time};
 
-/// How long a writer waits for those of other processes, and a request for a connection.
-const PATIENCE: Duration = Duration::from_secs(10);
+const SQLITE_READERS: u32 = 4;
 
-/// What every connection to SQLite is told. WAL lets readers go on while one process writes.
+/// Of each process, on each node; PostgreSQL has a hundred for all unless told otherwise.
+const POSTGRES_READERS: u32 = 8;
+const POSTGRES_WRITERS: u32 = 8;
+
+/// What every connection is told. WAL lets readers go on while one process writes.
 const SQLITE_WRITER: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; \
     PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;";
 const SQLITE_READER: &str = "PRAGMA busy_timeout = 10000; PRAGMA query_only = ON;";
 
-const SQLITE_READERS: u32 = 4;
+/// Longer than any of the statements here takes, and shorter than anybody waits.
+const POSTGRES_WRITER: &str = "SET statement_timeout = '10s'; SET lock_timeout = '5s'; \
+    SET idle_in_transaction_session_timeout = '30s';";
+const POSTGRES_READER: &str =
+    "SET statement_timeout = '10s'; SET default_transaction_read_only = on;";
+
+/// How long a writer waits for those of other processes, and a request for a connection.
+const SQLITE_PATIENCE: Duration = Duration::from_secs(10);
+const POSTGRES_PATIENCE: Duration = Duration::from_secs(3);
+
+/// For a node that takes writes, when this process starts.
+const START_PATIENCE: Duration = Duration::from_secs(30);
 
 static DRIVERS: Once = Once::new();
 
 impl Store {
-    /// Opens and migrates the SQLite database in that folder. Safe when several processes do so at
-    /// once only under `start.lock`: switching a new file to WAL needs it undivided.
-    pub async fn open(folder: &Path) -> Result<Self> {
-        let folder = fs::canonicalize(folder)?;
-        let Some(folder) = folder
-            .to_str()
-            .filter(|path| !path.contains(['?', '#', '%']))
-        else {
-            let reason = "the data folder's name must be text without ?, # and %";
+    /// Opens and migrates the database that the settings name: PostgreSQL by its URL, else SQLite in the data
+    /// folder. That is safe in several processes at once only under `start.lock`: switching a new file to
+    /// WAL needs it undivided.
+    pub async fn open(settings: &Settings) -> Result<Self> {
+        let (nodes, dialect) = match &settings.database {
+            None => (vec![sqlite(&settings.data)?], Dialect::Sqlite),
+            Some(primary) => {
+                let urls = [primary].into_iter().chain(&settings.replicas);
+                let nodes: Result<_> = urls.map(|url| postgres(url)).collect();
+                (nodes?, Dialect::Postgres)
+            }
+        };
+        let nodes = Arc::new(Nodes::of(nodes));
+        let store = Self {
+            _watch: nodes.watch(),
+            nodes,
+            dialect,
+        };
+        let primary = time::timeout(START_PATIENCE, store.nodes.primary()).await;
+        primary.map_err(|_| Error::Io(io::Error::other("no database node takes writes")))?;
+        store.migrate().await?;
+        Ok(store)
+    }
+
+    /// Every step leads from the schema before it to the next, all of them or none.
+    async fn migrate(&self) -> Result<()> {
+        let mut writing = self.write().await?;
+        raw_sql(self.dialect.before_migrations())
+            .execute(&mut *writing)
+            .await?;
+        let done: i64 = sqlx::query_scalar(self.dialect.schema_version())
+            .fetch_one(&mut *writing)
+            .await?;
+        let done = usize::try_from(done).unwrap_or(usize::MAX);
+        let Some(open) = self.dialect.migrations().get(done..) else {
+            let reason = "the data was made by a newer version";
             return Err(Error::Configuration(reason.into()));
         };
-        let url = format!("sqlite://{folder}/lakh.sqlite?mode=rwc");
-        let writer = connect(&url, 1, SQLITE_WRITER).await?;
-        migrate(&writer, Dialect::Sqlite).await?;
-        let readers = connect(&url, SQLITE_READERS, SQLITE_READER).await?;
-        Ok(Self {
-            readers,
-            writer,
-            dialect: Dialect::Sqlite,
-        })
+        for step in open {
+            raw_sql(*step).execute(&mut *writing).await?;
+        }
+        if !open.is_empty() {
+            let now = self
+                .dialect
+                .set_schema_version(self.dialect.migrations().len());
+            raw_sql(AssertSqlSafe(now)).execute(&mut *writing).await?;
+        }
+        writing.commit().await
     }
 }
 
-async fn connect(url: &str, connections: u32, greeting: &'static str) -> Result<AnyPool> {
-    DRIVERS.call_once(|| {
-        install_drivers(&[sqlx::sqlite::any::DRIVER]).expect("drivers are installed only here");
-    });
-    let options: AnyConnectOptions = url.parse()?;
-    AnyPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(PATIENCE)
-        .after_connect(move |connection: &mut AnyConnection, _| {
-            Box::pin(async move { raw_sql(greeting).execute(connection).await.map(drop) })
-        })
-        .connect_with(options)
-        .await
-}
-
-/// Every step leads from the schema before it to the next, all of them or none.
-async fn migrate(writer: &AnyPool, dialect: Dialect) -> Result<()> {
-    let mut writing: Writing = writer.begin_with(dialect.begin()).await?;
-    let done: i64 = sqlx::query_scalar(dialect.schema_version())
-        .fetch_one(&mut *writing)
-        .await?;
-    let done = usize::try_from(done).unwrap_or(usize::MAX);
-    let Some(open) = dialect.migrations().get(done..) else {
-        let reason = "the data was made by a newer version";
+fn sqlite(folder: &Path) -> Result<Node> {
+    let folder = fs::canonicalize(folder)?;
+    let Some(folder) = folder
+        .to_str()
+        .filter(|path| !path.contains(['?', '#', '%']))
+    else {
+        let reason = "the data folder's name must be text without ?, # and %";
         return Err(Error::Configuration(reason.into()));
     };
-    for step in open {
-        raw_sql(*step).execute(&mut *writing).await?;
+    let url = format!("sqlite://{folder}/lakh.sqlite?mode=rwc");
+    let pool = |most, greeting| pool(&url, most, SQLITE_PATIENCE, greeting);
+    Ok(Node {
+        read: pool(SQLITE_READERS, SQLITE_READER)?,
+        write: pool(1, SQLITE_WRITER)?,
+        ask: None,
+        look: Notify::new(),
+    })
+}
+
+fn postgres(url: &str) -> Result<Node> {
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        let reason = "a database's URL begins with postgres://";
+        return Err(Error::Configuration(reason.into()));
     }
-    if !open.is_empty() {
-        let now = dialect.set_schema_version(dialect.migrations().len());
-        raw_sql(AssertSqlSafe(now)).execute(&mut *writing).await?;
-    }
-    writing.commit().await
+    let pool = |most, greeting| pool(url, most, POSTGRES_PATIENCE, greeting);
+    Ok(Node {
+        read: pool(POSTGRES_READERS, POSTGRES_READER)?,
+        write: pool(POSTGRES_WRITERS, POSTGRES_WRITER)?,
+        ask: Some(pool(1, POSTGRES_READER)?),
+        look: Notify::new(),
+    })
+}
+
+/// Connections are made when they are needed: a node that isn't there now may be later.
+fn pool(url: &str, most: u32, patience: Duration, greeting: &'static str) -> Result<AnyPool> {
+    DRIVERS.call_once(|| {
+        install_drivers(&[sqlx::sqlite::any::DRIVER, sqlx::postgres::any::DRIVER])
+            .expect("drivers are installed only here");
+    });
+    let options: AnyConnectOptions = url.parse()?;
+    let pool = AnyPoolOptions::new()
+        .max_connections(most)
+        .acquire_timeout(patience)
+        .after_connect(move |connection: &mut AnyConnection, _| {
+            Box::pin(async move { raw_sql(greeting).execute(connection).await.map(drop) })
+        });
+    Ok(pool.connect_lazy_with(options))
 }

@@ -4,34 +4,88 @@
 #[derive(Clone, Copy, PartialEq)]
 pub enum Dialect {
     Sqlite,
+    Postgres,
 }
 
 impl Dialect {
+    /// Takes the lock for writing at the start where that is SQLite's: a transaction that reads
+    /// first and then finds somebody else writing could only give up.
     pub fn begin(self) -> &'static str {
         match self {
             Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN",
+        }
+    }
+
+    /// A transaction that sees one moment.
+    pub fn begin_snapshot(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN",
+            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        }
+    }
+
+    /// One process after the other; SQLite's lock is the transaction's.
+    pub fn before_migrations(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => {
+                "SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = '10min'; \
+                 SELECT pg_advisory_xact_lock(5501274381); \
+                 CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)"
+            }
         }
     }
 
     pub fn schema_version(self) -> &'static str {
         match self {
             Self::Sqlite => "PRAGMA user_version",
+            Self::Postgres => "SELECT coalesce(max(version), 0) FROM schema_version",
         }
     }
 
     pub fn set_schema_version(self, version: usize) -> String {
         match self {
             Self::Sqlite => format!("PRAGMA user_version = {version}"),
+            Self::Postgres => {
+                format!("DELETE FROM schema_version; INSERT INTO schema_version VALUES ({version})")
+            }
         }
     }
 
-    /// A released step never changes.
+    /// A released step never changes. After as many steps the tables are the same in each, so that a
+    /// backup of one can be restored in another.
     pub fn migrations(self) -> &'static [&'static str] {
         match self {
             Self::Sqlite => &[
                 include_str!("schema/sqlite_1.sql"),
                 include_str!("schema/sqlite_2.sql"),
+                include_str!("schema/sqlite_3.sql"),
             ],
+            Self::Postgres => &[
+                "",
+                include_str!("schema/postgres_2.sql"),
+                include_str!("schema/postgres_3.sql"),
+            ],
+        }
+    }
+
+    /// Has a table that numbers its rows go on after the highest number in it.
+    pub fn number_on(self, table: &str) -> String {
+        match self {
+            Self::Sqlite => String::new(),
+            Self::Postgres => format!(
+                "SELECT setval(pg_get_serial_sequence('{table}', 'id'), \
+                 (SELECT coalesce(max(id), 0) + 1 FROM {table}), false)"
+            ),
+        }
+    }
+
+    /// Until the transaction's end nobody else adds a message, where several write at once.
+    pub fn one_speaks(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => "SELECT pg_advisory_xact_lock(5501274382)",
         }
     }
 
@@ -39,6 +93,9 @@ impl Dialect {
     pub fn has_words(self) -> &'static str {
         match self {
             Self::Sqlite => "l.id IN (SELECT rowid FROM listings_text WHERE listings_text MATCH ?)",
+            Self::Postgres => {
+                "words_of(l.title, l.text, l.category, l.place) @@ to_tsquery('simple', plain(?))"
+            }
         }
     }
 
@@ -49,6 +106,7 @@ impl Dialect {
                 let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
                 quoted.join(" ") + "*"
             }
+            Self::Postgres => words.join(" & ") + ":*",
         }
     }
 
@@ -57,6 +115,7 @@ impl Dialect {
     pub fn skip_taken(self) -> &'static str {
         match self {
             Self::Sqlite => "",
+            Self::Postgres => "FOR UPDATE SKIP LOCKED",
         }
     }
 }

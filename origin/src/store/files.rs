@@ -50,9 +50,15 @@ impl PhotoFiles {
 
         let name = PhotoName::unguessable(kind, random()?);
         let path = self.path(&name);
-        let kept = task::spawn_blocking(move || keep(file, &path)).await;
-        kept.map_err(io::Error::other)??;
+        let kept = task::spawn_blocking(move || file.persist(&path).map(drop)).await;
+        kept.map_err(io::Error::other)?.map_err(io::Error::from)?;
         Ok(name)
+    }
+
+    /// Whoever uploads is answered when the kernel has the photo, as with what is written to the database; what
+    /// is made of it waits until the disk has it too.
+    pub fn settle(&self, name: &PhotoName) -> io::Result<()> {
+        std::fs::File::open(self.path(name))?.sync_data()
     }
 
     /// Keeps a photo made here, under a name of its own; one already there is replaced.

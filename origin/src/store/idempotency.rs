@@ -36,7 +36,7 @@ impl Store {
     pub(super) async fn forget_keys(&self, now: Moment) -> Result<()> {
         query("DELETE FROM idempotency WHERE made < $1")
             .bind(now.plus_seconds(-KEPT_SECONDS).0)
-            .execute(&self.writer)
+            .execute(self.nodes.writer()?)
             .await
             .map(drop)
     }

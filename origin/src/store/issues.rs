@@ -36,14 +36,14 @@ impl Store {
     pub async fn issue(&self, id: i64) -> Result<Option<Issue>> {
         let issue: Option<Issue> = query_as("SELECT * FROM issues WHERE id = $1")
             .bind(id)
-            .fetch_optional(&self.readers)
+            .fetch_optional(self.reader())
             .await?;
         let Some(mut issue) = issue else {
             return Ok(None);
         };
         issue.history = query_as("SELECT * FROM issue_steps WHERE issue_id = $1 ORDER BY id")
             .bind(id)
-            .fetch_all(&self.readers)
+            .fetch_all(self.reader())
             .await?;
         Ok(Some(issue))
     }
@@ -57,7 +57,7 @@ impl Store {
         .bind(state.map(|state| state.to_string()))
         .bind(before)
         .bind(i64::from(most))
-        .fetch_all(&self.readers)
+        .fetch_all(self.reader())
         .await
     }
 

@@ -5,7 +5,7 @@
 use super::users::parsed;
 use super::{By, Store, Writing, audit::note};
 use crate::domain::clock::Moment;
-use crate::domain::job::{Kind, MOST_ATTEMPTS, State, after_failure};
+use crate::domain::job::{Kind, Lane, MOST_ATTEMPTS, State, after_failure};
 use serde::Serialize;
 use serde_json::json;
 use sqlx::any::AnyRow;
@@ -35,8 +35,8 @@ pub struct Job {
 impl Store {
     /// The job that has been due longest. One whose holder went silent is due again, unless that
     /// was its last attempt: what kills its workers must not kill them for ever.
-    pub async fn claim(&self, lease: Moment, now: Moment) -> Result<Option<Claim>> {
-        if self.nothing_due(now).await? {
+    pub async fn claim(&self, lane: Lane, lease: Moment, now: Moment) -> Result<Option<Claim>> {
+        if self.nothing_due(lane, now).await? {
             return Ok(None);
         }
         let mut writing = self.write().await?;
@@ -50,9 +50,10 @@ impl Store {
         .await?;
         let sql = format!(
             "UPDATE jobs SET state = 'running', attempts = attempts + 1, lease = $1 \
-             WHERE id = (SELECT id FROM jobs WHERE state = 'waiting' AND due <= $2 \
-             OR state = 'running' AND lease < $2 ORDER BY due, id LIMIT 1 {}) \
+             WHERE id = (SELECT id FROM jobs WHERE {} AND (state = 'waiting' AND due <= $2 \
+             OR state = 'running' AND lease < $2) ORDER BY due, id LIMIT 1 {}) \
              RETURNING id, kind, subject, attempts",
+            is_in(lane),
             self.dialect.skip_taken()
         );
         let claim = query_as(AssertSqlSafe(sql))
@@ -72,7 +73,7 @@ impl Store {
         .bind(lease.0)
         .bind(claim.id)
         .bind(claim.attempt)
-        .execute(&self.writer)
+        .execute(self.nodes.writer()?)
         .await?;
         Ok(held.rows_affected() == 1)
     }
@@ -105,7 +106,7 @@ impl Store {
         .bind(reason.chars().take(500).collect::<String>())
         .bind(claim.id)
         .bind(claim.attempt)
-        .execute(&self.writer)
+        .execute(self.nodes.writer()?)
         .await?;
         Ok(state)
     }
@@ -116,7 +117,7 @@ impl Store {
             .bind(state.to_string())
             .bind(before)
             .bind(i64::from(most))
-            .fetch_all(&self.readers)
+            .fetch_all(self.reader())
             .await
     }
 
@@ -138,24 +139,52 @@ impl Store {
         Ok(job)
     }
 
+    /// How many of a kind wait.
+    pub async fn waiting(&self, kind: Kind) -> Result<i64> {
+        query_scalar("SELECT count(*) FROM jobs WHERE state = 'waiting' AND kind = $1")
+            .bind(kind.to_string())
+            .fetch_one(self.reader())
+            .await
+    }
+
+    /// Whether some of a kind are still to be done.
+    pub async fn is_left(&self, kind: Kind) -> Result<bool> {
+        let left: i64 = query_scalar(
+            "SELECT count(*) FROM jobs WHERE state IN ('waiting', 'running') AND kind = $1",
+        )
+        .bind(kind.to_string())
+        .fetch_one(self.reader())
+        .await?;
+        Ok(left > 0)
+    }
+
     /// By state; states that no job is in are left out.
     pub async fn job_counts(&self) -> Result<Vec<(String, i64)>> {
         query_as("SELECT state, count(*) FROM jobs GROUP BY state")
-            .fetch_all(&self.readers)
+            .fetch_all(self.reader())
             .await
     }
 
     /// Reading is cheap, and most looks at the queue find nothing.
-    async fn nothing_due(&self, now: Moment) -> Result<bool> {
-        let due: Option<i64> = query_scalar(
-            "SELECT id FROM jobs WHERE state = 'waiting' AND due <= $1 \
-             UNION ALL SELECT id FROM jobs WHERE state = 'running' AND lease < $1 LIMIT 1",
-        )
-        .bind(now.0)
-        .fetch_optional(&self.readers)
-        .await?;
+    async fn nothing_due(&self, lane: Lane, now: Moment) -> Result<bool> {
+        let lane = is_in(lane);
+        let sql = format!(
+            "SELECT id FROM jobs WHERE state = 'waiting' AND due <= $1 AND {lane} \
+             UNION ALL SELECT id FROM jobs WHERE state = 'running' AND lease < $1 AND {lane} LIMIT 1"
+        );
+        let due: Option<i64> = query_scalar(AssertSqlSafe(sql))
+            .bind(now.0)
+            .fetch_optional(self.reader())
+            .await?;
         Ok(due.is_none())
     }
+}
+
+/// The condition that a job is in that lane.
+fn is_in(lane: Lane) -> String {
+    let kinds = Kind::ALL.iter().filter(|kind| kind.lane() == lane);
+    let kinds: Vec<_> = kinds.map(|kind| format!("'{kind}'")).collect();
+    format!("kind IN ({})", kinds.join(", "))
 }
 
 /// One job for each subject: asking for it again changes nothing.

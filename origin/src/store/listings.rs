@@ -37,7 +37,7 @@ impl Store {
     pub async fn listing(&self, id: i64) -> Result<Option<Listing>> {
         query_as(select_listings!("WHERE l.id = $1"))
             .bind(id)
-            .fetch_optional(&self.readers)
+            .fetch_optional(self.reader())
             .await
     }
 

@@ -75,14 +75,14 @@ impl Store {
     pub async fn payment(&self, id: i64) -> Result<Option<Payment>> {
         query_as("SELECT * FROM payments WHERE id = $1")
             .bind(id)
-            .fetch_optional(&self.readers)
+            .fetch_optional(self.reader())
             .await
     }
 
     pub async fn payment_by_reference(&self, reference: &str) -> Result<Option<Payment>> {
         query_as("SELECT * FROM payments WHERE reference = $1")
             .bind(reference)
-            .fetch_optional(&self.readers)
+            .fetch_optional(self.reader())
             .await
     }
 

@@ -52,7 +52,7 @@ impl Store {
              WHERE p.name = $1",
         )
         .bind(name.to_string())
-        .fetch_optional(&self.readers)
+        .fetch_optional(self.reader())
         .await?;
         let Some(mut photo) = photo else {
             return Ok(None);
@@ -62,7 +62,7 @@ impl Store {
              ORDER BY r.bytes DESC, r.name",
         )
         .bind(name.to_string())
-        .fetch_all(&self.readers)
+        .fetch_all(self.reader())
         .await?;
         Ok(Some(photo))
     }
@@ -96,6 +96,30 @@ impl Store {
         }
         writing.commit().await?;
         Ok(photo.is_some())
+    }
+
+    /// None when the job is somebody else's by now, who has added the same. Otherwise it has ended, unless
+    /// there is to be another attempt, and there is one for the rest.
+    pub async fn add_drawn(
+        &self,
+        claim: &Claim,
+        listing: i64,
+        name: &PhotoName,
+        rest: &str,
+        by: By,
+    ) -> Result<Option<Added>> {
+        let mut writing = self.write().await?;
+        if !finish_in(&mut writing, claim).await? {
+            return Ok(None);
+        }
+        let added = add_photo(&mut writing, listing, name, by).await?;
+        if added != Added::TooManyWaiting {
+            if !rest.is_empty() {
+                enqueue(&mut writing, Kind::Drawing, rest, by.at).await?;
+            }
+            writing.commit().await?;
+        }
+        Ok(Some(added))
     }
 }
 
@@ -132,11 +156,7 @@ pub(super) async fn add_photo(
     Ok(Added::Yes)
 }
 
-pub(super) async fn insert_photo(
-    writing: &mut Writing,
-    listing: i64,
-    name: &PhotoName,
-) -> Result<()> {
+async fn insert_photo(writing: &mut Writing, listing: i64, name: &PhotoName) -> Result<()> {
     query("INSERT INTO photos (listing_id, name) VALUES ($1, $2)")
         .bind(listing)
         .bind(name.to_string())

@@ -43,7 +43,7 @@ impl Store {
             search.page.limit + 1
         );
         query_as_with(AssertSqlSafe(sql), found.arguments)
-            .fetch_all(&self.readers)
+            .fetch_all(self.reader())
             .await
     }
 
@@ -52,7 +52,7 @@ impl Store {
         let sql = format!("SELECT count(*) FROM listings l WHERE {}", all.sql);
         let total = query_scalar_with(AssertSqlSafe(sql), all.arguments);
         Ok(Facets {
-            total: total.fetch_one(&self.readers).await?,
+            total: total.fetch_one(self.reader()).await?,
             categories: self.facet(search, "l.category").await?,
             places: self.facet(search, "l.place").await?,
             prices: self.facet(search, BAND).await?,
@@ -68,7 +68,7 @@ impl Store {
             found.sql
         );
         query_scalar_with(AssertSqlSafe(sql), found.arguments)
-            .fetch_all(&self.readers)
+            .fetch_all(self.reader())
             .await
     }
 
@@ -80,7 +80,7 @@ impl Store {
             found.sql
         );
         query_as_with(AssertSqlSafe(sql), found.arguments)
-            .fetch_all(&self.readers)
+            .fetch_all(self.reader())
             .await
     }
 }

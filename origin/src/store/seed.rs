@@ -1,8 +1,10 @@
-//! What is entered once per data folder, all of it or nothing.
+//! What is entered once per database, all of it or nothing.
 
 use super::Store;
+use super::jobs::enqueue;
 use super::listings::{INSERT_LISTING, bind_draft};
-use super::photos::insert_photo;
+use crate::domain::clock::Moment;
+use crate::domain::job::Kind;
 use crate::domain::listing::Draft;
 use crate::domain::photo::PhotoName;
 use sqlx::{Result, query, query_as, query_scalar};
@@ -11,45 +13,45 @@ pub struct SeedListing {
     /// Place in the list of people.
     pub owner: usize,
     pub draft: Draft,
+    /// What is to be drawn for it.
     pub photo: Option<PhotoName>,
 }
 
 impl Store {
-    pub async fn is_done(&self, job: &str) -> Result<bool> {
-        let done: i64 = query_scalar("SELECT count(*) FROM jobs_done WHERE name = $1")
-            .bind(job)
-            .fetch_one(&self.readers)
-            .await?;
-        Ok(done > 0)
-    }
-
+    /// Does nothing when it has been done.
     pub async fn seed(
         &self,
-        job: &str,
+        name: &str,
         people: &[(&str, &str)],
         listings: &[SeedListing],
+        now: Moment,
     ) -> Result<()> {
         let mut writing = self.write().await?;
-        query("INSERT INTO jobs_done (name) VALUES ($1)")
-            .bind(job)
+        let begun = query("INSERT INTO jobs_done (name) VALUES ($1) ON CONFLICT (name) DO NOTHING")
+            .bind(name)
             .execute(&mut *writing)
             .await?;
-
+        if begun.rows_affected() == 0 {
+            return Ok(());
+        }
         let mut owners: Vec<i64> = Vec::new();
         for (name, email) in people {
-            let person = "INSERT INTO users (name, email) VALUES ($1, $2) RETURNING id";
+            let person =
+                "INSERT INTO users (name, email, created_at) VALUES ($1, $2, $3) RETURNING id";
             let person = query_scalar(person).bind(*name).bind(*email);
-            owners.push(person.fetch_one(&mut *writing).await?);
+            owners.push(person.bind(now.iso()).fetch_one(&mut *writing).await?);
         }
+        let mut drawings: Vec<String> = Vec::new();
         for listing in listings {
             let (id,): (i64,) = bind_draft(query_as(INSERT_LISTING), &listing.draft)
                 .bind(owners[listing.owner])
                 .fetch_one(&mut *writing)
                 .await?;
-            if let Some(photo) = &listing.photo {
-                insert_photo(&mut writing, id, photo).await?;
-            }
+            drawings.extend(listing.photo.iter().map(|photo| format!("{id} {photo}")));
         }
+        // What is shown first is drawn first.
+        drawings.reverse();
+        enqueue(&mut writing, Kind::Drawing, &drawings.join(" "), now).await?;
         writing.commit().await
     }
 }

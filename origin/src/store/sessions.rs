@@ -121,7 +121,7 @@ impl Store {
         )
         .bind(session)
         .bind(user)
-        .fetch_optional(&self.readers)
+        .fetch_optional(self.reader())
         .await
     }
 
@@ -132,7 +132,7 @@ impl Store {
              ORDER BY used_at DESC, id",
         )
         .bind(user)
-        .fetch_all(&self.readers)
+        .fetch_all(self.reader())
         .await
     }
 

@@ -34,7 +34,7 @@ impl Store {
     pub async fn task(&self, id: i64) -> Result<Option<Task>> {
         query_as("SELECT * FROM tasks WHERE id = $1")
             .bind(id)
-            .fetch_optional(&self.readers)
+            .fetch_optional(self.reader())
             .await
     }
 
@@ -48,7 +48,7 @@ impl Store {
         .bind(asked.done.map(i64::from))
         .bind(asked.page.before())
         .bind(i64::from(asked.page.limit) + 1)
-        .fetch_all(&self.readers)
+        .fetch_all(self.reader())
         .await
     }
 
@@ -115,7 +115,7 @@ impl Store {
         )
         .bind(written(today))
         .bind(MOST_LISTS)
-        .fetch_all(&self.readers)
+        .fetch_all(self.reader())
         .await
     }
 }

@@ -47,7 +47,7 @@ impl Store {
     pub async fn user_by_email(&self, email: &str) -> Result<Option<Known>> {
         query_as("SELECT id, name, email, role, class, password FROM users WHERE email = $1")
             .bind(email)
-            .fetch_optional(&self.readers)
+            .fetch_optional(self.reader())
             .await
     }
 

@@ -415,7 +415,7 @@ pub fn binary() -> PathBuf {
 }
 
 /// The application, from the same build.
-fn lakh_origin() -> PathBuf {
+pub fn lakh_origin() -> PathBuf {
     let beside = std::path::absolute(binary()).expect("the working directory is there");
     beside.with_file_name("lakh-origin")
 }

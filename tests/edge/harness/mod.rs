@@ -16,7 +16,7 @@ mod trust;
 
 pub use browser::Browser;
 pub use client::{Ask, Client, Reply, ask, get, head, post};
-pub use edge::{ADMIN_TOKEN, Edge, binary, lakh};
+pub use edge::{ADMIN_TOKEN, Edge, binary, lakh, lakh_origin};
 pub use folder::Folder;
 pub use h2c::{h2, h2c};
 pub use origin::{Answer, Gate, Origin, Seen, Step};

@@ -1,62 +1,65 @@
 //! Demonstration data, so that a first start shows something: people, listings and photos of
-//! twelve megapixels, drawn here. Made once per data folder. Nobody can log in as these people.
+//! twelve megapixels, drawn here. Made once per database. Nobody can log in as these people.
 
 mod catalogue;
 mod noise;
 mod scene;
 mod scenes;
 
+use super::{Failure, behind::behind};
+use crate::app::App;
+use crate::domain::clock::Moment;
+use crate::domain::job::Kind;
 use crate::domain::photo::PhotoName;
-use crate::observe::log;
-use crate::store::{PhotoFiles, Store};
-use serde_json::json;
-use std::error::Error;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{fs::File, io, path::Path, thread, time::Instant};
+use crate::store::{Added, By, Claim, Store};
+use std::sync::atomic::Ordering;
 
-const JOB: &str = "demo";
+const NAME: &str = "demo";
 
-/// Waits while another process is at it. A process that dies here leaves nothing but photos, which
-/// the next one draws again, the same to the byte.
-pub async fn seed(data: &Path, store: &Store, files: &PhotoFiles) -> Result<(), Box<dyn Error>> {
-    if store.is_done(JOB).await? {
-        return Ok(());
-    }
-    let turn = File::create(data.join("demo.lock"))?;
-    turn.lock()?;
-    if store.is_done(JOB).await? {
-        return Ok(());
-    }
-
-    let start = Instant::now();
-    draw_photos(files)?;
-    store
-        .seed(JOB, catalogue::PEOPLE, &catalogue::listings())
-        .await?;
-    log::info(
-        "demo_made",
-        json!({ "seconds": start.elapsed().as_secs_f64() }),
-    );
-    Ok(())
+/// Of several processes the first enters it. The photos are left to the workers, because drawing them takes
+/// longer than anybody waits for a page.
+pub async fn seed(store: &Store) -> sqlx::Result<()> {
+    let (people, listings) = (catalogue::PEOPLE, catalogue::listings());
+    store.seed(NAME, people, &listings, Moment::now()).await
 }
 
-/// Every processor takes the next photo as soon as it has finished one.
-fn draw_photos(files: &PhotoFiles) -> io::Result<()> {
-    let scenes = scenes::all();
-    let next = AtomicUsize::new(0);
-    let draw = || -> io::Result<()> {
-        while let Some((slug, scene)) = scenes.get(next.fetch_add(1, Ordering::Relaxed)) {
-            files.put(&photo_name(slug), &scene.jpeg())?;
+/// Draws the first of what is left, the same to the byte whoever does it, and has its listing show it. One
+/// after the other: so the first is there soon, and those who ask for something find a processor.
+pub async fn draw(app: &App, claim: &Claim) -> Result<(), Failure> {
+    let unknown = || Failure::ForGood("no photo of the demonstration".into());
+    let mut left = claim.subject.splitn(3, ' ');
+    let listing: Option<i64> = left.next().and_then(|id| id.parse().ok());
+    let name: Option<PhotoName> = left.next().and_then(|name| name.parse().ok());
+    let (listing, name) = listing.zip(name).ok_or_else(unknown)?;
+    let rest = left.next().unwrap_or_default();
+    let mut scenes = scenes::all().into_iter();
+    let scene = scenes.find(|(slug, _)| photo_name(slug) == name);
+    let (_, scene) = scene.ok_or_else(unknown)?;
+
+    let (files, drawn) = (app.files.clone(), name.clone());
+    behind(move || files.put(&drawn, &scene.jpeg())).await??;
+
+    let by = By::itself(Moment::now());
+    match app.store.add_drawn(claim, listing, &name, rest, by).await? {
+        Some(Added::TooManyWaiting) => Err(Failure::Passing("too many jobs wait".into())),
+        Some(Added::NoRoom) => Ok(app.files.remove(&name).await?),
+        Some(Added::Yes) => {
+            app.work.notify_one();
+            Ok(())
         }
-        Ok(())
-    };
-    let processors = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        let drawing: Vec<_> = (0..processors).map(|_| scope.spawn(draw)).collect();
-        drawing
-            .into_iter()
-            .try_for_each(|one| one.join().expect("drawing does not panic"))
-    })
+        None => Ok(()),
+    }
+}
+
+/// Whether listings look as they will until somebody writes. A photo that is drawn is no answer to a write, so
+/// there is nothing by which the edge could be told.
+pub async fn is_complete(app: &App) -> sqlx::Result<bool> {
+    if !app.drawing.load(Ordering::Relaxed) {
+        return Ok(true);
+    }
+    let left = app.store.is_left(Kind::Drawing).await?;
+    app.drawing.store(left, Ordering::Relaxed);
+    Ok(!left)
 }
 
 fn photo_name(slug: &str) -> PhotoName {

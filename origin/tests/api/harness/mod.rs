@@ -3,7 +3,9 @@
 mod contract;
 
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::ops::Deref;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,8 +20,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Origin {
     process: Child,
+    client: Client,
+    home: Arc<Home>,
+}
+
+/// Where processes keep what lasts.
+struct Home {
+    data: TempDir,
+    /// The arguments that name the database.
+    database: Vec<String>,
+}
+
+#[derive(Clone)]
+pub struct Client {
     address: String,
-    data: Arc<TempDir>,
     agent: Agent,
 }
 
@@ -32,24 +46,29 @@ pub struct Reply {
 impl Origin {
     /// Alone, on a folder of its own, without demonstration data.
     pub fn start() -> Self {
-        let data = Arc::new(tempfile::tempdir().expect("a temporary folder"));
-        let process = spawn(&data, ARGUMENTS);
-        Self::listening(process, data)
+        Self::start_on(&on_any_database())
+    }
+
+    /// On the database that these arguments name.
+    pub fn start_on(database: &[String]) -> Self {
+        let home = Home::on(database);
+        let process = home.spawn(ARGUMENTS);
+        Self::listening(process, home)
     }
 
     /// All started before any of them listens, on one folder, with demonstration data.
     pub fn start_together(count: usize) -> Vec<Self> {
-        let data = Arc::new(tempfile::tempdir().expect("a temporary folder"));
-        let processes: Vec<_> = (0..count).map(|_| spawn(&data, &[])).collect();
+        let home = Home::on(&on_any_database());
+        let processes: Vec<_> = (0..count).map(|_| home.spawn(&[])).collect();
         processes
             .into_iter()
-            .map(|process| Self::listening(process, data.clone()))
+            .map(|process| Self::listening(process, home.clone()))
             .collect()
     }
 
     pub fn start_again(&mut self) {
-        let process = spawn(&self.data, ARGUMENTS);
-        *self = Self::listening(process, self.data.clone());
+        let process = self.home.spawn(ARGUMENTS);
+        *self = Self::listening(process, self.home.clone());
     }
 
     /// The exit code after that signal; `None` when the signal itself was the end.
@@ -62,7 +81,7 @@ impl Origin {
 
     /// The log's `listening` line names the port; the rest of the log is read so that writing it
     /// never blocks.
-    fn listening(mut process: Child, data: Arc<TempDir>) -> Self {
+    fn listening(mut process: Child, home: Arc<Home>) -> Self {
         let mut log = BufReader::new(process.stderr.take().expect("standard error is piped"));
         let address = loop {
             let mut line = String::new();
@@ -82,12 +101,88 @@ impl Origin {
             .timeout_global(Some(PATIENCE));
         Self {
             process,
-            address,
-            data,
-            agent: settings.build().into(),
+            client: Client {
+                address,
+                agent: settings.build().into(),
+            },
+            home,
         }
     }
 
+    /// Another command on the same home; whether it succeeded.
+    pub fn run(&self, arguments: &[&OsStr]) -> bool {
+        let ran = self.home.command().args(arguments).output();
+        ran.expect("the binary starts").status.success()
+    }
+
+    /// Somebody new, with what every one of them has.
+    pub fn register(&self, email: &str) -> String {
+        let person = json!({"name": "Ada", "email": email, "password": "correct horse"});
+        let reply = self.post("/api/v1/register", None, &person);
+        let reply = reply.expect_status(201).json();
+        reply["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// Somebody new with that role.
+    pub fn register_as(&self, role: &str, email: &str) -> String {
+        self.register(email);
+        let granted = format!("{role}={email}");
+        assert!(self.run(&["--grant".as_ref(), granted.as_ref()]));
+        let login = json!({"email": email, "password": "correct horse"});
+        let reply = self.post("/api/v1/login", None, &login).expect_status(200);
+        reply.json()["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// A listing of theirs; its path.
+    pub fn lend(&self, token: &str, listing: &Value) -> String {
+        let reply = self.post("/api/v1/listings", Some(token), listing);
+        reply.expect_status(201).header("location").to_owned()
+    }
+
+    pub fn address(&self) -> &str {
+        &self.client.address
+    }
+
+    pub fn data(&self) -> &std::path::Path {
+        self.home.data.path()
+    }
+
+    /// Ends it as a crash would: nothing is finished, nothing is said.
+    pub fn kill(&mut self) {
+        self.process.kill().expect("our own child");
+        self.process.wait().expect("our own child");
+    }
+
+    /// Another process on the same folder.
+    pub fn start_another(&self) -> Self {
+        let process = self.home.spawn(ARGUMENTS);
+        Self::listening(process, self.home.clone())
+    }
+
+    pub fn photo_files(&self) -> usize {
+        fs::read_dir(self.data().join("photos"))
+            .expect("the photos' folder")
+            .count()
+    }
+
+    pub fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+            thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        // It may have been stopped already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Client {
     pub fn get(&self, path: &str) -> Reply {
         self.call("GET", path, &[], b"")
     }
@@ -160,34 +255,6 @@ impl Origin {
         reply
     }
 
-    /// Somebody new, with what every one of them has.
-    pub fn register(&self, email: &str) -> String {
-        let person = json!({"name": "Ada", "email": email, "password": "correct horse"});
-        let reply = self.post("/api/v1/register", None, &person);
-        let reply = reply.expect_status(201).json();
-        reply["token"].as_str().expect("a token").to_owned()
-    }
-
-    /// Somebody new with that role.
-    pub fn register_as(&self, role: &str, email: &str) -> String {
-        self.register(email);
-        let given = Command::new(env!("CARGO_BIN_EXE_lakh-origin"))
-            .arg("--data")
-            .arg(self.data.path())
-            .args(["--grant", &format!("{role}={email}")])
-            .output();
-        assert!(given.expect("the binary starts").status.success());
-        let login = json!({"email": email, "password": "correct horse"});
-        let reply = self.post("/api/v1/login", None, &login).expect_status(200);
-        reply.json()["token"].as_str().expect("a token").to_owned()
-    }
-
-    /// A listing of theirs; its path.
-    pub fn lend(&self, token: &str, listing: &Value) -> String {
-        let reply = self.post("/api/v1/listings", Some(token), listing);
-        reply.expect_status(201).header("location").to_owned()
-    }
-
     pub fn get_as(&self, token: &str, path: &str) -> Reply {
         let bearer = format!("Bearer {token}");
         self.call("GET", path, &[("authorization", &bearer)], b"")
@@ -208,54 +275,43 @@ impl Origin {
         ];
         self.call("POST", path, &headers, body.to_string().as_bytes())
     }
+}
 
-    pub fn data(&self) -> &std::path::Path {
-        self.data.path()
+impl Home {
+    fn on(database: &[String]) -> Arc<Self> {
+        Arc::new(Self {
+            data: tempfile::tempdir().expect("a temporary folder"),
+            database: database.to_vec(),
+        })
     }
 
-    /// Ends it as a crash would: nothing is finished, nothing is said.
-    pub fn kill(&mut self) {
-        self.process.kill().expect("our own child");
-        self.process.wait().expect("our own child");
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lakh-origin"));
+        command.arg("--data").arg(self.data.path());
+        command.args(&self.database);
+        command
     }
 
-    /// Another process on the same folder.
-    pub fn start_another(&self) -> Self {
-        let process = spawn(&self.data, ARGUMENTS);
-        Self::listening(process, self.data.clone())
-    }
-
-    pub fn photo_files(&self) -> usize {
-        fs::read_dir(self.data.path().join("photos"))
-            .expect("the photos' folder")
-            .count()
-    }
-
-    pub fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
-        let start = Instant::now();
-        while !is_so() {
-            assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
-            thread::park_timeout(Duration::from_millis(20));
-        }
+    fn spawn(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command();
+        command.args(["--port", "0"]).args(arguments);
+        command.stderr(Stdio::piped());
+        command.spawn().expect("the binary starts")
     }
 }
 
-impl Drop for Origin {
-    fn drop(&mut self) {
-        // It may have been stopped already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// The one that this binary's tests are about.
+fn on_any_database() -> Vec<String> {
+    let named = |url| ["--database".to_owned(), url];
+    crate::database().into_iter().flat_map(named).collect()
 }
 
-fn spawn(data: &TempDir, arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_lakh-origin"))
-        .args(["--port", "0", "--data"])
-        .arg(data.path())
-        .args(arguments)
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary starts")
+impl Deref for Origin {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
 }
 
 impl Reply {

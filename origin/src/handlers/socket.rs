@@ -1,0 +1,174 @@
+//! A device listens: over a WebSocket, for as long as it answers. It says which message it heard last, and is
+//! told what came since. RFC 6455.
+
+use super::author::Author;
+use super::devices::own;
+use super::problem::Problem;
+use super::query::Asked;
+use crate::app::App;
+use crate::domain::clock::Moment;
+use crate::domain::device::{DeviceName, MOST_BACKLOG, Message};
+use crate::hub::{Place, present_until};
+use axum::extract::ws::{CloseFrame, Message as Frame, WebSocket, close_code};
+use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
+use axum::extract::{Path, State};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{self, Instant};
+use tokio::{select, sync::watch};
+
+/// Then it is also looked at whether its owner is still signed in.
+const PING_EVERY: Duration = Duration::from_secs(10);
+
+/// Who says nothing for that long, not even that it is there, is gone.
+const MOST_SILENCE: Duration = Duration::from_secs(60);
+
+const MOST_TIME_TO_SEND: Duration = Duration::from_secs(10);
+
+/// Devices ask by HTTP; what they send here is only looked at for its coming.
+const MOST_FRAME: usize = 4 * 1024;
+
+#[derive(Default, Deserialize)]
+pub struct ListenQuery {
+    /// The message that was heard last.
+    after: Option<i64>,
+}
+
+pub async fn listen(
+    State(app): State<Arc<App>>,
+    author: Author,
+    Path(name): Path<String>,
+    Asked(ListenQuery { after }): Asked<ListenQuery>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Problem> {
+    let upgrade =
+        upgrade.map_err(|wrong| Problem::new(wrong.status(), "This is for WebSockets."))?;
+    let device = own(&app, &author, &name).await?;
+    let place = app.hub.join(&device).ok_or_else(Problem::busy)?;
+    let upgrade = upgrade
+        .max_message_size(MOST_FRAME)
+        .max_frame_size(MOST_FRAME);
+    Ok(upgrade.on_upgrade(async move |socket| {
+        let talk = Talk {
+            stopping: app.stopping.subscribe(),
+            last: after.unwrap_or(0),
+            app,
+            author,
+            device,
+            place,
+            socket,
+        };
+        // It ends when either side has gone; there is nobody to tell why.
+        let _ = talk.run(after.is_some()).await;
+    }))
+}
+
+struct Talk {
+    app: Arc<App>,
+    author: Author,
+    device: DeviceName,
+    place: Place,
+    socket: WebSocket,
+    stopping: watch::Receiver<bool>,
+    /// Of what was sent.
+    last: i64,
+}
+
+/// The other side does not take what is sent, or is gone.
+struct Gone;
+
+impl Talk {
+    /// `again`: it has listened before, and says how far.
+    async fn run(mut self, again: bool) -> Result<(), Gone> {
+        self.note_presence(true).await;
+        let talked = self.talk(again).await;
+        self.note_presence(false).await;
+        talked
+    }
+
+    async fn talk(&mut self, again: bool) -> Result<(), Gone> {
+        self.greet(again).await?;
+        let (mut ping, mut heard) = (time::interval(PING_EVERY), Instant::now());
+        loop {
+            select! {
+                message = self.place.messages.recv() => match message {
+                    Some(message) if message.id > self.last => self.tell(&message).await?,
+                    Some(_) => {}
+                    None => return self.close(close_code::AGAIN, "too slow").await,
+                },
+                frame = self.socket.recv() => match frame {
+                    Some(Ok(Frame::Close(_)) | Err(_)) | None => return Ok(()),
+                    Some(Ok(_)) => heard = Instant::now(),
+                },
+                _ = ping.tick() => {
+                    if heard.elapsed() > MOST_SILENCE {
+                        return Err(Gone);
+                    }
+                    if self.is_signed_out().await {
+                        return self.close(close_code::POLICY, "signed out").await;
+                    }
+                    self.send(Frame::Ping(Default::default())).await?;
+                }
+                _ = self.stopping.changed() => return self.close(close_code::AWAY, "stopping").await,
+            }
+        }
+    }
+
+    /// Which hub this is, what was missed, and whether that is not all of it.
+    async fn greet(&mut self, again: bool) -> Result<(), Gone> {
+        let missed = match again {
+            true => self.app.store.backlog(&self.device, self.last).await,
+            false => Ok(Vec::new()),
+        };
+        let mut missed = missed.map_err(|_| Gone)?;
+        let most = MOST_BACKLOG as usize;
+        let gap = missed.len() > most;
+        missed.drain(..missed.len().saturating_sub(most));
+        let welcome = json!({ "kind": "welcome", "hub": self.app.hub.name, "gap": gap });
+        self.send_json(&welcome).await?;
+        for message in missed {
+            self.tell(&message).await?;
+        }
+        Ok(())
+    }
+
+    /// Without an answer from the database they stay.
+    async fn is_signed_out(&mut self) -> bool {
+        let (app, Author { user, session, .. }) = (self.app.clone(), &self.author);
+        matches!(app.store.session_user(session, user.id).await, Ok(None))
+    }
+
+    async fn tell(&mut self, message: &Message) -> Result<(), Gone> {
+        self.last = message.id;
+        let told = serde_json::to_value(message).expect("a message has only text keys");
+        self.send_json(&told).await
+    }
+
+    async fn send_json(&mut self, value: &Value) -> Result<(), Gone> {
+        self.send(Frame::Text(value.to_string().into())).await
+    }
+
+    async fn send(&mut self, frame: Frame) -> Result<(), Gone> {
+        let sent = time::timeout(MOST_TIME_TO_SEND, self.socket.send(frame)).await;
+        sent.map_err(|_| Gone)?.map_err(|_| Gone)
+    }
+
+    async fn close(&mut self, code: u16, reason: &'static str) -> Result<(), Gone> {
+        let reason = reason.into();
+        self.send(Frame::Close(Some(CloseFrame { code, reason })))
+            .await
+    }
+
+    /// At once, and then by the hub as long as it lasts. Without an answer from the database nobody knows.
+    async fn note_presence(&mut self, is_here: bool) {
+        let until = match is_here {
+            true => present_until(Moment::now()),
+            false => Moment(0),
+        };
+        let (app, name) = (self.app.clone(), [self.device.clone()]);
+        let _ = app.store.set_present(&name, until).await;
+    }
+}

@@ -1,0 +1,81 @@
+//! Wakes the hubs of all processes when something was said: by Redis where there is one. A word that gets
+//! lost, or Redis itself, costs time and nothing else: hubs look by themselves, too.
+
+use crate::observe::log;
+use fred::clients::SubscriberClient;
+use fred::prelude::*;
+use fred::types::config::Config;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::{task::JoinSet, time};
+
+const CHANNEL: &str = "lakh-origin:said";
+const RECONNECT: Duration = Duration::from_millis(500);
+
+pub struct Bus {
+    /// Told when there is something to read.
+    pub woken: Arc<Notify>,
+    redis: Option<Client>,
+    _tasks: JoinSet<()>,
+}
+
+impl Bus {
+    pub fn join(redis: Option<&str>) -> Result<Self, Error> {
+        let (woken, mut tasks) = (Arc::new(Notify::new()), JoinSet::new());
+        let redis = match redis {
+            Some(url) => {
+                let mut builder = Builder::from_config(Config::from_url(url)?);
+                builder.set_policy(ReconnectPolicy::new_constant(0, 500));
+                builder.with_performance_config(|options| {
+                    options.default_command_timeout = Duration::from_secs(1);
+                });
+                let (client, subscriber) = (builder.build()?, builder.build_subscriber_client()?);
+                tasks.spawn(stay_connected(client.clone()));
+                tasks.spawn(stay_connected(subscriber.clone()));
+                tasks.spawn(listen(subscriber, woken.clone()));
+                Some(client)
+            }
+            None => None,
+        };
+        Ok(Self {
+            woken,
+            redis,
+            _tasks: tasks,
+        })
+    }
+
+    pub fn wake_all(&self) {
+        self.woken.notify_one();
+        if let Some(redis) = self.redis.clone() {
+            tokio::spawn(async move {
+                // Who isn't woken looks soon anyway.
+                let _: Result<(), Error> = redis.publish(CHANNEL, "").await;
+            });
+        }
+    }
+}
+
+/// Connecting ends when there is no server at the start; later on it reconnects by itself.
+async fn stay_connected(client: impl ClientLike) {
+    loop {
+        if let Ok(Err(error)) = client.connect().await {
+            log::error("redis", json!({ "reason": error.to_string() }));
+        }
+        time::sleep(RECONNECT).await;
+    }
+}
+
+async fn listen(subscriber: SubscriberClient, woken: Arc<Notify>) {
+    let mut said = subscriber.message_rx();
+    let _again = subscriber.manage_subscriptions();
+    while subscriber.wait_for_connect().await.is_err()
+        || subscriber.subscribe(CHANNEL).await.is_err()
+    {
+        time::sleep(RECONNECT).await;
+    }
+    while said.recv().await.is_ok() {
+        woken.notify_one();
+    }
+}

@@ -1,0 +1,227 @@
+//! Devices that listen here. What they are told is in the database, in one order; every hub reads it there, in
+//! that order, and tells those that it has. So a device hears the same on whichever hub it is, and one that
+//! comes back hears what it missed.
+
+mod bus;
+
+use crate::app::App;
+use crate::domain::clock::Moment;
+use crate::domain::device::{DeviceName, Message};
+use crate::domain::random::hex;
+use crate::observe::log;
+use bus::Bus;
+use serde_json::json;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::{select, time};
+
+/// Connections of a process.
+const MOST_LINES: usize = 20_000;
+
+/// What may wait for a device; one that takes longer is let go, and comes back for the rest.
+const MOST_WAITING: usize = 64;
+
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+const PRESENCE_EVERY: Duration = Duration::from_secs(10);
+const PRESENT_SECONDS: i64 = 25;
+
+pub struct Hub {
+    /// Tells one process from the next.
+    pub name: String,
+    lines: Mutex<Lines>,
+    bus: Bus,
+}
+
+#[derive(Default)]
+struct Lines {
+    rooms: HashMap<DeviceName, Vec<Line>>,
+    count: usize,
+    /// Identifies the next line.
+    next: u64,
+}
+
+struct Line {
+    id: u64,
+    sender: Sender<Arc<Message>>,
+}
+
+/// A device's place here, until it is dropped.
+pub struct Place {
+    hub: Arc<Hub>,
+    device: DeviceName,
+    id: u64,
+    /// Ends when the hub has let the device go.
+    pub messages: Receiver<Arc<Message>>,
+}
+
+impl Hub {
+    pub fn open(redis: Option<&str>) -> Result<Arc<Self>, fred::error::Error> {
+        Ok(Arc::new(Self {
+            name: hex::<4>(),
+            lines: Mutex::default(),
+            bus: Bus::join(redis)?,
+        }))
+    }
+
+    /// None when there is no room for another one.
+    pub fn join(self: &Arc<Self>, device: &DeviceName) -> Option<Place> {
+        let mut lines = self.lines();
+        if lines.count >= MOST_LINES {
+            return None;
+        }
+        let (sender, messages) = mpsc::channel(MOST_WAITING);
+        let id = lines.next;
+        lines.next += 1;
+        lines.count += 1;
+        let room = lines.rooms.entry(device.clone()).or_default();
+        room.push(Line { id, sender });
+        Some(Place {
+            hub: self.clone(),
+            device: device.clone(),
+            id,
+            messages,
+        })
+    }
+
+    pub fn wake_all(&self) {
+        self.bus.wake_all();
+    }
+
+    pub fn count(&self) -> usize {
+        self.lines().count
+    }
+
+    fn present(&self) -> Vec<DeviceName> {
+        self.lines().rooms.keys().cloned().collect()
+    }
+
+    fn tell(&self, message: &Arc<Message>) {
+        let mut lines = self.lines();
+        let Lines { rooms, count, .. } = &mut *lines;
+        let mut tell = |room: &mut Vec<Line>| {
+            let before = room.len();
+            room.retain(|line| line.sender.try_send(message.clone()).is_ok());
+            *count -= before - room.len();
+        };
+        match &message.device {
+            Some(device) => rooms.get_mut(device).into_iter().for_each(&mut tell),
+            None => rooms.values_mut().for_each(&mut tell),
+        }
+        rooms.retain(|_, room| !room.is_empty());
+    }
+
+    fn leave(&self, device: &DeviceName, id: u64) {
+        let mut lines = self.lines();
+        let Lines { rooms, count, .. } = &mut *lines;
+        if let Some(room) = rooms.get_mut(device) {
+            let before = room.len();
+            room.retain(|line| line.id != id);
+            *count -= before - room.len();
+            if room.is_empty() {
+                rooms.remove(device);
+            }
+        }
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().expect("no code panics with it")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.hub.leave(&self.device, self.id);
+    }
+}
+
+/// Reads what is said, in order, and tells it on; until the process stops.
+pub async fn follow(app: Arc<App>, mut last: i64) {
+    let mut stopping = app.stopping.subscribe();
+    while !*stopping.borrow() {
+        match app.store.messages_after(last).await {
+            Ok(said) if !said.is_empty() => {
+                for message in said.into_iter().map(Arc::new) {
+                    last = message.id;
+                    app.hub.tell(&message);
+                }
+                continue;
+            }
+            Ok(_) => {}
+            Err(error) => log::error("hub", json!({ "reason": error.to_string() })),
+        }
+        select! {
+            () = app.hub.bus.woken.notified() => {}
+            () = time::sleep(LOOK_EVERY) => {}
+            _ = stopping.changed() => {}
+        }
+    }
+}
+
+/// Says again and again who is here.
+pub async fn note_presence(app: Arc<App>) {
+    let mut stopping = app.stopping.subscribe();
+    while !*stopping.borrow() {
+        select! {
+            () = time::sleep(PRESENCE_EVERY) => {}
+            _ = stopping.changed() => {}
+        }
+        let until = Moment::now().plus_seconds(PRESENT_SECONDS);
+        // It is said again soon; if not, they are not here as far as anybody knows.
+        let _ = app.store.set_present(&app.hub.present(), until).await;
+    }
+}
+
+/// Until then a device counts as present without being mentioned again.
+pub fn present_until(now: Moment) -> Moment {
+    now.plus_seconds(PRESENT_SECONDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::device::Kind;
+
+    fn name(text: &str) -> DeviceName {
+        text.parse().expect("a good name")
+    }
+
+    fn message(id: i64, device: Option<&str>) -> Arc<Message> {
+        Arc::new(Message {
+            id,
+            device: device.map(name),
+            kind: Kind::Message,
+            body: json!({}),
+            at: String::new(),
+        })
+    }
+
+    fn heard(place: &mut Place) -> Vec<i64> {
+        std::iter::from_fn(|| place.messages.try_recv().ok())
+            .map(|message| message.id)
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_room_hears_what_is_for_it_or_for_all_and_who_is_slow_is_let_go() {
+        let hub = Hub::open(None).expect("no Redis to fail");
+        let mut places = ["a", "a", "b"].map(|device| hub.join(&name(device)).expect("room"));
+        hub.tell(&message(1, Some("a")));
+        hub.tell(&message(2, None));
+        assert_eq!(
+            places.each_mut().map(heard),
+            [vec![1, 2], vec![1, 2], vec![2]]
+        );
+
+        let [first, _, mut slow] = places;
+        drop(first);
+        assert_eq!(hub.count(), 2);
+        (3..100).for_each(|id| hub.tell(&message(id, Some("b"))));
+        assert_eq!(hub.count(), 1);
+        assert_eq!(heard(&mut slow).len(), MOST_WAITING);
+        assert!(slow.messages.is_closed());
+        drop(slow);
+        assert_eq!(hub.present(), [name("a")]);
+    }
+}

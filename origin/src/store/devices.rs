@@ -1,0 +1,242 @@
+//! Devices, what they are told, and what they ask.
+
+use super::jobs::{enqueue, finish_in};
+use super::users::parsed;
+use super::{By, Claim, Store, Writing};
+use crate::domain::clock::Moment;
+use crate::domain::device::{Device, DeviceName, Kind, MOST_BACKLOG, Message, Request};
+use crate::domain::job;
+use serde_json::{Value, json};
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::{
+    Any, Arguments, AssertSqlSafe, FromRow, Result, Row, query, query_as, query_scalar, query_with,
+};
+
+/// What a page holds, and the names in one statement.
+const MOST_AT_ONCE: usize = 500;
+
+impl Store {
+    /// Whose it is; theirs, when it was nobody's.
+    pub async fn claim_device(&self, name: &DeviceName, user: i64, now: Moment) -> Result<i64> {
+        let owner = "SELECT owner_id FROM devices WHERE name = $1";
+        let known = query_scalar(owner).bind(name.to_string());
+        if let Some(known) = known.fetch_optional(self.reader()).await? {
+            return Ok(known);
+        }
+        let mut writing = self.write().await?;
+        query(
+            "INSERT INTO devices (name, owner_id, created_at) VALUES ($1, $2, $3) \
+             ON CONFLICT (name) DO NOTHING",
+        )
+        .bind(name.to_string())
+        .bind(user)
+        .bind(now.iso())
+        .execute(&mut *writing)
+        .await?;
+        let now_known = query_scalar(owner).bind(name.to_string());
+        let known = now_known.fetch_one(&mut *writing).await?;
+        writing.commit().await?;
+        Ok(known)
+    }
+
+    /// Theirs, in the order of their names.
+    pub async fn devices(&self, user: i64, now: Moment) -> Result<Vec<Device>> {
+        query_as(
+            "SELECT name, present - $1 AS left_over, created_at \
+             FROM devices WHERE owner_id = $2 ORDER BY name LIMIT 1000",
+        )
+        .bind(now.0)
+        .bind(user)
+        .fetch_all(self.reader())
+        .await
+    }
+
+    /// Until then, unless it is said again.
+    pub async fn set_present(&self, names: &[DeviceName], until: Moment) -> Result<()> {
+        for some in names.chunks(MOST_AT_ONCE) {
+            let mut arguments = AnyArguments::default();
+            let mut places = Vec::with_capacity(some.len());
+            let texts = "numbers and texts can be encoded";
+            arguments.add(until.0).expect(texts);
+            for name in some {
+                arguments.add(name.to_string()).expect(texts);
+                places.push(format!("${}", arguments.len()));
+            }
+            let sql = format!(
+                "UPDATE devices SET present = $1 WHERE name IN ({})",
+                places.join(", ")
+            );
+            let set = query_with::<Any, _>(AssertSqlSafe(sql), arguments);
+            set.execute(self.nodes.writer()?).await?;
+        }
+        Ok(())
+    }
+
+    /// To one device, or to all.
+    pub async fn say(&self, device: Option<&DeviceName>, text: &str, by: By) -> Result<i64> {
+        let mut writing = self.write().await?;
+        let body = json!({ "text": text, "from": by.user });
+        let id = self
+            .say_in(&mut writing, device, Kind::Message, &body, by.at)
+            .await?;
+        writing.commit().await?;
+        Ok(id)
+    }
+
+    /// Number of what was said last; 0 before anything was.
+    pub async fn last_message(&self) -> Result<i64> {
+        query_scalar("SELECT coalesce(max(id), 0) FROM messages")
+            .fetch_one(self.reader())
+            .await
+    }
+
+    /// To anybody, in order; a page of them.
+    pub async fn messages_after(&self, id: i64) -> Result<Vec<Message>> {
+        query_as("SELECT * FROM messages WHERE id > $1 ORDER BY id LIMIT 500")
+            .bind(id)
+            .fetch_all(self.reader())
+            .await
+    }
+
+    /// What a device has missed, in order: the newest, and one more than is kept if there were more.
+    pub async fn backlog(&self, device: &DeviceName, after: i64) -> Result<Vec<Message>> {
+        let mut missed: Vec<Message> = query_as(
+            "SELECT * FROM messages WHERE id > $1 AND device IN ($2, '') ORDER BY id DESC LIMIT $3",
+        )
+        .bind(after)
+        .bind(device.to_string())
+        .bind(i64::from(MOST_BACKLOG) + 1)
+        .fetch_all(self.reader())
+        .await?;
+        missed.reverse();
+        Ok(missed)
+    }
+
+    /// None when there is one from that source already.
+    pub async fn ask(
+        &self,
+        device: &DeviceName,
+        text: &str,
+        source: Option<&str>,
+        now: Moment,
+    ) -> Result<Option<i64>> {
+        let mut writing = self.write().await?;
+        let id: Option<i64> = query_scalar(
+            "INSERT INTO requests (device, text, source, created_at) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (source) DO NOTHING RETURNING id",
+        )
+        .bind(device.to_string())
+        .bind(text.to_owned())
+        .bind(source.map(str::to_owned))
+        .bind(now.iso())
+        .fetch_optional(&mut *writing)
+        .await?;
+        if let Some(id) = id {
+            enqueue(&mut writing, job::Kind::Request, &id.to_string(), now).await?;
+        }
+        writing.commit().await?;
+        Ok(id)
+    }
+
+    pub async fn request(&self, id: i64) -> Result<Option<Request>> {
+        query_as(
+            "SELECT r.*, coalesce(j.state, 'done') AS state FROM requests r LEFT JOIN jobs j \
+             ON j.kind = 'request' AND j.subject = CAST(r.id AS TEXT) WHERE r.id = $1",
+        )
+        .bind(id)
+        .fetch_optional(self.reader())
+        .await
+    }
+
+    /// The answer, the end of the job and the word to the device are written together. Whether it counts.
+    pub async fn respond(&self, claim: &Claim, id: i64, answer: &str, now: Moment) -> Result<bool> {
+        let mut writing = self.write().await?;
+        if !finish_in(&mut writing, claim).await? {
+            return Ok(false);
+        }
+        let device: Option<String> =
+            query_scalar("UPDATE requests SET answer = $1 WHERE id = $2 RETURNING device")
+                .bind(answer.to_owned())
+                .bind(id)
+                .fetch_optional(&mut *writing)
+                .await?;
+        if let Some(Ok(device)) = device.map(|name| name.parse()) {
+            let body = json!({ "request": id });
+            self.say_in(&mut writing, Some(&device), Kind::ResponseReady, &body, now)
+                .await?;
+        }
+        writing.commit().await?;
+        Ok(true)
+    }
+
+    /// Keeps what those who come back may ask for.
+    pub(super) async fn forget_messages(&self) -> Result<()> {
+        query(
+            "DELETE FROM messages WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER \
+             (PARTITION BY device ORDER BY id DESC) AS place FROM messages) AS placed WHERE place > $1)",
+        )
+        .bind(i64::from(MOST_BACKLOG))
+        .execute(self.nodes.writer()?)
+        .await
+        .map(drop)
+    }
+
+    /// Whoever reads up to a number has read all before it: messages become visible in their order.
+    async fn say_in(
+        &self,
+        writing: &mut Writing,
+        device: Option<&DeviceName>,
+        kind: Kind,
+        body: &Value,
+        now: Moment,
+    ) -> Result<i64> {
+        sqlx::raw_sql(self.dialect.one_speaks())
+            .execute(&mut **writing)
+            .await?;
+        query_scalar(
+            "INSERT INTO messages (device, kind, body, at) VALUES ($1, $2, $3, $4) RETURNING id",
+        )
+        .bind(device.map(DeviceName::to_string).unwrap_or_default())
+        .bind(kind.to_string())
+        .bind(body.to_string())
+        .bind(now.iso())
+        .fetch_one(&mut **writing)
+        .await
+    }
+}
+
+impl FromRow<'_, AnyRow> for Device {
+    fn from_row(row: &AnyRow) -> Result<Self> {
+        Ok(Self {
+            name: row.try_get("name")?,
+            present: row.try_get::<i64, _>("left_over")? > 0,
+            created_at: row.try_get("created_at")?,
+        })
+    }
+}
+
+impl FromRow<'_, AnyRow> for Message {
+    fn from_row(row: &AnyRow) -> Result<Self> {
+        let (device, body): (String, String) = (row.try_get("device")?, row.try_get("body")?);
+        Ok(Self {
+            id: row.try_get("id")?,
+            device: device.parse().ok(),
+            kind: parsed(row, "kind")?,
+            body: serde_json::from_str(&body).unwrap_or(Value::Null),
+            at: row.try_get("at")?,
+        })
+    }
+}
+
+impl FromRow<'_, AnyRow> for Request {
+    fn from_row(row: &AnyRow) -> Result<Self> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            device: row.try_get("device")?,
+            text: row.try_get("text")?,
+            state: parsed(row, "state")?,
+            answer: row.try_get("answer")?,
+            created_at: row.try_get("created_at")?,
+        })
+    }
+}

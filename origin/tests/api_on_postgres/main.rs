@@ -1,0 +1,32 @@
+//! The same walks through the API as on SQLite, and what only several nodes of a database can do.
+
+mod postgres;
+
+#[path = "../api/harness/mod.rs"]
+mod harness;
+
+#[path = "../api/backup.rs"]
+mod backup;
+#[path = "../api/bookings.rs"]
+mod bookings;
+#[path = "../api/devices.rs"]
+mod devices;
+#[path = "../api/issues.rs"]
+mod issues;
+#[path = "../api/listings.rs"]
+mod listings;
+#[path = "../api/operation.rs"]
+mod operation;
+#[path = "../api/people.rs"]
+mod people;
+#[path = "../api/photos.rs"]
+mod photos;
+#[path = "../api/search.rs"]
+mod search;
+
+mod moving;
+mod replicas;
+
+fn database() -> Option<String> {
+    Some(postgres::database())
+}

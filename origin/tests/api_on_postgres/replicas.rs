@@ -1,0 +1,112 @@
+//! A primary and a streaming replica: what is written is read at once, whatever happens to either.
+
+use crate::backup::thing;
+use crate::harness::Origin;
+use crate::postgres::Postgres;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+struct Cluster {
+    primary: Postgres,
+    replica: Postgres,
+    /// Two processes on it.
+    origins: [Origin; 2],
+    token: String,
+}
+
+fn cluster() -> Cluster {
+    let primary = Postgres::primary();
+    let replica = primary.replica();
+    let urls = [&primary, &replica].map(|node| node.url("postgres"));
+    let [writes, reads] = urls;
+    let first = Origin::start_on(&["--database".into(), writes, "--replica".into(), reads]);
+    let origins = [first.start_another(), first];
+    let token = origins[0].register("ada@example.org");
+    let cluster = Cluster {
+        primary,
+        replica,
+        origins,
+        token,
+    };
+    cluster.await_nodes("replica", 1);
+    cluster
+}
+
+impl Cluster {
+    /// Both see as many nodes in that role.
+    fn await_nodes(&self, role: &str, count: u32) {
+        let line = format!("lakh_origin_database_nodes{{role=\"{role}\"}} {count}\n");
+        for origin in &self.origins {
+            origin.wait_until(&line, || origin.get("/metrics").text().contains(&line));
+        }
+    }
+
+    /// Written at one process, read at the other.
+    fn write_and_read(&self) {
+        let listing = self.origins[0].lend(&self.token, &thing("Ladder"));
+        self.origins[1].get(&listing).expect_status(200);
+    }
+
+    fn is_writable(&self) -> bool {
+        let reply = self.origins[0].post("/api/v1/listings", Some(&self.token), &thing("Drill"));
+        match reply.status {
+            201 => true,
+            _ => {
+                assert_eq!(reply.header("retry-after"), "1", "{}", reply.text());
+                assert_eq!(reply.status, 503, "{}", reply.text());
+                false
+            }
+        }
+    }
+}
+
+#[test]
+fn a_write_is_read_at_once_from_a_replica_and_one_that_lags_is_not_read() {
+    let cluster = cluster();
+    let scans = || {
+        cluster
+            .replica
+            .say("SELECT idx_scan FROM pg_stat_user_tables WHERE relname = 'listings'")
+    };
+    let before = scans();
+    (0..50).for_each(|_| cluster.write_and_read());
+    cluster.origins[0].wait_until("the replica was read", || scans() != before);
+
+    cluster.replica.say("SELECT pg_wal_replay_pause()");
+    (0..5).for_each(|_| cluster.write_and_read());
+    cluster.await_nodes("replica", 0);
+    cluster.replica.say("SELECT pg_wal_replay_resume()");
+    cluster.await_nodes("replica", 1);
+    cluster.write_and_read();
+}
+
+#[test]
+fn without_its_primary_reads_go_on_and_writes_resume_with_it_or_another() {
+    let mut cluster = cluster();
+    let listing = cluster.origins[0].lend(&cluster.token, &thing("Ladder"));
+    let (over, reader) = (AtomicBool::new(false), (*cluster.origins[1]).clone());
+    thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let mut count = 0;
+            while !over.load(Ordering::Relaxed) {
+                reader.get(&listing).expect_status(200);
+                count += 1;
+            }
+            count
+        });
+        cluster.primary.stop();
+        cluster.await_nodes("primary", 0);
+        assert!(!cluster.is_writable());
+        cluster.primary.start_again();
+        cluster.origins[0].wait_until("it can be written", || cluster.is_writable());
+        cluster.await_nodes("replica", 1);
+
+        cluster.primary.stop();
+        cluster.await_nodes("primary", 0);
+        cluster.replica.promote();
+        cluster.origins[0].wait_until("it can be written", || cluster.is_writable());
+        over.store(true, Ordering::Relaxed);
+        assert!(reading.join().expect("every read was answered") > 0);
+    });
+    cluster.write_and_read();
+}

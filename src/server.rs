@@ -7,6 +7,7 @@ use crate::config::{Config, Loaded, Source};
 use crate::lifecycle::{
     Bound, Door, Doors, Reload, Scaler, Supervisor, Visitor, spawns, watch_files,
 };
+use crate::listen::Arrival;
 use crate::observe::Metrics;
 use crate::proxy::{Edge, Front};
 use crate::runtime::{Foundation, Runtime};
@@ -26,6 +27,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 const SPAWN_PATIENCE: Duration = Duration::from_secs(15);
 /// How long the first clients wait for servers' names to be looked up.
 const LOOKUP_PATIENCE: Duration = Duration::from_secs(2);
+/// How long it may take to tell those who came over UDP that this is the end.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// How long the access log may take to write its last lines.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 /// What supervised processes get to finish, after the last client has left.
@@ -110,15 +113,19 @@ fn started_now() -> Arc<Metrics> {
 
 /// Who has come in by a door goes to whom it is for.
 fn receive(front: Arc<Front>, admin: Arc<Admin>) -> impl Fn(Visitor) + Send + Sync + 'static {
-    move |v| match v.door {
-        Door::Web(listener) => drop(tokio::spawn(
-            front.clone().serve(v.stream, v.peer, v.places, listener),
+    move |v| match (v.door, v.arrival) {
+        (Door::Web(listener), Arrival::Tcp(stream, peer)) => drop(tokio::spawn(
+            front.clone().serve(stream, peer, v.places, listener),
         )),
-        Door::Admin => drop(tokio::spawn(admin.clone().serve(
-            v.stream,
-            v.peer,
+        (Door::Web(listener), Arrival::Quic(incoming, socket)) => drop(tokio::spawn(
+            front.clone().http3(incoming, socket, v.places, listener),
+        )),
+        (Door::Admin, Arrival::Tcp(stream, peer)) => drop(tokio::spawn(admin.clone().serve(
+            stream,
+            peer,
             v.places.all,
         ))),
+        (Door::Admin, Arrival::Quic(..)) => unreachable!("no such door is opened for it"),
     }
 }
 
@@ -199,6 +206,7 @@ async fn drain(
         () = sleep(limit) => tracing::warn!(open = foundation.caps.open(), "drain: time is up"),
         () = signals.stop() => tracing::warn!(open = foundation.caps.open(), "told to stop at once"),
     }
+    doors.farewell(FAREWELL).await;
     reload.supervisor.stop(SPAWN_GRACE).await;
     foundation.flush().await;
     runtime.access_log.flush(LOG_PATIENCE);

@@ -1,13 +1,14 @@
 //! Listening addresses, opened and closed while the process runs.
 
+use crate::listen::quic::Socket;
 use crate::listen::tls::Listening;
-use crate::listen::{Caps, Listener, Places, bind};
+use crate::listen::{Address, Arrival, Caps, Listener, Places};
 use crate::runtime::{Foundation, Runtime};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::io;
 use std::sync::Arc;
-use tokio::net::TcpStream;
+use std::time::Duration;
 use tokio::task::AbortHandle;
 
 /// Connections to the admin listener: few, and never crowded out by the public's.
@@ -29,14 +30,15 @@ impl Door {
 /// A connection that came in.
 pub struct Visitor {
     pub door: Door,
-    pub stream: TcpStream,
-    pub peer: SocketAddr,
+    pub arrival: Arrival,
     pub places: Places,
 }
 
 /// All open doors. Dropped, they close; connections that came in stay.
 pub struct Doors {
-    open: HashMap<SocketAddr, Opened>,
+    open: HashMap<Address, Opened>,
+    /// Closed ones that connections still come and go by: opened again, they are used again.
+    resting: HashMap<Address, Arc<Socket>>,
     current: Arc<ArcSwap<Runtime>>,
     foundation: Arc<Foundation>,
     admin_caps: Arc<Caps>,
@@ -46,12 +48,14 @@ pub struct Doors {
 struct Opened {
     door: Arc<ArcSwap<Door>>,
     accepting: AbortHandle,
+    /// Of HTTP/3.
+    socket: Option<Arc<Socket>>,
 }
 
 /// Sockets bound for a configuration that is not in force yet.
 pub struct Bound {
     fresh: Vec<(Listener, Door)>,
-    wanted: HashMap<SocketAddr, Door>,
+    wanted: HashMap<Address, Door>,
 }
 
 impl Doors {
@@ -62,6 +66,7 @@ impl Doors {
     ) -> Doors {
         Doors {
             open: HashMap::new(),
+            resting: HashMap::new(),
             current,
             foundation,
             admin_caps: Caps::new(),
@@ -72,23 +77,21 @@ impl Doors {
     /// Binds what `runtime` wants and is not open. Nothing is accepted, and nothing closed, until
     /// `apply`.
     pub fn bind(&self, runtime: &Runtime) -> Result<Bound, String> {
-        bind_all(runtime, |address| self.open.contains_key(&address))
+        self.bind_all(runtime)
     }
 
     /// Opens the new doors and closes those that left the configuration.
     pub fn apply(&mut self, bound: Bound) {
-        self.open
-            .retain(|address, opened| match bound.wanted.get(address) {
-                Some(door) if door.is_admin() == opened.door.load().is_admin() => {
-                    opened.door.store(Arc::new(door.clone()));
-                    true
-                }
-                _ => {
-                    opened.accepting.abort();
-                    false
-                }
-            });
+        let stays = |address: &Address, opened: &mut Opened| match bound.wanted.get(address) {
+            Some(door) if door.is_admin() == opened.door.load().is_admin() => {
+                opened.door.store(Arc::new(door.clone()));
+                true
+            }
+            _ => false,
+        };
+        self.close_unless(stays);
         self.open_all(bound.fresh);
+        self.resting.retain(|_, socket| socket.is_used());
     }
 
     /// Lets operators look while the first clients still wait.
@@ -102,20 +105,67 @@ impl Doors {
     fn open_all(&mut self, fresh: Vec<(Listener, Door)>) {
         for (listener, door) in fresh {
             tracing::info!(listener = %listener.name, address = %listener.address, "listening");
-            self.open
-                .insert(listener.address, self.accept(listener, door));
+            let address = listener.address.clone();
+            if let Some(socket) = self.resting.remove(&address) {
+                socket.listen(true);
+            }
+            let opened = self.accept(listener, door);
+            self.open.insert(address, opened);
         }
     }
 
     /// Takes no more clients; operators may still look.
     pub fn close_web(&mut self) {
-        self.open.retain(|_, opened| {
-            let admin = opened.door.load().is_admin();
-            if !admin {
-                opened.accepting.abort();
+        self.close_unless(|_, opened| opened.door.load().is_admin());
+    }
+
+    /// What was closed last is still to be told to those who came over UDP.
+    pub async fn farewell(&self, limit: Duration) {
+        for socket in self.resting.values() {
+            socket.farewell(limit).await;
+        }
+    }
+
+    fn close_unless(&mut self, stays: impl Fn(&Address, &mut Opened) -> bool) {
+        let leaves = |address: &Address, opened: &mut Opened| !stays(address, opened);
+        for (address, opened) in self.open.extract_if(leaves) {
+            opened.accepting.abort();
+            if let Some(socket) = opened.socket {
+                socket.listen(false);
+                self.resting.insert(address, socket);
             }
-            admin
-        });
+        }
+    }
+
+    fn bind_all(&self, runtime: &Runtime) -> Result<Bound, String> {
+        let mut bound = Bound {
+            fresh: Vec::new(),
+            wanted: HashMap::new(),
+        };
+        for (name, address, door) in wanted(runtime) {
+            bound.wanted.insert(address.clone(), door.clone());
+            if !self.open.contains_key(&address) {
+                let listener = self.listener(name, &address, &door);
+                let listener = listener.map_err(|e| cannot_listen(name, &address, &e))?;
+                bound.fresh.push((listener, door));
+            }
+        }
+        Ok(bound)
+    }
+
+    fn listener(&self, name: &str, address: &Address, door: &Door) -> io::Result<Listener> {
+        match (address, door) {
+            (Address::Udp(at), Door::Web(listening)) => {
+                let crypto = listening.tls.as_ref().and_then(|tls| tls.quic());
+                let crypto = crypto.expect("HTTP/3 is wanted, so it is spoken");
+                let socket = match self.resting.get(address) {
+                    Some(socket) => socket.clone(),
+                    None => Socket::bind(*at, crypto)?,
+                };
+                Ok(Listener::quic(name, *at, socket))
+            }
+            (Address::Tcp(at) | Address::Udp(at), _) => Listener::tcp(name, *at),
+        }
     }
 
     fn accept(&self, listener: Listener, door: Door) -> Opened {
@@ -135,18 +185,19 @@ impl Doors {
         };
         let refused = self.foundation.metrics.connections_refused.clone();
         let (serve, now) = (self.serve.clone(), door.clone());
-        let serve = move |stream, peer, places| {
+        let serve = move |arrival, places| {
             serve(Visitor {
                 door: Door::clone(&now.load()),
-                stream,
-                peer,
+                arrival,
                 places,
             });
         };
+        let socket = listener.socket().cloned();
         let accepting = tokio::spawn(listener.accept(admit, move || refused.inc(), serve));
         Opened {
             door,
             accepting: accepting.abort_handle(),
+            socket,
         }
     }
 }
@@ -187,39 +238,32 @@ impl Drop for Doors {
     }
 }
 
-fn bind_all(runtime: &Runtime, is_open: impl Fn(SocketAddr) -> bool) -> Result<Bound, String> {
-    let admin = ("admin", runtime.config.admin.address, Door::Admin);
-    let web = runtime.listeners.iter().map(|listening| {
-        let settings = &listening.settings;
-        (
-            settings.name.as_str(),
-            settings.address,
-            Door::Web(listening.clone()),
-        )
-    });
-    let mut bound = Bound {
-        fresh: Vec::new(),
-        wanted: HashMap::new(),
-    };
-    for (name, address, door) in web.chain([admin]) {
-        bound.wanted.insert(address, door.clone());
-        if !is_open(address) {
-            let listener = bind(name, address).map_err(|e| cannot_listen(name, address, &e))?;
-            bound.fresh.push((listener, door));
+/// All that a configuration has, with names and addresses.
+fn wanted(runtime: &Runtime) -> Vec<(&str, Address, Door)> {
+    let mut wanted = Vec::new();
+    for listening in &runtime.listeners {
+        let (settings, door) = (&listening.settings, Door::Web(listening.clone()));
+        if settings.http3 {
+            wanted.push((
+                &*settings.name,
+                Address::Udp(settings.address),
+                door.clone(),
+            ));
         }
+        wanted.push((&*settings.name, Address::Tcp(settings.address), door));
     }
-    Ok(bound)
+    let admin = Address::Tcp(runtime.config.admin.address);
+    wanted.push(("admin", admin, Door::Admin));
+    wanted
 }
 
-fn cannot_listen(name: &str, address: SocketAddr, e: &std::io::Error) -> String {
+fn cannot_listen(name: &str, address: &Address, e: &io::Error) -> String {
     let hint = match e.kind() {
-        std::io::ErrorKind::AddrInUse => {
+        io::ErrorKind::AddrInUse => {
             "; another process has it: stop that one, or choose another address"
         }
-        std::io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need root or CAP_NET_BIND_SERVICE"
-        }
-        std::io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need root or CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
         _ => "",
     };
     format!("listener {name} can't listen on {address}: {e}{hint}")

@@ -58,6 +58,7 @@ fn tell(
         host: request.host,
         path: &String::from_utf8_lossy(path),
         version: match request.version {
+            Version::HTTP_3 => "HTTP/3",
             Version::HTTP_2 => "HTTP/2",
             Version::HTTP_10 => "HTTP/1.0",
             _ => "HTTP/1.1",

@@ -18,6 +18,7 @@ mod fill;
 mod finish;
 mod front;
 mod headers;
+mod http3;
 mod https;
 mod images;
 mod pass;

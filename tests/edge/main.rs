@@ -11,6 +11,8 @@ mod purge_method;
 mod routes;
 mod warm;
 
+mod http3;
+
 mod faults;
 mod fleet;
 mod lending;

@@ -24,9 +24,9 @@ use http::{HeaderMap, HeaderName};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::watch;
 
 /// Connections to servers that are kept for reuse, in all.
 const IDLE_CONNECTIONS: usize = 1024;
@@ -58,7 +58,7 @@ pub struct Foundation {
     redis: Mutex<Option<Arc<Redis>>>,
     fleet: Mutex<Option<Arc<Fleet>>>,
     images: Mutex<Option<Arc<Images>>>,
-    ready: AtomicBool,
+    ready: watch::Sender<bool>,
     /// Why the last reload was refused.
     config_error: Mutex<Option<String>>,
 }
@@ -126,7 +126,7 @@ impl Foundation {
             redis: Mutex::new(None),
             fleet: Mutex::new(None),
             images: Mutex::new(None),
-            ready: AtomicBool::new(false),
+            ready: watch::Sender::new(false),
             config_error: Mutex::new(None),
             metrics,
         }
@@ -134,11 +134,17 @@ impl Foundation {
 
     /// Whether the edge takes traffic: it has started, and does not drain.
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
+        *self.ready.borrow()
     }
 
     pub fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Ordering::Relaxed);
+        self.ready.send_replace(ready);
+    }
+
+    /// Until it takes no more.
+    pub async fn drains(&self) {
+        // The sender is ours, so it is there.
+        let _ = self.ready.subscribe().wait_for(|ready| !ready).await;
     }
 
     pub fn config_error(&self) -> Option<String> {

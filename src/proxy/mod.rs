@@ -16,6 +16,7 @@ mod explain;
 mod express;
 mod fill;
 mod finish;
+mod frames;
 mod front;
 mod headers;
 mod http3;

@@ -22,6 +22,7 @@ mod spawn;
 mod split;
 mod tunnel;
 mod upstream;
+mod websocket;
 
 mod tls;
 mod tls_bytes;

@@ -26,9 +26,9 @@ use http::{HeaderMap, HeaderName};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::watch;
 
 /// Connections to servers that are kept for reuse, in all.
 const IDLE_CONNECTIONS: usize = 1024;
@@ -63,7 +63,7 @@ pub struct Foundation {
     fleet: Mutex<Option<Arc<Fleet>>>,
     images: Mutex<Option<Arc<Images>>>,
     reopened: Reopened,
-    ready: AtomicBool,
+    ready: watch::Sender<bool>,
     /// Why the last reload was refused.
     config_error: Mutex<Option<String>>,
 }
@@ -134,7 +134,7 @@ impl Foundation {
             fleet: Mutex::new(None),
             images: Mutex::new(None),
             reopened: Reopened::default(),
-            ready: AtomicBool::new(false),
+            ready: watch::Sender::new(false),
             config_error: Mutex::new(None),
             metrics,
         }
@@ -142,11 +142,17 @@ impl Foundation {
 
     /// Whether the edge takes traffic: it has started, and does not drain.
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
+        *self.ready.borrow()
     }
 
     pub fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Ordering::Relaxed);
+        self.ready.send_replace(ready);
+    }
+
+    /// Until it takes no more.
+    pub async fn drains(&self) {
+        // The sender is ours, so it is there.
+        let _ = self.ready.subscribe().wait_for(|ready| !ready).await;
     }
 
     pub fn config_error(&self) -> Option<String> {

@@ -8,6 +8,7 @@ use crate::lifecycle::{
     Bound, Door, Doors, Inherited, Reload, Scaler, Supervisor, Visitor, say_ready, spawns,
     watch_files,
 };
+use crate::listen::Arrival;
 use crate::observe::Metrics;
 use crate::proxy::{Edge, Front};
 use crate::runtime::{Foundation, Runtime};
@@ -27,10 +28,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 const SPAWN_PATIENCE: Duration = Duration::from_secs(15);
 /// How long the first clients wait for servers' names to be looked up.
 const LOOKUP_PATIENCE: Duration = Duration::from_secs(2);
+/// How long it may take to tell those who came over UDP that this is the end.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// How long the last lines of the access log may take to be written, and the last spans to arrive.
 const LOG_PATIENCE: Duration = Duration::from_secs(2);
 /// How long operators may take to hear what has become of an upgrade.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+/// How often it is tried to open what the process before still has.
+const LATE: Duration = Duration::from_millis(500);
 /// What supervised processes get to finish, after the last client has left.
 const SPAWN_GRACE: Duration = Duration::from_secs(5);
 
@@ -119,15 +124,19 @@ fn started_now() -> Arc<Metrics> {
 
 /// Who has come in by a door goes to whom it is for.
 fn receive(front: Arc<Front>, admin: Arc<Admin>) -> impl Fn(Visitor) + Send + Sync + 'static {
-    move |v| match v.door {
-        Door::Web(listener) => drop(tokio::spawn(
-            front.clone().serve(v.stream, v.peer, v.places, listener),
+    move |v| match (v.door, v.arrival) {
+        (Door::Web(listener), Arrival::Tcp(stream, peer)) => drop(tokio::spawn(
+            front.clone().serve(stream, peer, v.places, listener),
         )),
-        Door::Admin => drop(tokio::spawn(admin.clone().serve(
-            v.stream,
-            v.peer,
+        (Door::Web(listener), Arrival::Quic(incoming, socket)) => drop(tokio::spawn(
+            front.clone().http3(incoming, socket, v.places, listener),
+        )),
+        (Door::Admin, Arrival::Tcp(stream, peer)) => drop(tokio::spawn(admin.clone().serve(
+            stream,
+            peer,
             v.places.all,
         ))),
+        (Door::Admin, Arrival::Quic(..)) => unreachable!("no such door is opened for it"),
     }
 }
 
@@ -173,8 +182,13 @@ async fn obey(
     doors: &mut Doors,
 ) {
     loop {
+        let late = doors.is_late();
         let next = tokio::select! {
             next = signals.next() => next,
+            () = sleep(LATE), if late => {
+                doors.open_late(&reload.current.load());
+                continue;
+            }
             Some(order) = told.recv() => Told::Order(order),
         };
         match next {
@@ -219,6 +233,7 @@ async fn drain(
         () = sleep(limit) => tracing::warn!(open = foundation.caps.open(), "drain: time is up"),
         () = signals.stop() => tracing::warn!(open = foundation.caps.open(), "told to stop at once"),
     }
+    doors.farewell(FAREWELL).await;
     reload.supervisor.stop(SPAWN_GRACE).await;
     foundation.flush().await;
     if let Some(tracer) = &runtime.tracer {

@@ -14,15 +14,18 @@ pub fn read(name: &str, s: &mut Section<'_>, ports: &mut Ports) -> Option<Vec<Li
     let http2 = s.or("http2", true, switch);
     let proxy_protocol = s.or("proxy_protocol", false, switch);
     let connections = s.optional("connections", count(1..=10_000_000));
+    let http3 = s.or("http3", false, switch);
     let tls = s.section("tls", tls::read);
     let redirect = s.optional("redirect_http", super::values::address);
     let redirect_port = s.optional("redirect_port", count(1..=65535));
     check_redirect(s);
+    check_http3(s, http3, proxy_protocol);
     ports.claim_address(s, "address", address?);
     let listener = ListenerSettings {
         name: name.to_owned(),
         address: address?,
         http2,
+        http3,
         tls,
         to_https: None,
         proxy_protocol,
@@ -36,6 +39,7 @@ pub fn read(name: &str, s: &mut Section<'_>, ports: &mut Ports) -> Option<Vec<Li
         name: format!("{name}.redirect_http"),
         address: redirect,
         http2: false,
+        http3: false,
         tls: None,
         to_https: Some(redirect_port.unwrap_or(listener.address.port())),
         ..listener.clone()
@@ -52,6 +56,18 @@ fn check_redirect(s: &mut Section<'_>) {
     if s.has("redirect_port") && !s.has("redirect_http") {
         let message = "nobody is sent to it; write redirect_http: IP:PORT beside it";
         s.error("redirect_port", message);
+    }
+}
+
+fn check_http3(s: &mut Section<'_>, http3: bool, proxy_protocol: bool) {
+    if http3 && !s.has("tls") {
+        let message = "HTTP/3 is spoken inside TLS alone; write tls: {certificates: ...} beside it";
+        s.error("http3", message);
+    }
+    if http3 && proxy_protocol {
+        let message =
+            "the PROXY protocol is TCP's, and nobody can say it over UDP; remove one of them";
+        s.error("http3", message);
     }
 }
 

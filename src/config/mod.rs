@@ -268,6 +268,8 @@ pub struct RouteSettings {
     pub priority: Priority,
     /// Requests at once; more are refused.
     pub concurrency: Option<usize>,
+    /// WebSockets open at once; more are refused.
+    pub websockets: Option<usize>,
     pub cache: Option<RouteCacheSettings>,
     pub images: bool,
     /// Whether text is coded for clients that accept it.

@@ -69,6 +69,7 @@ pub fn read(
         body_size: s.optional("body_size", size),
         priority: s.or("priority", Priority::Normal, choice(PRIORITIES)),
         concurrency: s.optional("concurrency", count(1..=10_000_000)),
+        websockets: s.optional("websockets", count(1..=10_000_000)),
         cache: s.section("cache", |s| caching::read(s, &targets.caches)),
         images: s.or("images", false, switch),
         compress: s.or("compress", true, switch),

@@ -1,17 +1,16 @@
 //! Listening addresses, opened and closed while the process runs.
 
 use super::inherited::Inherited;
+use crate::listen::quic::Socket;
 use crate::listen::tls::Listening;
-use crate::listen::{Caps, Listener, Places, adopt, bind};
+use crate::listen::{Address, Arrival, Caps, Listener, Places};
 use crate::runtime::{Foundation, Runtime};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 /// Connections to the admin listener: few, and never crowded out by the public's.
@@ -33,31 +32,37 @@ impl Door {
 /// A connection that came in.
 pub struct Visitor {
     pub door: Door,
-    pub stream: TcpStream,
-    pub peer: SocketAddr,
+    pub arrival: Arrival,
     pub places: Places,
 }
 
 /// All open doors. Dropped, they close; connections that came in stay.
 pub struct Doors {
-    open: HashMap<SocketAddr, Opened>,
+    open: HashMap<Address, Opened>,
+    /// Closed ones that connections still come and go by: opened again, they are used again.
+    resting: HashMap<Address, Arc<Socket>>,
     current: Arc<ArcSwap<Runtime>>,
     foundation: Arc<Foundation>,
     admin_caps: Arc<Caps>,
+    /// An address for HTTP/3 is still the process's that was before.
+    late: bool,
     serve: Arc<dyn Fn(Visitor) + Send + Sync>,
 }
 
 struct Opened {
     door: Arc<ArcSwap<Door>>,
-    /// For whoever is to listen here after us.
-    socket: io::Result<OwnedFd>,
     accepting: AbortHandle,
+    /// Of HTTP/3.
+    socket: Option<Arc<Socket>>,
+    /// Of TCP, for whoever is to listen here after us.
+    heirloom: Option<io::Result<OwnedFd>>,
 }
 
 /// Sockets bound for a configuration that is not in force yet.
 pub struct Bound {
     fresh: Vec<(Listener, Door)>,
-    wanted: HashMap<SocketAddr, Door>,
+    wanted: HashMap<Address, Door>,
+    late: bool,
 }
 
 impl Doors {
@@ -68,9 +73,11 @@ impl Doors {
     ) -> Doors {
         Doors {
             open: HashMap::new(),
+            resting: HashMap::new(),
             current,
             foundation,
             admin_caps: Caps::new(),
+            late: false,
             serve: Arc::new(serve),
         }
     }
@@ -81,37 +88,69 @@ impl Doors {
         self.bind_with(runtime, &mut Inherited::default())
     }
 
-    /// As `bind`, on sockets that are there already where they are.
+    /// As `bind`, on sockets that are there already where they are. Whom they come from may still speak
+    /// HTTP/3, whose connections can't be shared: those doors open later, by `open_late`.
     pub fn bind_with(&self, runtime: &Runtime, inherited: &mut Inherited) -> Result<Bound, String> {
-        bind_all(runtime, inherited, |address| {
-            self.open.contains_key(&address)
-        })
+        let mut bound = Bound {
+            fresh: Vec::new(),
+            wanted: HashMap::new(),
+            late: false,
+        };
+        let takes_over = !inherited.is_empty();
+        for (name, address, door) in wanted(runtime) {
+            bound.wanted.insert(address.clone(), door.clone());
+            if self.open.contains_key(&address) {
+                continue;
+            }
+            match self.listener(name, &address, &door, inherited) {
+                Ok(listener) => bound.fresh.push((listener, door)),
+                Err(e) if takes_over && is_busy(&e) && matches!(address, Address::Udp(_)) => {
+                    bound.late = true;
+                }
+                Err(e) => return Err(cannot_listen(name, &address, &e)),
+            }
+        }
+        Ok(bound)
     }
 
-    /// All that is listened on, for another process to listen there too.
-    pub fn sockets(&self) -> Result<Vec<OwnedFd>, String> {
-        let copy = |opened: &Opened| match &opened.socket {
+    pub fn is_late(&self) -> bool {
+        self.late
+    }
+
+    /// Opens what somebody else had at the start, once they have let go of it.
+    pub fn open_late(&mut self, runtime: &Runtime) {
+        if let Ok(bound) = self.bind(runtime) {
+            self.apply(bound);
+        }
+    }
+
+    /// All that is listened on over TCP, for another process to listen there too.
+    pub fn heirlooms(&self) -> Result<Vec<OwnedFd>, String> {
+        let copy = |socket: &io::Result<OwnedFd>| match socket {
             Ok(socket) => socket.try_clone().map_err(|e| e.to_string()),
             Err(e) => Err(e.to_string()),
         };
-        let copies: Result<Vec<_>, _> = self.open.values().map(copy).collect();
+        let sockets = self
+            .open
+            .values()
+            .filter_map(|opened| opened.heirloom.as_ref());
+        let copies: Result<Vec<_>, _> = sockets.map(copy).collect();
         copies.map_err(|why| format!("a listening socket can't be passed on: {why}"))
     }
 
     /// Opens the new doors and closes those that left the configuration.
     pub fn apply(&mut self, bound: Bound) {
-        self.open
-            .retain(|address, opened| match bound.wanted.get(address) {
-                Some(door) if door.is_admin() == opened.door.load().is_admin() => {
-                    opened.door.store(Arc::new(door.clone()));
-                    true
-                }
-                _ => {
-                    opened.accepting.abort();
-                    false
-                }
-            });
+        let stays = |address: &Address, opened: &mut Opened| match bound.wanted.get(address) {
+            Some(door) if door.is_admin() == opened.door.load().is_admin() => {
+                opened.door.store(Arc::new(door.clone()));
+                true
+            }
+            _ => false,
+        };
+        self.close_unless(stays);
         self.open_all(bound.fresh);
+        self.late = bound.late;
+        self.resting.retain(|_, socket| socket.is_used());
     }
 
     /// Lets operators look while the first clients still wait.
@@ -125,32 +164,69 @@ impl Doors {
     fn open_all(&mut self, fresh: Vec<(Listener, Door)>) {
         for (listener, door) in fresh {
             tracing::info!(listener = %listener.name, address = %listener.address, "listening");
-            self.open
-                .insert(listener.address, self.accept(listener, door));
+            let address = listener.address.clone();
+            if let Some(socket) = self.resting.remove(&address) {
+                socket.listen(true);
+            }
+            let opened = self.accept(listener, door);
+            self.open.insert(address, opened);
         }
     }
 
     /// Takes no more clients; operators may still look.
     pub fn close_web(&mut self) {
-        self.open.retain(|_, opened| {
-            let admin = opened.door.load().is_admin();
-            if !admin {
-                opened.accepting.abort();
+        self.close_unless(|_, opened| opened.door.load().is_admin());
+    }
+
+    /// What was closed last is still to be told to those who came over UDP.
+    pub async fn farewell(&self, limit: Duration) {
+        for socket in self.resting.values() {
+            socket.farewell(limit).await;
+        }
+    }
+
+    fn close_unless(&mut self, stays: impl Fn(&Address, &mut Opened) -> bool) {
+        let leaves = |address: &Address, opened: &mut Opened| !stays(address, opened);
+        for (address, opened) in self.open.extract_if(leaves) {
+            opened.accepting.abort();
+            if let Some(socket) = opened.socket {
+                socket.listen(false);
+                self.resting.insert(address, socket);
             }
-            admin
-        });
+        }
     }
 
     /// Another process listens here now. Operators who are being answered get their answers.
     pub async fn close(&mut self, patience: Duration) {
-        self.open
-            .drain()
-            .for_each(|(_, opened)| opened.accepting.abort());
+        self.close_unless(|_, _| false);
         let _ = tokio::time::timeout(patience, self.admin_caps.emptied()).await;
     }
 
+    fn listener(
+        &self,
+        name: &str,
+        address: &Address,
+        door: &Door,
+        inherited: &mut Inherited,
+    ) -> io::Result<Listener> {
+        match (address, door) {
+            (Address::Udp(at), Door::Web(listening)) => {
+                let crypto = listening.tls.as_ref().and_then(|tls| tls.quic());
+                let crypto = crypto.expect("HTTP/3 is wanted, so it is spoken");
+                let socket = match self.resting.get(address) {
+                    Some(socket) => socket.clone(),
+                    None => Socket::bind(*at, crypto)?,
+                };
+                Ok(Listener::quic(name, *at, socket))
+            }
+            (Address::Tcp(at) | Address::Udp(at), _) => match inherited.take(*at) {
+                Some(socket) => Listener::adopted(name, socket),
+                None => Listener::tcp(name, *at),
+            },
+        }
+    }
+
     fn accept(&self, listener: Listener, door: Door) -> Opened {
-        let socket = listener.socket();
         let caps = match door {
             Door::Admin => &self.admin_caps,
             Door::Web(_) => &self.foundation.caps,
@@ -167,19 +243,20 @@ impl Doors {
         };
         let refused = self.foundation.metrics.connections_refused.clone();
         let (serve, now) = (self.serve.clone(), door.clone());
-        let serve = move |stream, peer, places| {
+        let serve = move |arrival, places| {
             serve(Visitor {
                 door: Door::clone(&now.load()),
-                stream,
-                peer,
+                arrival,
                 places,
             });
         };
+        let (socket, heirloom) = (listener.socket().cloned(), listener.heirloom());
         let accepting = tokio::spawn(listener.accept(admit, move || refused.inc(), serve));
         Opened {
             door,
-            socket,
             accepting: accepting.abort_handle(),
+            socket,
+            heirloom,
         }
     }
 }
@@ -220,47 +297,36 @@ impl Drop for Doors {
     }
 }
 
-fn bind_all(
-    runtime: &Runtime,
-    inherited: &mut Inherited,
-    is_open: impl Fn(SocketAddr) -> bool,
-) -> Result<Bound, String> {
-    let admin = ("admin", runtime.config.admin.address, Door::Admin);
-    let web = runtime.listeners.iter().map(|listening| {
-        let settings = &listening.settings;
-        (
-            settings.name.as_str(),
-            settings.address,
-            Door::Web(listening.clone()),
-        )
-    });
-    let mut bound = Bound {
-        fresh: Vec::new(),
-        wanted: HashMap::new(),
-    };
-    for (name, address, door) in web.chain([admin]) {
-        bound.wanted.insert(address, door.clone());
-        if !is_open(address) {
-            let listener = match inherited.take(address) {
-                Some(socket) => adopt(name, socket),
-                None => bind(name, address),
-            };
-            let listener = listener.map_err(|e| cannot_listen(name, address, &e))?;
-            bound.fresh.push((listener, door));
+/// All that a configuration has, with names and addresses.
+fn wanted(runtime: &Runtime) -> Vec<(&str, Address, Door)> {
+    let mut wanted = Vec::new();
+    for listening in &runtime.listeners {
+        let (settings, door) = (&listening.settings, Door::Web(listening.clone()));
+        if settings.http3 {
+            wanted.push((
+                &*settings.name,
+                Address::Udp(settings.address),
+                door.clone(),
+            ));
         }
+        wanted.push((&*settings.name, Address::Tcp(settings.address), door));
     }
-    Ok(bound)
+    let admin = Address::Tcp(runtime.config.admin.address);
+    wanted.push(("admin", admin, Door::Admin));
+    wanted
 }
 
-fn cannot_listen(name: &str, address: SocketAddr, e: &std::io::Error) -> String {
+fn is_busy(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::AddrInUse
+}
+
+fn cannot_listen(name: &str, address: &Address, e: &io::Error) -> String {
     let hint = match e.kind() {
-        std::io::ErrorKind::AddrInUse => {
+        io::ErrorKind::AddrInUse => {
             "; another process has it: stop that one, or choose another address"
         }
-        std::io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need root or CAP_NET_BIND_SERVICE"
-        }
-        std::io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need root or CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
         _ => "",
     };
     format!("listener {name} can't listen on {address}: {e}{hint}")

@@ -11,10 +11,11 @@ mod conn;
 mod head;
 mod pace;
 mod proxied;
+pub mod quic;
 mod settings;
 pub mod tls;
 
-pub use accept::{Listener, adopt, bind};
+pub use accept::{Address, Arrival, Listener};
 pub use caps::{Caps, Place, Places};
 pub use chunks::Chunks;
 pub use conn::{Begun, Conn, ConnLimits, Entry, Manner, Unsecured};

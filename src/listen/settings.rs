@@ -11,6 +11,8 @@ pub struct ListenerSettings {
     pub address: SocketAddr,
     /// HTTP/2: with prior knowledge (h2c), or chosen inside TLS.
     pub http2: bool,
+    /// HTTP/3: at the same address, over UDP.
+    pub http3: bool,
     pub tls: Option<TlsSettings>,
     /// Set on a listener that sends all who come to HTTPS, on this port.
     pub to_https: Option<u16>,

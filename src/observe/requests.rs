@@ -13,6 +13,7 @@ pub struct Routes {
     bytes: IntCounterVec,
     refused: IntCounterVec,
     running: IntGaugeVec,
+    websockets: IntGaugeVec,
 }
 
 /// What a finished request adds to. One per route.
@@ -26,6 +27,8 @@ pub struct RouteMetrics {
     refused: [IntCounter; Refusal::ALL.len()],
     /// Requests being answered now; counted where the route bounds them.
     pub running: IntGauge,
+    /// Those that are open, and requests for one.
+    pub websockets: IntGauge,
 }
 
 /// A route's counters. There are hundreds that could be, and few that are: each is looked up by its
@@ -87,6 +90,11 @@ impl Routes {
                 "Requests being answered now, on routes with `concurrency`.",
                 &["route"],
             ),
+            websockets: make.gauges(
+                "lakh_route_websockets",
+                "WebSockets open now, and what else switched protocols.",
+                &["route"],
+            ),
         }
     }
 
@@ -102,6 +110,7 @@ impl Routes {
             bytes: self.bytes.with_label_values(&[route]),
             refused: Refusal::ALL.map(|r| self.refused.with_label_values(&[route, r.label()])),
             running: self.running.with_label_values(&[route]),
+            websockets: self.websockets.with_label_values(&[route]),
         }
     }
 }

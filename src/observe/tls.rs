@@ -47,10 +47,12 @@ pub enum Handshake {
     Refused,
     /// A request came without TLS.
     Plain,
+    /// Over QUIC, which doesn't tell whether it was resumed.
+    Quic,
 }
 
 impl Handshake {
-    pub const ALL: [Handshake; 8] = [
+    pub const ALL: [Handshake; 9] = [
         Handshake::Full12,
         Handshake::Full13,
         Handshake::Resumed12,
@@ -59,6 +61,7 @@ impl Handshake {
         Handshake::TimedOut,
         Handshake::Refused,
         Handshake::Plain,
+        Handshake::Quic,
     ];
 
     /// Outcome and version.
@@ -72,6 +75,7 @@ impl Handshake {
             Handshake::TimedOut => ["timeout", ""],
             Handshake::Refused => ["refused", ""],
             Handshake::Plain => ["plain", ""],
+            Handshake::Quic => ["quic", "1.3"],
         }
     }
 }
@@ -90,7 +94,7 @@ impl Tls {
         Tls {
             handshakes: make.counters(
                 "lakh_tls_handshakes_total",
-                "TLS handshakes by how they ended: full, resumed, failed, timeout, refused, plain.",
+                "TLS handshakes by how they ended: full, resumed, failed, timeout, refused, plain, quic.",
                 &["listener", "outcome", "version"],
             ),
             loads: make.counters(

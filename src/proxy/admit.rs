@@ -41,7 +41,8 @@ pub enum Question {
 
 /// Finds the request's route, and out whether it may go on. A refusal costs no more than this.
 pub fn admit(request: &Request<'_>, ctx: &mut Context) -> Admission {
-    if request.version == Version::HTTP_2 && head_size(request) > ctx.runtime.limits.header_size {
+    let framed = matches!(request.version, Version::HTTP_2 | Version::HTTP_3);
+    if framed && head_size(request) > ctx.runtime.limits.header_size {
         return Admission::Refused(Problem::HeadTooLarge);
     }
     if matches!(*request.method, Method::GET | Method::HEAD) {
@@ -255,7 +256,7 @@ fn check_rest(request: &Request<'_>, ctx: &mut Context) -> Admission {
 /// Over HTTP/2 as that counts it, RFC 9113 §6.5.2; else as it was on the wire.
 fn head_size(request: &Request<'_>) -> usize {
     let around = match request.version {
-        Version::HTTP_2 => 32,
+        Version::HTTP_2 | Version::HTTP_3 => 32,
         _ => ": \r\n".len(),
     };
     let fields = request

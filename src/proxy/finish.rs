@@ -74,6 +74,7 @@ fn line<'a>(
         path,
         query,
         version: match request.version {
+            Version::HTTP_3 => "HTTP/3",
             Version::HTTP_2 => "HTTP/2",
             Version::HTTP_10 => "HTTP/1.0",
             _ => "HTTP/1.1",

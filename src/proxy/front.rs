@@ -38,9 +38,9 @@ const LAST_CALL: Duration = Duration::from_millis(500);
 
 /// What turns connections into requests. One for the process.
 pub struct Front {
-    edge: Arc<Edge>,
-    proxy: Arc<HttpProxy<Service>>,
-    shutdown: ShutdownWatch,
+    pub(super) edge: Arc<Edge>,
+    pub(super) proxy: Arc<HttpProxy<Service>>,
+    pub(super) shutdown: ShutdownWatch,
     turns: Turns,
 }
 
@@ -83,12 +83,7 @@ impl Front {
         places: Places,
         listener: Arc<Listening>,
     ) {
-        let connections = self.edge.foundation.metrics.connections.clone();
-        connections.inc();
-        let mut open = Open {
-            connections,
-            places,
-        };
+        let mut open = Open::count(&self.edge, places);
         let settings = &listener.settings;
         let mut conn = Box::new(Conn::new(io, peer, listener.entry.clone()));
         if settings.proxy_protocol && !self.unwrap_proxied(&mut conn, &mut open.places).await {
@@ -150,7 +145,7 @@ impl Front {
             tls.metrics.shook(Handshake::Refused);
             return None;
         };
-        let shaking = conn.secure(tls.config(), &self.turns);
+        let shaking = conn.secure(tls, &self.turns);
         let shaken = timeout(limits.header_timeout, shaking).await;
         drop(place);
         let how = match shaken {
@@ -268,15 +263,20 @@ impl Front {
             Begun::Malformed(what) => Problem::Malformed(what.0),
             _ => Problem::Malformed("HTTP/2 is not spoken here"),
         };
-        let (runtime, metrics) = (self.edge.runtime.load_full(), &self.edge.foundation.metrics);
-        metrics.bad_requests.inc();
-        if let Some(offence) = problem.offence() {
-            runtime.note_offence(offence, conn.peer().ip(), metrics);
-        }
-        tracing::debug!(peer = %conn.peer(), ?begun, "refused a head");
-        let limit = runtime.limits.send_timeout;
+        self.note_refused(conn.peer(), &problem);
+        let limit = self.edge.runtime.load().limits.send_timeout;
         conn.refuse(&problem.to_http1(&RequestId::new()), limit)
             .await;
+    }
+
+    /// Counts a head that was no request.
+    pub(super) fn note_refused(&self, peer: SocketAddr, problem: &Problem) {
+        let (runtime, metrics) = (self.edge.runtime.load(), &self.edge.foundation.metrics);
+        metrics.bad_requests.inc();
+        if let Some(offence) = problem.offence() {
+            runtime.note_offence(offence, peer.ip(), metrics);
+        }
+        tracing::debug!(%peer, ?problem, "refused a head");
     }
 }
 
@@ -306,9 +306,20 @@ fn conn(session: &Session) -> Option<&Conn> {
 }
 
 /// Counts an open connection, however it ends.
-struct Open {
+pub(super) struct Open {
     connections: prometheus::IntGauge,
     places: Places,
+}
+
+impl Open {
+    pub fn count(edge: &Edge, places: Places) -> Open {
+        let connections = edge.foundation.metrics.connections.clone();
+        connections.inc();
+        Open {
+            connections,
+            places,
+        }
+    }
 }
 
 impl Drop for Open {

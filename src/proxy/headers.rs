@@ -7,7 +7,8 @@ use crate::coding::Accepted;
 use crate::config::HeaderEdits;
 use crate::guard::is_proof_field;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONNECTION, COOKIE, FORWARDED, HOST, TE, TRAILER, UPGRADE, VIA,
+    ACCEPT, ACCEPT_ENCODING, ALT_SVC, CONNECTION, COOKIE, FORWARDED, HOST, TE, TRAILER, UPGRADE,
+    VIA,
 };
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, request, response};
@@ -21,6 +22,8 @@ pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const ALT_SVC_OF: &str = "h3=\":";
+const ALT_SVC_FOR: &str = "\"; ma=86400";
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Beside Connection and what it names. RFC 9110 §7.6.1.
@@ -174,6 +177,10 @@ pub fn to_client(fields: &mut HeaderMap, ctx: &Context) {
     if let Some(word) = ctx.x_cache() {
         fields.insert(X_CACHE, HeaderValue::from_static(word));
     }
+    if let Some(port) = ctx.secured().and_then(|secured| secured.http3) {
+        let alternative = format!("{ALT_SVC_OF}{port}{ALT_SVC_FOR}");
+        fields.insert(ALT_SVC, value(&alternative));
+    }
     add_limits(fields, ctx);
     stamp(fields, ctx);
     apply(&ctx.routed().response_headers, fields);
@@ -214,6 +221,12 @@ pub fn write_to_client(out: &mut Vec<u8>, ctx: &Context) {
     if let Some(word) = ctx.x_cache() {
         out.extend_from_slice(b"\r\nx-cache: ");
         out.extend_from_slice(word.as_bytes());
+    }
+    if let Some(port) = ctx.secured().and_then(|secured| secured.http3) {
+        out.extend_from_slice(b"\r\nalt-svc: ");
+        out.extend_from_slice(ALT_SVC_OF.as_bytes());
+        out.extend_from_slice(itoa::Buffer::new().format(port).as_bytes());
+        out.extend_from_slice(ALT_SVC_FOR.as_bytes());
     }
     if !ctx.standings.is_empty() {
         let limits = &ctx.routed().limits;

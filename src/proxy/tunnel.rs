@@ -4,23 +4,28 @@
 //! Not by Pingora's proxy: there, an answer of 101 that comes before the request's own end has been
 //! noticed is taken for the tunnel's end.
 
+use super::answer::Problem;
 use super::client::{Client, Plain};
 use super::context::Context;
 use super::express::{Found, Left};
 use super::finish::{Sent, finish};
+use super::frames::{Frames, GOING_AWAY, GOING_AWAY_MASKED};
 use super::relay::relay;
 use super::request::Request;
 use super::way::Way;
 use super::{Edge, headers, pass};
 use crate::listen::Conn;
+use crate::runtime::Route;
 use crate::upstream::{Response, WebSocket};
 use bytes::Bytes;
+use http::header::UPGRADE;
 use http::{StatusCode, Version};
 use pingora::http::RequestHeader;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::ready;
 use std::time::{Duration, Instant};
@@ -28,6 +33,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, split};
 
 /// What is carried at once. A tunnel holds no memory while nothing is: most are silent.
 const PART: usize = 8 << 10;
+/// How long a WebSocket that is being closed waits for its client's own Close.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// Answers a request to switch protocols. `limit`: between two writes, until they are switched.
 pub async fn serve(
@@ -37,10 +44,15 @@ pub async fn serve(
     mut ctx: Context,
     limit: Duration,
 ) -> Left {
+    let Some(_open) = Open::begin(ctx.routed()) else {
+        let way = Way::Refuse(Problem::RouteBusy);
+        conn.pack(Box::new(Found { ctx, way }));
+        return Left::Pingora;
+    };
     let mut client = Plain::new(conn, request, limit);
     let done = match pass::open(edge, &mut client, &mut ctx).await {
         Ok(Ok(response)) if response.head().status == StatusCode::SWITCHING_PROTOCOLS => {
-            return switch(client, ctx, response).await;
+            return switch(edge, client, ctx, response).await;
         }
         Ok(Ok(response)) => relay(&mut client, &mut ctx, response, None).await,
         Ok(Err(problem)) => {
@@ -60,7 +72,7 @@ pub async fn serve(
     Left::Empty
 }
 
-async fn switch(mut client: Plain<'_>, mut ctx: Context, response: Response) -> Left {
+async fn switch(edge: &Edge, mut client: Plain<'_>, mut ctx: Context, response: Response) -> Left {
     let (mut head, mut body) = response.into_parts();
     head.set_version(Version::HTTP_11);
     headers::edit_answer(&mut head, |fields| {
@@ -72,7 +84,13 @@ async fn switch(mut client: Plain<'_>, mut ctx: Context, response: Response) -> 
     let carried = match (told, body.take_stream().await) {
         (Ok(()), Some((server, early))) => {
             let _counted = WebSocket::begin(&pool.group);
-            carry(client.conn(), server, early, pool.timeouts.websocket).await
+            let frames = is_websocket(client.request());
+            let tunnel = Tunnel {
+                edge,
+                silence: pool.timeouts.websocket,
+                has_frames: frames,
+            };
+            tunnel.carry(client.conn(), server, early).await
         }
         (Err(e), _) => {
             ctx.error = Some(e.to_string());
@@ -91,50 +109,147 @@ async fn switch(mut client: Plain<'_>, mut ctx: Context, response: Response) -> 
     Left::Broken
 }
 
-/// Bytes both ways; gives how many went to the client.
-async fn carry(
-    conn: &mut Conn,
-    server: impl AsyncRead + AsyncWrite + Unpin,
-    early: Bytes,
-    silence: Duration,
-) -> u64 {
-    conn.switch();
-    let (activity, carried) = (Activity::new(), AtomicU64::new(0));
-    let (mut from_client, mut to_client) = split(conn);
-    let (mut from_server, mut to_server) = split(server);
-    let down = async {
-        let mut part = early;
-        loop {
-            to_client.write_all(&part).await?;
-            to_client.flush().await?;
-            carried.fetch_add(part.len() as u64, Relaxed);
-            part = read(&mut from_server).await?;
-            activity.note();
-            if part.is_empty() {
-                return io::Result::Ok(());
-            }
-        }
-    };
-    let up = async {
-        loop {
-            let part = read(&mut from_client).await?;
-            activity.note();
-            if part.is_empty() {
-                return io::Result::Ok(());
-            }
-            to_server.write_all(&part).await?;
-            to_server.flush().await?;
-        }
-    };
-    // Whichever ends, the connection has. There is nobody to tell of an error.
-    let _ = tokio::select! {
-        ended = down => ended,
-        ended = up => ended,
-        () = activity.silent_for(silence) => Ok(()),
-    };
-    carried.into_inner()
+/// Other protocols have no frames that we know of.
+fn is_websocket(request: &RequestHeader) -> bool {
+    let upgrade = request.headers.get(UPGRADE);
+    upgrade.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
+/// One of those that a route may have open.
+struct Open(Arc<Route>);
+
+impl Open {
+    /// None: there are as many as may be.
+    fn begin(route: &Arc<Route>) -> Option<Open> {
+        let open = &route.metrics.websockets;
+        open.inc();
+        let begun = Open(route.clone());
+        let most = route.websockets.unwrap_or(usize::MAX);
+        (open.get() as u64 <= most as u64).then_some(begun)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.metrics.websockets.dec();
+    }
+}
+
+struct Tunnel<'a> {
+    edge: &'a Edge,
+    silence: Duration,
+    has_frames: bool,
+}
+
+impl Tunnel<'_> {
+    /// Bytes both ways; gives how many went to the client.
+    async fn carry(
+        &self,
+        conn: &mut Conn,
+        server: impl AsyncRead + AsyncWrite + Unpin,
+        early: Bytes,
+    ) -> u64 {
+        conn.switch();
+        let (activity, carried) = (Activity::new(), AtomicU64::new(0));
+        let (from_client, to_client) = split(conn);
+        let (from_server, to_server) = split(server);
+        // Whichever ends, the connection has. There is nobody to tell of an error.
+        let _ = tokio::select! {
+            ended = self.down(from_server, to_client, early, &activity, &carried) => ended,
+            ended = self.up(from_client, to_server, &activity) => ended,
+            () = activity.silent_for(self.silence) => Ok(()),
+            () = self.closed() => Ok(()),
+        };
+        carried.into_inner()
+    }
+
+    /// From the server to the client, until the edge drains: then the client is told, and gets no more.
+    async fn down(
+        &self,
+        mut from: impl AsyncRead + Unpin,
+        mut to: impl AsyncWrite + Unpin,
+        early: Bytes,
+        activity: &Activity,
+        carried: &AtomicU64,
+    ) -> io::Result<()> {
+        let mut drains = pin!(self.edge.foundation.drains());
+        let (mut frames, mut part) = (Frames::default(), early);
+        loop {
+            to.write_all(&part).await?;
+            to.flush().await?;
+            carried.fetch_add(part.len() as u64, Relaxed);
+            self.pass(&mut frames, &part);
+            part = tokio::select! {
+                biased;
+                () = &mut drains, if self.takes_frames(&frames) => break,
+                part = read(&mut from) => part?,
+            };
+            activity.note();
+            if part.is_empty() {
+                return Ok(());
+            }
+        }
+        to.write_all(&GOING_AWAY).await?;
+        to.flush().await?;
+        // The client ends it now: see `up`.
+        std::future::pending().await
+    }
+
+    /// From the client to the server. Once both were told that this is the end, until the client says so
+    /// too.
+    async fn up(
+        &self,
+        mut from: impl AsyncRead + Unpin,
+        mut to: impl AsyncWrite + Unpin,
+        activity: &Activity,
+    ) -> io::Result<()> {
+        let mut drains = pin!(self.edge.foundation.drains());
+        let mut frames = Frames::default();
+        loop {
+            let part = tokio::select! {
+                biased;
+                () = &mut drains, if self.takes_frames(&frames) => break,
+                part = read(&mut from) => part?,
+            };
+            activity.note();
+            if part.is_empty() {
+                return Ok(());
+            }
+            self.pass(&mut frames, &part);
+            to.write_all(&part).await?;
+            to.flush().await?;
+        }
+        to.write_all(&GOING_AWAY_MASKED).await?;
+        to.flush().await?;
+        while !frames.closed() {
+            match read(&mut from).await? {
+                end if end.is_empty() => break,
+                part => frames.pass(&part),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a frame of the edge's own may be put in here.
+    fn takes_frames(&self, frames: &Frames) -> bool {
+        self.has_frames && frames.is_between()
+    }
+
+    /// When a client that was told has had its time to answer.
+    async fn closed(&self) {
+        if !self.has_frames {
+            return std::future::pending().await;
+        }
+        self.edge.foundation.drains().await;
+        tokio::time::sleep(CLOSING).await;
+    }
+
+    fn pass(&self, frames: &mut Frames, part: &[u8]) {
+        if self.has_frames {
+            frames.pass(part);
+        }
+    }
+}
 /// What has come; empty at the end.
 async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
     poll_fn(|cx| {

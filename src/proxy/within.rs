@@ -28,8 +28,7 @@ impl HttpServerApp for Within {
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        let answered = self.proxy.process_new_http(session, shutdown);
-        ENTRY.scope(self.entry.clone(), answered).await
+        answer(&self.proxy, self.entry.clone(), session, shutdown).await
     }
 
     fn h2_options(&self) -> Option<H2Options> {
@@ -39,6 +38,17 @@ impl HttpServerApp for Within {
     fn server_options(&self) -> Option<&HttpServerOptions> {
         self.proxy.server_options()
     }
+}
+
+/// One request, by Pingora.
+pub async fn answer(
+    proxy: &Arc<HttpProxy<Service>>,
+    entry: Arc<Entry>,
+    session: ServerSession,
+    shutdown: &ShutdownWatch,
+) -> Option<ReusedHttpStream> {
+    let answered = proxy.process_new_http(session, shutdown);
+    ENTRY.scope(entry, answered).await
 }
 
 /// That of the request which this task answers.

@@ -42,6 +42,8 @@ pub struct Route {
     pub priority: Priority,
     /// Requests at once; more are refused.
     pub concurrency: Option<usize>,
+    /// WebSockets open at once; more are refused.
+    pub websockets: Option<usize>,
     pub metrics: RouteMetrics,
 }
 
@@ -160,6 +162,7 @@ impl Foundation {
             compress: settings.compress,
             priority: settings.priority,
             concurrency: settings.concurrency,
+            websockets: settings.websockets,
             metrics: self.metrics.route(&settings.name, parts.listeners),
         })
     }

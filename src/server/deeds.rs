@@ -46,7 +46,7 @@ pub async fn upgrade(reload: &Reload, doors: &Doors) -> Result<u32, String> {
             "upstream {upstream} is of processes that this one supervises (`spawn`), and they end with it; \
              have them supervised by something else, or restart"
         )),
-        None => match doors.sockets() {
+        None => match doors.heirlooms() {
             Ok(sockets) => hand_over(sockets).await,
             Err(why) => Err(why),
         },

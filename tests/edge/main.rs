@@ -11,6 +11,8 @@ mod purge_method;
 mod routes;
 mod warm;
 
+mod http3;
+
 mod devices;
 mod faults;
 mod fleet;
@@ -22,6 +24,7 @@ mod split;
 mod tunnel;
 mod uploads;
 mod upstream;
+mod websocket;
 
 mod tls;
 mod tls_bytes;

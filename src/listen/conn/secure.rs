@@ -2,10 +2,10 @@
 
 use super::wire::not_tls;
 use super::{Conn, Entry, Manner};
-use crate::listen::tls::{Secured, Turns};
+use crate::listen::tls::{Secure, Secured, Turns};
 use crate::observe::Handshake;
 use bytes::Buf;
-use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
+use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
@@ -30,11 +30,7 @@ impl From<io::Error> for Unsecured {
 impl Conn {
     /// Shakes hands; requests are read from inside TLS from here on. What is computed waits for its
     /// turn.
-    pub async fn secure(
-        &mut self,
-        config: Arc<ServerConfig>,
-        turns: &Turns,
-    ) -> Result<Handshake, Unsecured> {
+    pub async fn secure(&mut self, with: &Secure, turns: &Turns) -> Result<Handshake, Unsecured> {
         if self.input.is_empty() {
             self.fill().await?;
         }
@@ -44,7 +40,7 @@ impl Conn {
             Some(_) => return Err(io::Error::other("what came is no TLS").into()),
             None => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
         }
-        let mut tls = Box::new(ServerConnection::new(config).map_err(not_tls)?);
+        let mut tls = Box::new(ServerConnection::new(with.config()).map_err(not_tls)?);
         // To the last byte: what is left here would be taken for what came inside.
         while tls.is_handshaking() || !self.input.is_empty() {
             self.feed(&mut tls).await?;
@@ -61,9 +57,11 @@ impl Conn {
             (_, false) => Handshake::Full13,
             (_, true) => Handshake::Resumed13,
         };
+        let mut secured = Secured::of(&tls);
+        secured.http3 = with.http3();
         self.entry = Arc::new(Entry {
             listener: self.entry.listener.clone(),
-            manner: Manner::Secured(Secured::of(&tls)),
+            manner: Manner::Secured(secured),
         });
         // What is left to be said, tickets for example, goes with the first answer, or before the wait
         // for the first request: whoever reads sees to that.

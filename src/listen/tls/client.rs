@@ -17,6 +17,8 @@ pub struct Secured {
     pub server_name: Option<Box<str>>,
     /// Who has connected, where that was asked and proven.
     pub client: Option<ClientCertificate>,
+    /// The port where the same is to be had over HTTP/3, for those who come otherwise.
+    pub http3: Option<u16>,
 }
 
 /// A client's certificate, in the fields that the origin is told it in.
@@ -45,6 +47,18 @@ impl Secured {
                 .map_or("", |suite| cipher(suite.suite())),
             server_name: tls.server_name().map(Into::into),
             client: client.map(|der| ClientCertificate::of(der)),
+            http3: None,
+        }
+    }
+
+    /// Of a connection over QUIC, which doesn't tell its cipher. `client`: its certificate.
+    pub fn of_quic(server_name: Option<String>, client: Option<&[u8]>) -> Secured {
+        Secured {
+            version: "TLSv1.3",
+            cipher: "",
+            server_name: server_name.map(Into::into),
+            client: client.map(ClientCertificate::of),
+            http3: None,
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::listen::settings::{ClientAuth, ListenerSettings, TlsSettings};
 use crate::observe::TlsMetrics;
 use crate::pem;
 use arc_swap::ArcSwap;
+use quinn::crypto::rustls::QuicServerConfig;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
@@ -53,7 +54,7 @@ impl Listening {
 pub struct Secure {
     listener: String,
     settings: TlsSettings,
-    http2: bool,
+    spoken: Spoken,
     current: ArcSwap<InForce>,
     tickets: Arc<Tickets>,
     watched: Mutex<Watched>,
@@ -62,9 +63,18 @@ pub struct Secure {
     pub metrics: TlsMetrics,
 }
 
+/// Beside HTTP/1.1.
+#[derive(Clone, Copy)]
+struct Spoken {
+    http2: bool,
+    http3: Option<u16>,
+}
+
 /// What was read, and can be used.
 struct InForce {
     config: Arc<ServerConfig>,
+    /// None where HTTP/3 is not spoken.
+    quic: Option<Arc<QuicServerConfig>>,
     certificates: Vec<Certificate>,
     /// None: this process's own.
     secrets: Option<Vec<Secret>>,
@@ -82,12 +92,16 @@ impl Secure {
     ) -> Result<Secure, String> {
         let watched = Watched::new(files(settings));
         let tickets = Arc::new(Tickets::default());
-        let in_force = read(settings, listener.http2, &tickets)
+        let spoken = Spoken {
+            http2: listener.http2,
+            http3: listener.http3.then_some(listener.address.port()),
+        };
+        let in_force = read(settings, spoken, &tickets)
             .map_err(|why| format!("listeners.{}.tls: {why}", listener.name))?;
         let secure = Secure {
             listener: listener.name.clone(),
             settings: settings.clone(),
-            http2: listener.http2,
+            spoken,
             current: ArcSwap::from_pointee(in_force),
             tickets,
             watched: Mutex::new(watched),
@@ -101,6 +115,16 @@ impl Secure {
     /// For the next handshake.
     pub fn config(&self) -> Arc<ServerConfig> {
         self.current.load().config.clone()
+    }
+
+    /// The port where HTTP/3 is spoken too.
+    pub fn http3(&self) -> Option<u16> {
+        self.spoken.http3
+    }
+
+    /// The same over QUIC.
+    pub fn quic(&self) -> Option<Arc<QuicServerConfig>> {
+        self.current.load().quic.clone()
     }
 
     /// Reads what has changed. To be called every second or so, by who may block.
@@ -117,7 +141,7 @@ impl Secure {
 
     fn read_again(&self) {
         let listener = &self.listener;
-        match read(&self.settings, self.http2, &self.tickets) {
+        match read(&self.settings, self.spoken, &self.tickets) {
             Ok(in_force) => {
                 in_force.warn_of_untimely(listener);
                 self.current.store(Arc::new(in_force));
@@ -202,7 +226,7 @@ fn files(settings: &TlsSettings) -> Vec<PathBuf> {
     of_certificates.chain(others).cloned().collect()
 }
 
-fn read(settings: &TlsSettings, http2: bool, tickets: &Arc<Tickets>) -> Result<InForce, String> {
+fn read(settings: &TlsSettings, spoken: Spoken, tickets: &Arc<Tickets>) -> Result<InForce, String> {
     let certificates = settings.certificates.iter().map(Certificate::read);
     let certificates: Vec<_> = certificates
         .collect::<Result<_, _>>()
@@ -225,16 +249,26 @@ fn read(settings: &TlsSettings, http2: bool, tickets: &Arc<Tickets>) -> Result<I
     config.ticketer = tickets.clone();
     // Tickets do the same, and are kept by clients.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.alpn_protocols = match http2 {
+    config.alpn_protocols = match spoken.http2 {
         true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         false => vec![b"http/1.1".to_vec()],
     };
     Ok(InForce {
+        quic: spoken.http3.map(|_| quic(&config)),
         config: Arc::new(config),
         secrets: secrets.transpose()?,
         certificates,
         scope,
     })
+}
+
+/// What comes before the handshake is whole could be somebody's who repeats it: none of that is taken.
+fn quic(config: &ServerConfig) -> Arc<QuicServerConfig> {
+    let mut config = config.clone();
+    config.alpn_protocols = vec![b"h3".to_vec()];
+    config.max_early_data_size = 0;
+    let quic = QuicServerConfig::try_from(config);
+    Arc::new(quic.expect("the provider has the suite that all first packets are in"))
 }
 
 /// Who may come, and what tells that rule from others.

@@ -84,6 +84,7 @@ fn listener(runtime: &Runtime, asked: &Asked) -> (Spot, Arc<Entry>) {
             cipher: "",
             server_name: Some(asked.host.as_str().into()),
             client: None,
+            http3: None,
         }),
         (false, Some(port)) => Manner::ToHttps(port),
         (false, None) => Manner::Plain,

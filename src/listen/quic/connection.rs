@@ -1,0 +1,90 @@
+//! A connection's life: requests come in on streams, as many at once as may be.
+
+use super::streams::{Beside, Side, Streams};
+use super::{Session, request};
+use crate::listen::{Limits, Malformed};
+use bytes::Bytes;
+use h3::error::Code;
+use h3::quic::SendStream;
+use h3::server::{RequestResolver, builder};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Beside `header_size`, for a head in QPACK: 32 bytes are counted for each field, RFC 9114 §4.2.2.
+const OVERHEAD: usize = 64 << 10;
+/// How long a connection that has ended stays for its last answers to arrive.
+const LINGER: Duration = Duration::from_secs(2);
+
+pub struct Connection {
+    quic: quinn::Connection,
+    http: h3::server::Connection<Streams, Bytes>,
+    beside: Arc<Beside>,
+}
+
+/// A stream that a request comes on.
+pub struct Stream {
+    resolver: RequestResolver<Streams, Bytes>,
+    side: Side,
+    peer: SocketAddr,
+}
+
+impl Connection {
+    pub(super) async fn begin(
+        quic: quinn::Connection,
+        limits: &Limits,
+    ) -> Result<Connection, h3::error::ConnectionError> {
+        let head = limits.header_size + OVERHEAD;
+        let streams = Streams::new(quic.clone(), head);
+        let beside = streams.beside();
+        let mut builder = builder();
+        builder.max_field_section_size(head as u64);
+        let http = builder.send_grease(false).build(streams).await?;
+        Ok(Connection { quic, http, beside })
+    }
+
+    /// The next one; None once the connection is lost.
+    pub async fn accept(&mut self) -> Option<Stream> {
+        let resolver = self.http.accept().await.ok()??;
+        let side = self.beside.take(resolver.frame_stream.send_id());
+        Some(Stream {
+            side: side.expect("it was put there when the stream came"),
+            // Where its client is now: it may have moved.
+            peer: self.quic.remote_address(),
+            resolver,
+        })
+    }
+
+    /// Tells the client to go elsewhere with what it has not asked yet. RFC 9114 §5.2.
+    pub async fn go_away(&mut self) {
+        // Lost, if it can't be told.
+        let _ = self.http.shutdown(0).await;
+    }
+
+    /// Closes once the client has all that was sent to it, as far as can be told: it closes first.
+    pub async fn end(self) {
+        let _ = timeout(LINGER, self.quic.closed()).await;
+    }
+}
+
+impl Stream {
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Reads the head. None: nobody is left to answer to. To be called with a deadline.
+    pub async fn read(self, limits: &Limits) -> Result<Option<Session>, Malformed> {
+        let Ok((request, mut stream)) = self.resolver.resolve_request().await else {
+            return Ok(None);
+        };
+        match request::check(request) {
+            Ok(request) => Session::begin(request, stream, self.side, self.peer, limits).await,
+            Err(malformed) => {
+                stream.stop_stream(Code::H3_MESSAGE_ERROR);
+                stream.stop_sending(Code::H3_MESSAGE_ERROR);
+                Err(malformed)
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! A UDP socket that QUIC's connections come in by.
+
+use super::STREAMS;
+use crate::listen::Limits;
+use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime, TransportConfig};
+use quinn::{IdleTimeout, VarInt, crypto};
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Bytes of one request's body that its client may send ahead, of all that come on a connection, and of
+/// answers that are kept until they are known to have arrived: with 100 ms to a client and back, so
+/// much per second ten times.
+const AHEAD: u32 = 512 << 10;
+const AHEAD_OF_ALL: u32 = 1 << 20;
+const UNCONFIRMED: u64 = 2 << 20;
+/// Streams of settings and the like.
+const CONTROL_STREAMS: u32 = 8;
+
+/// Takes connections as long as it is told to; those that are open stay when it no longer does.
+pub struct Socket {
+    endpoint: Endpoint,
+    /// Its secrets prove addresses, so that each process has one for all connections.
+    base: ServerConfig,
+}
+
+impl Socket {
+    /// Bound at once, or not. `crypto`: what first packets are read with.
+    pub fn bind(
+        address: SocketAddr,
+        crypto: Arc<dyn crypto::ServerConfig>,
+    ) -> io::Result<Arc<Socket>> {
+        let base = ServerConfig::with_crypto(crypto);
+        let endpoint = Endpoint::new(
+            EndpointConfig::default(),
+            Some(base.clone()),
+            UdpSocket::bind(address)?,
+            Arc::new(TokioRuntime),
+        )?;
+        Ok(Arc::new(Socket { endpoint, base }))
+    }
+
+    /// None once it was closed.
+    pub async fn accept(&self) -> Option<Incoming> {
+        self.endpoint.accept().await
+    }
+
+    /// Takes no more connections, or takes them again.
+    pub fn listen(&self, listens: bool) {
+        let config = listens.then(|| self.base.clone());
+        self.endpoint.set_server_config(config);
+    }
+
+    /// Whether some that came in by it are open.
+    pub fn is_used(&self) -> bool {
+        self.endpoint.open_connections() > 0
+    }
+
+    /// Until those who came by it know that their connections are closed, as far as that can be waited for.
+    pub async fn farewell(&self, limit: Duration) {
+        let _ = timeout(limit, self.endpoint.wait_idle()).await;
+    }
+
+    /// For one connection.
+    pub(super) fn config(
+        &self,
+        crypto: Arc<dyn crypto::ServerConfig>,
+        limits: &Limits,
+    ) -> Arc<ServerConfig> {
+        let mut config = self.base.clone();
+        config.crypto = crypto;
+        config.transport = Arc::new(transport(limits));
+        Arc::new(config)
+    }
+}
+
+fn transport(limits: &Limits) -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    let idle = IdleTimeout::try_from(limits.idle_timeout).unwrap_or(VarInt::MAX.into());
+    transport
+        .max_concurrent_bidi_streams(STREAMS.into())
+        .max_concurrent_uni_streams(CONTROL_STREAMS.into())
+        .stream_receive_window(AHEAD.into())
+        .receive_window(AHEAD_OF_ALL.into())
+        .send_window(UNCONFIRMED)
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(Some(idle));
+    transport
+}

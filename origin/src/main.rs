@@ -26,9 +26,13 @@ use serde_json::json;
 use settings::{Command, Settings};
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
-use std::{error::Error, process::ExitCode, sync::Arc};
+use std::net::SocketAddr;
+use std::{error::Error, io, process::ExitCode, sync::Arc};
 use store::{By, Store};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
+
+/// Connections that may wait to be accepted: as many as come when an edge passes on a crowd.
+const BACKLOG: u32 = 4096;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -54,7 +58,7 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         jobs::demo::seed(&app.store).await?;
     }
 
-    let listener = TcpListener::bind((settings.host, settings.port)).await?;
+    let listener = listen((settings.host, settings.port).into())?;
     log::info(
         "listening",
         json!({ "address": listener.local_addr()?.to_string() }),
@@ -77,6 +81,16 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     app.store.close().await;
     log::info("stopped", json!({}));
     Ok(())
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn carry_out(store: &Store, command: &Command) -> Result<(), Box<dyn Error>> {

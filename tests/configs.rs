@@ -46,6 +46,17 @@ fn good_files_load_with_exactly_the_expected_warnings() {
 }
 
 #[test]
+fn what_is_included_is_found_from_the_file_on_and_in_order() {
+    let file = Path::new("tests/configs/files/including.yaml");
+    let config = config::load(file, &variable).expect("no errors").config;
+    let upstreams: Vec<_> = config.upstreams.iter().map(|u| u.name.as_str()).collect();
+    assert_eq!(upstreams, ["blog", "shop"]);
+    let routes: Vec<_> = config.routes.iter().map(|r| r.name.as_str()).collect();
+    assert_eq!(routes, ["everything", "blog"]);
+    assert_eq!(config.limits.body_size, 1 << 20);
+}
+
+#[test]
 fn every_expectation_has_its_file() {
     for folder in ["tests/configs/bad", "tests/configs/good"] {
         let cases: BTreeSet<PathBuf> = files(folder, "yaml").into_iter().collect();

@@ -11,6 +11,8 @@ use std::fmt;
 /// Where something is written: line and column from 1, width in characters on that line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
+    /// Which of the files, in the order in which they were read.
+    pub file: usize,
     pub line: usize,
     pub column: usize,
     pub width: usize,
@@ -42,7 +44,14 @@ pub struct Errors(Vec<Diagnostic>);
 #[derive(Default)]
 pub struct Report {
     findings: RefCell<Vec<Finding>>,
+    files: RefCell<Vec<File>>,
     outline: Option<Outline>,
+}
+
+struct File {
+    /// What messages call it.
+    name: String,
+    text: String,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -53,12 +62,18 @@ struct Finding {
 }
 
 impl Span {
-    /// The file as a whole.
-    pub const FILE: Span = Span {
-        line: 1,
-        column: 1,
-        width: 0,
-    };
+    /// The first file as a whole.
+    pub const FILE: Span = Span::whole(0);
+
+    /// A file as a whole.
+    pub const fn whole(file: usize) -> Span {
+        Span {
+            file,
+            line: 1,
+            column: 1,
+            width: 0,
+        }
+    }
 }
 
 impl Errors {
@@ -92,6 +107,21 @@ impl Report {
         }
     }
 
+    /// A file that is read, and the number of it for spans. All are added before findings in them.
+    pub fn add_file(&self, name: &str, text: &str) -> usize {
+        let (name, text) = (name.to_owned(), text.to_owned());
+        let mut files = self.files.borrow_mut();
+        files.push(File { name, text });
+        files.len() - 1
+    }
+
+    /// `FILE:LINE`.
+    pub fn place(&self, span: Span) -> String {
+        let files = self.files.borrow();
+        let name = files.get(span.file).map_or("", |file| &file.name);
+        format!("{name}:{}", span.line)
+    }
+
     pub fn outline(&self) -> Option<&Outline> {
         self.outline.as_ref()
     }
@@ -122,18 +152,17 @@ impl Report {
     }
 
     /// The configuration if nothing was wrong, or else all that was.
-    pub fn conclude(
-        self,
-        file: &str,
-        text: &str,
-        config: Option<Config>,
-    ) -> Result<(Config, Vec<Diagnostic>), Errors> {
+    pub fn conclude(self, config: Option<Config>) -> Result<(Config, Vec<Diagnostic>), Errors> {
+        let files = self.files.into_inner();
         let mut findings = self.findings.into_inner();
         findings.sort();
         findings.dedup();
         let (errors, warnings): (Vec<_>, Vec<_>) = findings
             .into_iter()
-            .map(|finding| finding.locate(file, text))
+            .map(|finding| match files.get(finding.span.file) {
+                Some(File { name, text }) => finding.locate(name, text),
+                None => finding.locate("", ""),
+            })
             .partition(|found| found.severity == Severity::Error);
         if !errors.is_empty() {
             return Err(Errors(errors));
@@ -178,6 +207,7 @@ impl fmt::Display for Diagnostic {
             line,
             column,
             width,
+            ..
         } = self.span;
         let warning = match self.severity {
             Severity::Error => "",

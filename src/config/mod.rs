@@ -29,6 +29,7 @@ mod servers;
 mod splits;
 mod tls;
 
+mod include;
 mod names;
 mod ports;
 mod review;
@@ -63,7 +64,7 @@ use crate::guard::{AuthSettings, BanSettings, CorsSettings, RateLimitSettings, S
 use crate::listen::{Limits, ListenerSettings};
 use crate::observe::{AccessLogSettings, TracingSettings};
 use crate::redis::RedisSettings;
-use crate::route::Match;
+use crate::route::{Match, Rewrite};
 use crate::upstream::{Priority, SplitSettings, UpstreamSettings};
 use diagnostic::Report;
 use lakh_image::ImageSettings;
@@ -112,23 +113,37 @@ impl fmt::Display for Source {
     }
 }
 
-/// Reads the file at `path`. Paths in it are relative to the working directory.
+/// Reads the file at `path`, and those that it includes. Paths in them are relative to the working
+/// directory, but for those of `include`, which are to the file's.
 pub fn load(path: &Path, environment: Environment<'_>) -> Result<Loaded, Errors> {
     let file = path.display().to_string();
+    let folder = path.parent().unwrap_or(Path::new(""));
     match std::fs::read_to_string(path) {
-        Ok(text) => parse(&text, &file, environment),
+        Ok(text) => parse_in(folder, &text, &file, environment),
         Err(error) => Err(Errors::unreadable(&file, &error)),
     }
 }
 
 /// As `load`; `file` is what messages call it.
 pub fn parse(text: &str, file: &str, environment: Environment<'_>) -> Result<Loaded, Errors> {
+    parse_in(Path::new(""), text, file, environment)
+}
+
+fn parse_in(
+    folder: &Path,
+    text: &str,
+    file: &str,
+    environment: Environment<'_>,
+) -> Result<Loaded, Errors> {
     let text = text.trim_start_matches('\u{feff}');
     let report = Report::default();
-    let root = tree::parse(text, environment, &report);
+    let mut root = tree::parse(report.add_file(file, text), text, environment, &report);
+    if let Some(root) = &mut root {
+        include::include(root, folder, environment, &report);
+    }
     let written = root.as_ref().map(Written::of).unwrap_or_default();
     let config = root.and_then(|root| section::read_root(&root, &report, |s| read(s, &report)));
-    let (config, warnings) = report.conclude(file, text, config)?;
+    let (config, warnings) = report.conclude(config)?;
     Ok(Loaded {
         config,
         written,
@@ -193,7 +208,8 @@ fn read(s: &mut Section<'_>, report: &Report) -> Option<Config> {
         report.warn(s.key_span("trusted_proxies"), message);
     }
     redis::check(s, &config.caches, &config.rate_limits, report);
-    s.unsupported(&["include"]);
+    // What they name is in the tree already; here it is only known.
+    let _: Vec<String> = s.list("include", values::some_text);
     s.at_least_one("listeners", "{web: {address: 127.0.0.1:8080}}");
     s.at_least_one("upstreams", "{app: {servers: [127.0.0.1:9001]}}");
     s.at_least_one(
@@ -284,12 +300,6 @@ pub struct MaintenanceSettings {
     pub allow: Vec<ipnet::IpNet>,
     /// What is shown instead of the problem.
     pub page: Option<std::path::PathBuf>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Rewrite {
-    /// Begins with `/`, does not end with one.
-    pub strip_prefix: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

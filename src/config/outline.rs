@@ -25,8 +25,6 @@ pub struct Key {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
-    /// Of the contract, and not acted on: nothing but `null`.
-    Null,
     One(Vec<Wanted>),
     List(Vec<Wanted>),
     /// `{NAME: value}`, with names of the operator's.

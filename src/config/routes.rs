@@ -1,5 +1,6 @@
 //! `routes`: what is matched, and what is done with it.
 
+use super::RouteSettings;
 use super::answers;
 use super::caching;
 use super::diagnostic::Span;
@@ -11,9 +12,8 @@ use super::section::Section;
 use super::splits;
 use super::units::{size, size_between, wait};
 use super::values::{choice, count, network, some_text, switch};
-use super::{Rewrite, RouteSettings};
 use crate::guard::{MOST_LIMITS, SecurityHeaders};
-use crate::route::Match;
+use crate::route::{Match, NewPath, Rewrite};
 use crate::upstream::Priority;
 use http::Method;
 
@@ -40,15 +40,16 @@ pub fn read(
     check_name_is_free(s, &name, places);
     places.push((name.clone(), s.span()));
     let split = splits::read(s, &targets.upstreams);
+    let matches = matching::read(s);
     let route = RouteSettings {
         name,
-        matches: matching::read(s),
         upstream: match &split {
             Some(split) => splits::first(split, &targets.upstreams),
             None => upstream(s, targets).unwrap_or_default(),
         },
         split,
-        rewrite: s.settings("rewrite", rewrite),
+        rewrite: s.settings("rewrite", |s| rewrite(s, &matches.path)),
+        matches,
         request_headers: s.settings("request_headers", edits::read),
         response_headers: s.settings("response_headers", edits::read),
         rate_limits: rate_limits(s, targets),
@@ -125,11 +126,40 @@ fn head_part(text: &str) -> Result<usize, Refusal> {
     size_between(64, 1023 << 10)(text).map(|bytes| bytes as usize)
 }
 
-fn rewrite(s: &mut Section<'_>) -> Rewrite {
-    s.unsupported(&["path"]);
-    Rewrite {
-        strip_prefix: s.optional("strip_prefix", prefix),
+/// Of a route with this `match.path`.
+fn rewrite(s: &mut Section<'_>, matched: &str) -> Rewrite {
+    let strip_prefix = s.optional("strip_prefix", prefix);
+    let behind = match strip_prefix {
+        Some(_) => Some("/"),
+        None => matched.strip_suffix('*'),
+    };
+    let path = s.optional("path", |text| new_path(text, behind));
+    Rewrite { strip_prefix, path }
+}
+
+/// A `*` at its end stands for what is `behind` that.
+fn new_path(text: &str, behind: Option<&str>) -> Result<NewPath, String> {
+    let (start, has_rest) = match text.strip_suffix('*') {
+        Some(start) => (start, true),
+        None => (text, false),
+    };
+    matching::path(start)?;
+    if start.contains('*') {
+        return Err(format!(
+            "`{text}` has a `*` before its end; write it last, like /files/*"
+        ));
     }
+    let behind = match (has_rest, behind) {
+        (false, _) => None,
+        (true, Some(behind)) => Some(behind.to_owned()),
+        (true, None) => {
+            return Err(format!(
+                "the `*` of `{text}` stands for nothing: match.path has none; write {start}"
+            ));
+        }
+    };
+    let start = start.to_owned();
+    Ok(NewPath { start, behind })
 }
 
 fn prefix(text: &str) -> Result<String, String> {

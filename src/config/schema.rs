@@ -48,7 +48,6 @@ impl Schema {
         let mut items = Vec::new();
         for shape in &key.shapes {
             match shape {
-                Shape::Null => {}
                 Shape::One(wanted) => ways.extend(scalars(wanted)),
                 Shape::List(wanted) => items.extend(scalars(wanted)),
                 Shape::Pairs(wanted) => ways.push(json!({

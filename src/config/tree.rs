@@ -37,9 +37,15 @@ pub struct Entry {
 /// Deeper than any section is, and shallow enough for the stack of any thread.
 const MAX_DEPTH: usize = 24;
 
-/// None: not YAML, and reported.
-pub fn parse(text: &str, environment: Environment<'_>, report: &Report) -> Option<Node> {
+/// `file` is the number that the report has for it. None: not YAML, and reported.
+pub fn parse(
+    file: usize,
+    text: &str,
+    environment: Environment<'_>,
+    report: &Report,
+) -> Option<Node> {
     let planter = Planter {
+        file,
         text,
         environment,
         report,
@@ -80,6 +86,7 @@ enum Raw {
 
 /// Turns raw values into nodes.
 struct Planter<'a> {
+    file: usize,
     text: &'a str,
     environment: Environment<'a>,
     report: &'a Report,
@@ -142,6 +149,7 @@ impl Planter<'_> {
     fn span(&self, location: Location) -> Span {
         let first_line = self.source(location).lines().next().unwrap_or_default();
         Span {
+            file: self.file,
             line: (location.line() as usize).max(1),
             column: (location.column() as usize).max(1),
             width: first_line.trim_end().chars().count().max(1),
@@ -181,6 +189,7 @@ impl Planter<'_> {
         let lines = self.text.lines().take(span.line).enumerate();
         let separator = lines.filter(|(_, line)| line.starts_with("---")).last();
         separator.map_or(span, |(index, _)| Span {
+            file: self.file,
             line: index + 1,
             column: 1,
             width: 3,

@@ -88,11 +88,9 @@ fn proof_fields(fields: &HeaderMap) -> Vec<HeaderName> {
 /// Makes a client's request the edge's own request to a server. Transfer-Encoding stays: Pingora
 /// frames the body anew by it.
 pub fn to_server(request: &mut RequestHeader, ctx: &Context) -> pingora::Result<()> {
-    let target = match &ctx.routed().strip_prefix {
-        Some(prefix) => Some(strip_prefix(ctx.target(request), prefix)),
-        None if is_uri(request) && ctx.target.is_none() => None,
-        None => Some(ctx.target(request).to_vec()),
-    };
+    let rewrite = &ctx.routed().rewrite;
+    let stays = rewrite.is_empty() && is_uri(request) && ctx.target.is_none();
+    let target = (!stays).then(|| rewrite.apply(ctx.target(request)).into_owned());
     let (nothing, ()) = http::Request::new(()).into_parts();
     let mut parts: request::Parts = std::mem::replace(request, nothing.into()).into();
     fields_to_server(&mut parts.headers, parts.uri.authority(), ctx);
@@ -121,10 +119,7 @@ pub fn for_fetch(
     fields_to_server(&mut parts.headers, parts.uri.authority(), ctx);
     let mut request = RequestHeader::from(parts);
     let target = target.unwrap_or(client.raw_path());
-    match &ctx.routed().strip_prefix {
-        Some(prefix) => request.set_raw_path(&strip_prefix(target, prefix))?,
-        None => request.set_raw_path(target)?,
-    }
+    request.set_raw_path(&ctx.routed().rewrite.apply(target))?;
     Ok(request)
 }
 
@@ -439,27 +434,9 @@ fn apply(edits: &HeaderEdits, fields: &mut HeaderMap) {
     }
 }
 
-/// `/v1/x?y` without `/v1` is `/x?y`; `/v1` alone is `/`; anything else stays.
-fn strip_prefix(target: &[u8], prefix: &str) -> Vec<u8> {
-    match target.strip_prefix(prefix.as_bytes()) {
-        Some(rest @ [b'/', ..]) => rest.to_vec(),
-        Some(rest @ ([] | [b'?', ..])) => [b"/", rest].concat(),
-        _ => target.to_vec(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_prefix_goes_only_at_a_segments_end() {
-        let strip = |t: &str| String::from_utf8(strip_prefix(t.as_bytes(), "/v1")).expect("text");
-        assert_eq!(strip("/v1/x?y"), "/x?y");
-        assert_eq!(strip("/v1"), "/");
-        assert_eq!(strip("/v1?a"), "/?a");
-        assert_eq!(strip("/v10/x"), "/v10/x");
-    }
 
     #[test]
     fn references_are_resolved_on_the_same_host_only() {

@@ -5,8 +5,10 @@
 //! written. A look-up costs one hash per host form and one per `/` of the path, however many
 //! routes there are.
 
+mod rewrite;
 mod settings;
 
+pub use rewrite::{NewPath, Rewrite};
 pub use settings::Match;
 
 use http::{HeaderMap, Method};

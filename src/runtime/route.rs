@@ -8,6 +8,7 @@ use crate::guard::{
     SecurityHeaders,
 };
 use crate::observe::RouteMetrics;
+use crate::route::Rewrite;
 use crate::upstream::{Pool, Priority, Response, Split};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -29,7 +30,7 @@ pub struct Route {
     pub url_length: Option<usize>,
     pub addresses: AddressRules,
     pub limits: RateLimits,
-    pub strip_prefix: Option<Box<str>>,
+    pub rewrite: Rewrite,
     pub request_headers: HeaderEdits,
     pub response_headers: HeaderEdits,
     pub timeout: Option<Duration>,
@@ -149,7 +150,7 @@ impl Foundation {
             split: self.split(settings, parts.pools),
             addresses: AddressRules::new(&settings.allow, &settings.deny),
             limits: limits(settings, parts),
-            strip_prefix: settings.rewrite.strip_prefix.as_deref().map(Into::into),
+            rewrite: settings.rewrite.clone(),
             request_headers: settings.request_headers.clone(),
             response_headers: settings.response_headers.clone(),
             timeout: settings.timeout,

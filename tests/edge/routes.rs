@@ -178,6 +178,36 @@ routes:
 }
 
 #[test]
+fn servers_are_asked_for_another_path() {
+    let origin = Origin::start(|seen| {
+        let kept = seen.path().starts_with("/files");
+        let control = if kept { "max-age=60" } else { "no-store" };
+        Answer::of(200, &[("cache-control", control)], seen.target.clone())
+    });
+    let edge = Edge::start(
+        "
+upstreams: {app: {servers: [$0]}}
+caches: {pages: {memory: 64MiB}}
+routes:
+- {name: photos, match: {path: /photos/*}, upstream: app, cache: {in: pages}, rewrite: {path: /files/*}}
+- {name: v2, match: {path: /v2/*}, upstream: app, rewrite: {strip_prefix: /v2, path: /new/*}}
+- {name: one, match: {path: /one}, upstream: app, rewrite: {path: /fixed.html}}
+",
+        &[&origin],
+    );
+    for (asked, got) in [
+        ("/photos/a/b.jpg?x=1", "/files/a/b.jpg?x=1"),
+        ("/photos/", "/files/"),
+        ("/v2/users?y", "/new/users?y"),
+        ("/one?z", "/fixed.html?z"),
+    ] {
+        assert_eq!(get(asked).send(&edge).expect(200).text(), got);
+        assert_eq!(post(asked, "body").send(&edge).expect(200).text(), got);
+    }
+    assert!(get("/photos/a/b.jpg?x=1").send(&edge).is_hit());
+}
+
+#[test]
 fn routes_lead_to_their_own_upstreams() {
     let (shop, blog) = (Origin::saying("shop"), Origin::saying("blog"));
     let edge = Edge::start(

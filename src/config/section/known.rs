@@ -1,10 +1,7 @@
-//! Which keys a section may have, must have, and may not have yet.
+//! Which keys a section may have and must have.
 
 use super::super::closest::{closest, did_you_mean};
-use super::super::outline::Shape;
-use super::super::refusal::Wanted;
-use super::super::units::one_of;
-use super::{Missing, Section, Value};
+use super::{Missing, Section};
 
 impl Section<'_> {
     /// Reports that `key` isn't there, once it is clear that it wasn't just mistyped.
@@ -28,44 +25,6 @@ impl Section<'_> {
             };
             let message = format!("{place} has no `{key}`; write {key}: {example}");
             self.missing.push(Missing { key, message });
-        }
-    }
-
-    /// Keys of the contract that this version doesn't act on. `null` is what it does anyway.
-    pub fn unsupported(&mut self, keys: &[&'static str]) {
-        for key in keys {
-            self.unsupported_but(key, &[]);
-        }
-    }
-
-    /// As `unsupported`, but for the values that say what this version does anyway.
-    pub fn unsupported_but(&mut self, key: &'static str, accepted: &[&str]) {
-        self.settled.push(key);
-        self.note_shape(key, Shape::Null);
-        if !accepted.is_empty() {
-            let words = accepted.iter().map(|word| Wanted::Word((*word).to_owned()));
-            self.note_shape(key, Shape::One(words.collect()));
-        }
-        let Some(entry) = self.entry(key) else {
-            return;
-        };
-        match &entry.node.value {
-            Value::Null | Value::Broken => {}
-            Value::Text(text) if accepted.contains(&&**text) => {}
-            Value::Text(text) if !accepted.is_empty() => {
-                let write = one_of(accepted);
-                let message = format!(
-                    "`{text}` is not supported by this version of Lakh; write {write} or remove it"
-                );
-                self.error(key, message);
-            }
-            _ => {
-                let message = format!(
-                    "`{}` is not supported by this version of Lakh; remove it",
-                    self.path_of(key)
-                );
-                self.report.error(entry.key_span, message);
-            }
         }
     }
 

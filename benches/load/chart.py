@@ -44,7 +44,7 @@ def _panel(title: str, costs: dict[str, float], top: int) -> list[str]:
     y = top + PANEL_HEAD
     for name, cost in sorted(costs.items(), key=lambda item: item[1]):
         width = cost * scale
-        colour = LAKH if name == "lakh" else PEER
+        colour = LAKH if name.startswith("lakh") else PEER
         parts += [
             _text(LABELS - 10, y + 16, name, anchor="end"),
             f'<rect x="{LABELS}" y="{y}" width="{width:.1f}" height="{BAR}" rx="3" fill="{colour}"/>',

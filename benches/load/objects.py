@@ -48,7 +48,7 @@ def main() -> int:
             own = directory / str(count)
             own.mkdir()
             servers.make_certificate(own)
-            bench = servers.Bench(own, own, origin_address, listen, secure, admin, server_core)
+            bench = servers.Bench(own, own, origin_address, listen, secure, admin, "", server_core)
             edges[count] = (start(arguments.lakh, bench, stack), bench)
             all_in_turn(bench, count)  # fills them
             all_in_turn(bench, count)  # the first hit of each writes its head for all that follow

@@ -21,6 +21,7 @@ import chart
 import origin
 import report
 import servers
+from collector import collecting
 from measure import CASES, CONNECTIONS, Case, Run, measure
 from processes import Daemon
 
@@ -87,7 +88,10 @@ def measure_all(found: list[servers.Server], arguments: argparse.Namespace) -> l
         directory = temporary_directory(stack, None)
         memory = temporary_directory(stack, "/dev/shm" if os.path.isdir("/dev/shm") else None)
         origin_address, listen, secure, admin = servers.free_addresses(4)
-        bench = servers.Bench(directory, memory, origin_address, listen, secure, admin, server_core)
+        host, port = stack.enter_context(collecting()).server_address
+        bench = servers.Bench(
+            directory, memory, origin_address, listen, secure, admin, f"{host}:{port}", server_core
+        )
         servers.make_certificate(directory)
         command = origin.command(origin_address, directory)
         daemon = stack.enter_context(Daemon("origin", command, load_core, directory / "origin.out"))

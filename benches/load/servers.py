@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from processes import Daemon
 REPOSITORY = HERE.parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
 LAKH = TARGET / "release/lakh"
+TELLING = "lakh-telling"
 START_SECONDS = 15
 BUILD_SECONDS = 1800
 VARNISH_DIRECTORY_BYTES = 256 * 2**20
@@ -33,9 +34,10 @@ class Bench:
     listen: str
     secure: str
     admin: str
+    collector: str
     core: int
 
-    def config(self, name: str) -> str:
+    def config(self, name: str, **more: str) -> str:
         """conf/NAME with this bench's values, written to the temporary directory."""
         host, port = self.origin.split(":")
         values = {
@@ -47,6 +49,7 @@ class Bench:
             "ORIGIN": self.origin,
             "ORIGIN_HOST": host,
             "ORIGIN_PORT": port,
+            **more,
         }
         text = (HERE / "conf" / name).read_text()
         for key, value in values.items():
@@ -117,10 +120,20 @@ def _find_lakh(lakh: Path) -> Server | str:
     return Server(
         "lakh",
         _version([str(lakh), "--version"]),
-        lambda bench: [str(lakh), "run", "--config", bench.config("lakh.yaml")],
+        lambda bench: [str(lakh), "run", "--config", bench.config("lakh.yaml", LOG="none", OTLP="null")],
         has_tls=True,
         has_readyz=True,
     )
+
+
+def _find_lakh_telling(lakh: Path) -> Server | str:
+    """With a line of JSON for each request, in a file, and a trace of each hundredth."""
+    def command(bench: Bench) -> list[str]:
+        told = {"LOG": str(bench.directory / "access.log"), "OTLP": f"http://{bench.collector}"}
+        return [str(lakh), "run", "--config", bench.config("lakh.yaml", **told)]
+
+    found = _find_lakh(lakh)
+    return replace(found, name=TELLING, command=command) if isinstance(found, Server) else found
 
 
 def _find_nginx(_: Path) -> Server | str:
@@ -182,6 +195,7 @@ def _find_bare_proxy(_: Path) -> Server | str:
 
 FINDERS: dict[str, Callable[[Path], Server | str]] = {
     "lakh": _find_lakh,
+    TELLING: _find_lakh_telling,
     "nginx": _find_nginx,
     "haproxy": _find_haproxy,
     "varnish": _find_varnish,

@@ -64,7 +64,7 @@ def main() -> int:
 
 def start(lakh: Path, bench: servers.Bench, stack: ExitStack) -> Daemon:
     """With memory for all of them."""
-    path = Path(bench.config("lakh.yaml"))
+    path = Path(bench.config("lakh.yaml", LOG="none", OTLP="null"))
     path.write_text(path.read_text().replace("256MiB", "6GiB"))
     server = servers.Server("lakh", "", lambda _: [str(lakh), "run", "--config", str(path)], has_readyz=True)
     return stack.enter_context(server.start(bench))

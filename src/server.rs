@@ -6,7 +6,7 @@ use crate::admin::Admin;
 use crate::config::{Config, Loaded, Source};
 use crate::lifecycle::{
     Bound, Door, Doors, Inherited, Reload, Scaler, Supervisor, Visitor, say_ready, spawns,
-    watch_files,
+    watch_config, watch_files,
 };
 use crate::listen::Arrival;
 use crate::observe::Metrics;
@@ -107,8 +107,14 @@ async fn serve(source: Source, loaded: Loaded) -> Result<(), String> {
     open(&reload.foundation, &first, &mut doors, bound).await;
     drop(first);
     let watching = watch_files(reload.current.clone(), reload.foundation.clone());
-    let beside = [tokio::spawn(scaler.run()), tokio::spawn(watching)];
-    obey(&mut signals, told, &reload, &mut doors).await;
+    let (change, changed) = mpsc::channel(1);
+    let config = watch_config(reload.source.clone(), reload.current.clone(), change);
+    let beside = [
+        tokio::spawn(scaler.run()),
+        tokio::spawn(watching),
+        tokio::spawn(config),
+    ];
+    obey(&mut signals, told, changed, &reload, &mut doors).await;
     beside.iter().for_each(JoinHandle::abort);
     drain(&reload, &mut doors, &front, &stop, &mut signals).await;
     Ok(())
@@ -178,6 +184,7 @@ async fn open(foundation: &Foundation, first: &Runtime, doors: &mut Doors, bound
 async fn obey(
     signals: &mut Signals,
     mut told: mpsc::Receiver<Order>,
+    mut changed: mpsc::Receiver<()>,
     reload: &Reload,
     doors: &mut Doors,
 ) {
@@ -190,6 +197,7 @@ async fn obey(
                 continue;
             }
             Some(order) = told.recv() => Told::Order(order),
+            Some(()) = changed.recv() => Told::Reload,
         };
         match next {
             Told::Stop => return,

@@ -8,6 +8,7 @@ use super::tree::{self, Entry, Node, Value};
 use super::variables::Environment;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Of one file, in bytes.
 const LARGEST: u64 = 16 << 20;
@@ -16,7 +17,14 @@ pub const KEY: &str = "include";
 /// Adds to `root` what it includes. Patterns are relative to `folder`.
 pub fn include(root: &mut Node, folder: &Path, environment: Environment<'_>, report: &Report) {
     for (pattern, span) in patterns(root) {
-        for path in files(folder, &pattern, span, report) {
+        let found = found(folder, &pattern).unwrap_or_else(|e| {
+            report.error(
+                span,
+                format!("`{pattern}` is no pattern: {e}; write conf.d/*.yaml"),
+            );
+            Vec::new()
+        });
+        for path in found {
             let name = path.display().to_string();
             let text = match read(&path) {
                 Ok(text) => text,
@@ -32,6 +40,27 @@ pub fn include(root: &mut Node, folder: &Path, environment: Environment<'_>, rep
             }
         }
     }
+}
+
+/// A file's path, when it was written, and how long it is; the last two of one that is there.
+pub type Stamp = (PathBuf, Option<(SystemTime, u64)>);
+
+/// Of a file and all that it includes by these patterns.
+pub fn stamps(path: &Path, patterns: &[String]) -> Vec<Stamp> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let included = patterns
+        .iter()
+        .flat_map(|pattern| found(folder, pattern).unwrap_or_default());
+    let stamp = |path: PathBuf| {
+        let about = fs::metadata(&path).ok();
+        let stamp = about.and_then(|about| Some((about.modified().ok()?, about.len())));
+        (path, stamp)
+    };
+    [path.to_owned()]
+        .into_iter()
+        .chain(included)
+        .map(stamp)
+        .collect()
 }
 
 fn read(path: &Path) -> Result<String, String> {
@@ -58,11 +87,10 @@ fn patterns(root: &Node) -> Vec<(String, Span)> {
     items.iter().filter_map(text).collect()
 }
 
-/// A pattern may fit nothing; a plain path may not.
-fn files(folder: &Path, pattern: &str, span: Span, report: &Report) -> Vec<PathBuf> {
-    let is_pattern = pattern.contains(['*', '?', '[']);
-    if !is_pattern {
-        return vec![folder.join(pattern)];
+/// A pattern may fit nothing; a plain path is there.
+fn found(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, glob::PatternError> {
+    if !pattern.contains(['*', '?', '[']) {
+        return Ok(vec![folder.join(pattern)]);
     }
     // What the folder is called is not part of the pattern.
     let folder = glob::Pattern::escape(&folder.display().to_string());
@@ -70,19 +98,8 @@ fn files(folder: &Path, pattern: &str, span: Span, report: &Report) -> Vec<PathB
         true => pattern.to_owned(),
         false => format!("{folder}/{pattern}"),
     };
-    match glob::glob(&whole) {
-        Ok(found) => found
-            .filter_map(Result::ok)
-            .filter(|path| path.is_file())
-            .collect(),
-        Err(e) => {
-            report.error(
-                span,
-                format!("`{pattern}` is no pattern: {e}; write conf.d/*.yaml"),
-            );
-            Vec::new()
-        }
-    }
+    let found = glob::glob(&whole)?.filter_map(Result::ok);
+    Ok(found.filter(|path| path.is_file()).collect())
 }
 
 fn add(root: &mut Node, other: Node, report: &Report) {

@@ -54,6 +54,7 @@ mod variables;
 
 pub use changes::{Change, Changes};
 pub use diagnostic::{Diagnostic, Errors, Severity, Span};
+pub use include::Stamp;
 pub use schema::schema;
 pub use variables::{Environment, environment};
 pub use written::Written;
@@ -100,6 +101,14 @@ impl Source {
         match self {
             Source::File(path) => load(path, environment),
             Source::Text(text) => parse(text, &self.to_string(), environment),
+        }
+    }
+
+    /// By what it is seen that a file has changed: all that it is read from, as it is now.
+    pub fn stamps(&self, include: &[String]) -> Vec<Stamp> {
+        match self {
+            Source::File(path) => include::stamps(path, include),
+            Source::Text(_) => Vec::new(),
         }
     }
 }
@@ -179,6 +188,9 @@ fn read(s: &mut Section<'_>, report: &Report) -> Option<Config> {
     let mut places = routes::Places::new();
     let mut folders = caches::Folders::default();
     let config = Config {
+        // What they name is in the tree already.
+        include: s.list(include::KEY, values::some_text),
+        reload_on_change: s.or("reload_on_change", false, values::switch),
         process: s.settings("process", process::read),
         listeners: s
             .named("listeners", |name, s| listeners::read(name, s, &mut ports))
@@ -208,8 +220,6 @@ fn read(s: &mut Section<'_>, report: &Report) -> Option<Config> {
         report.warn(s.key_span("trusted_proxies"), message);
     }
     redis::check(s, &config.caches, &config.rate_limits, report);
-    // What they name is in the tree already; here it is only known.
-    let _: Vec<String> = s.list("include", values::some_text);
     s.at_least_one("listeners", "{web: {address: 127.0.0.1:8080}}");
     s.at_least_one("upstreams", "{app: {servers: [127.0.0.1:9001]}}");
     s.at_least_one(
@@ -227,6 +237,10 @@ fn read(s: &mut Section<'_>, report: &Report) -> Option<Config> {
 /// A configuration without errors: every name resolves, every value is in its bounds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// Patterns of the files that it was read from too.
+    pub include: Vec<String>,
+    /// Whether it is read again when its files have changed.
+    pub reload_on_change: bool,
     pub process: Process,
     pub listeners: Vec<ListenerSettings>,
     pub trusted_proxies: Vec<ipnet::IpNet>,

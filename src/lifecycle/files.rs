@@ -1,9 +1,12 @@
-//! Files that change without anybody saying so: certificates, which are renewed by others.
+//! Files that change without anybody saying so: certificates, which are renewed by others; and the
+//! configuration, where that is wanted.
 
+use crate::config::Source;
 use crate::runtime::{Foundation, Runtime};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -19,5 +22,30 @@ pub async fn watch(current: Arc<ArcSwap<Runtime>>, foundation: Arc<Foundation>) 
         if look.await.is_err() {
             tracing::error!("looking at files panicked");
         }
+    }
+}
+
+/// Says so when the configuration's files are others than they were, and have been for two looks: who
+/// writes a file may not be done with it.
+pub async fn watch_config(
+    source: Source,
+    current: Arc<ArcSwap<Runtime>>,
+    changed: mpsc::Sender<()>,
+) {
+    let (mut told, mut last) = (None, None);
+    loop {
+        let (runtime, source) = (current.load_full(), source.clone());
+        let is_wanted = runtime.config.reload_on_change;
+        let look = spawn_blocking(move || source.stamps(&runtime.config.include));
+        let now = look.await.ok();
+        if told.is_none() || !is_wanted {
+            told.clone_from(&now);
+        } else if now == last && now != told {
+            told.clone_from(&now);
+            // One that has not been heard yet is enough.
+            let _ = changed.try_send(());
+        }
+        last = now;
+        sleep(LOOK).await;
     }
 }

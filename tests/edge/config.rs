@@ -278,3 +278,39 @@ fn reloads_under_traffic_fail_no_request() {
         }
     });
 }
+
+#[test]
+fn a_changed_file_is_read_where_that_is_wanted_and_so_is_one_that_it_includes() {
+    let (first, second) = (Origin::saying("first"), Origin::saying("second"));
+    let yaml = "
+reload_on_change: true
+include: [more/*.yaml]
+upstreams: {first: {servers: [$0]}}
+routes: [{name: all, match: {path: /*}, upstream: first}]
+";
+    let edge = Edge::start(yaml, &[&first]);
+    assert_eq!(get("/new").send(&edge).text(), "first");
+    let more = edge.dir.join("more");
+    std::fs::create_dir(&more).expect("a folder");
+    let part = format!(
+        "upstreams: {{second: {{servers: [\"{}\"]}}}}\n\
+         routes: [{{name: new, match: {{path: /new}}, upstream: second}}]\n",
+        second.address
+    );
+    std::fs::write(more.join("second.yaml"), &part).expect("written");
+    eventually("a file that is there now is read", || {
+        get("/new").send(&edge).text() == "second"
+    });
+    // What can't be used changes nothing, and is told.
+    std::fs::write(more.join("third.yaml"), part).expect("written");
+    edge.await_metric("lakh_config_stale", 1.0);
+    let status = edge.admin("/api/v1/status").expect("an answer").json();
+    let why = status["config"]["error"].to_string();
+    assert!(
+        why.contains("third.yaml:1") && why.contains("second.yaml:1"),
+        "{why}"
+    );
+    assert_eq!(get("/new").send(&edge).text(), "second");
+    std::fs::remove_file(more.join("third.yaml")).expect("removed");
+    edge.await_metric("lakh_config_stale", 0.0);
+}

@@ -46,6 +46,32 @@ fn good_files_load_with_exactly_the_expected_warnings() {
 }
 
 #[test]
+fn formatting_changes_no_meaning_and_is_done_once() {
+    for case in [
+        files("tests/configs/good", "yaml"),
+        files("conf", "yaml"),
+        files("conf/examples", "yaml"),
+    ]
+    .concat()
+    {
+        let name = case.display().to_string();
+        let text = fs::read_to_string(&case).expect("listed, so it is there");
+        let formatted = config::format(&text, &name).expect("it is YAML");
+        assert_eq!(
+            config::format(&formatted, &name).as_deref(),
+            Ok(&*formatted),
+            "{name}"
+        );
+        let read = |text: &str| config::parse(text, &name, &variable).map(|loaded| loaded.config);
+        made::make_files();
+        assert_eq!(read(&text), read(&formatted), "{name}");
+        if name.starts_with("conf") {
+            assert_eq!(text, formatted, "{name} is written as `lakh fmt` writes it");
+        }
+    }
+}
+
+#[test]
 fn what_is_included_is_found_from_the_file_on_and_in_order() {
     let file = Path::new("tests/configs/files/including.yaml");
     let config = config::load(file, &variable).expect("no errors").config;

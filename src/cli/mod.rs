@@ -3,6 +3,7 @@
 mod cert;
 mod check;
 mod explain;
+mod fmt;
 mod hash_key;
 mod healthcheck;
 mod reload;
@@ -52,6 +53,8 @@ enum Verb {
     Run(File),
     /// Check a configuration and say everything that is wrong with it
     Check(File),
+    /// Write files as most would write them: levels of two spaces, comments kept, the same meaning
+    Fmt(fmt::Fmt),
     /// Have the running edge read its configuration again; a bad file changes nothing
     Reload(reload::Reload),
     /// Have the running edge hand over to the program as it is on disk now, without a failed request
@@ -266,6 +269,7 @@ pub fn main() -> ExitCode {
         None => run::run(&cli.file.config),
         Some(Verb::Run(file)) => run::run(&file.config),
         Some(Verb::Check(file)) => check::check(&file.config),
+        Some(Verb::Fmt(verb)) => verb.run(),
         Some(Verb::Reload(verb)) => verb.run(),
         Some(Verb::Upgrade(file)) => upgrade::upgrade(&file.config),
         Some(Verb::Explain(verb)) => verb.run(),

@@ -151,6 +151,17 @@ impl Report {
         findings.iter().any(|f| f.severity == Severity::Error)
     }
 
+    /// All that was wrong, whatever else there is.
+    pub fn into_errors(self) -> Errors {
+        let files = self.files.into_inner();
+        let findings = self.findings.into_inner().into_iter();
+        let located = findings.map(|finding| match files.get(finding.span.file) {
+            Some(File { name, text }) => finding.locate(name, text),
+            None => finding.locate("", ""),
+        });
+        Errors(located.collect())
+    }
+
     /// The configuration if nothing was wrong, or else all that was.
     pub fn conclude(self, config: Option<Config>) -> Result<(Config, Vec<Diagnostic>), Errors> {
         let files = self.files.into_inner();

@@ -36,6 +36,7 @@ mod review;
 
 mod closest;
 mod diagnostic;
+mod format;
 mod refusal;
 
 mod outline;
@@ -54,6 +55,7 @@ mod variables;
 
 pub use changes::{Change, Changes};
 pub use diagnostic::{Diagnostic, Errors, Severity, Span};
+pub use format::format;
 pub use include::Stamp;
 pub use schema::schema;
 pub use variables::{Environment, environment};

@@ -415,3 +415,23 @@ fn a_drain_finishes_what_has_begun() {
     drop((client, idle));
     assert_eq!(edge.await_exit().code(), Some(0));
 }
+
+#[test]
+fn after_an_upgrade_it_is_spoken_by_the_new_process() {
+    let (origin, authority) = (Origin::saying("hello"), Authority::new());
+    let mut edge = start(&origin, &authority, "");
+    let mut client = connect(&edge, &authority);
+    client.send(&get("/")).expect(200);
+
+    crate::upgrade::upgraded(&mut edge);
+
+    assert_eq!(edge.await_end().code(), Some(0));
+    let trust = Trust::of(&authority);
+    let asked = || {
+        let client = Http3::try_connect(edge.web, &trust, "edge.test").ok();
+        client.and_then(|mut client| client.try_send(&get("/")).ok())
+    };
+    eventually("HTTP/3 is there again", || {
+        asked().is_some_and(|reply| reply.status == 200)
+    });
+}

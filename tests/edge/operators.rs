@@ -386,3 +386,34 @@ fn top_shows_what_happens() {
         assert!(said.contains(part), "{part} in {said}");
     }
 }
+
+#[test]
+fn files_are_put_in_order_or_named() {
+    let folder = crate::harness::Folder::new();
+    let file = folder.path().join("lakh.yaml");
+    let wild = "routes:\n    -   name: all # all\n\n\n\nlimits: {}\n";
+    std::fs::write(&file, wild).expect("written");
+    let fmt = |arguments: &[&str]| {
+        let mut command = Command::new(binary());
+        let out = command
+            .arg("fmt")
+            .args(arguments)
+            .arg(&file)
+            .output()
+            .expect("lakh runs");
+        (
+            out.status.success(),
+            String::from_utf8_lossy(&out.stdout).into_owned(),
+        )
+    };
+    let text = || std::fs::read_to_string(&file).expect("the file");
+    let named = format!("{}\n", file.display());
+    assert_eq!(fmt(&["--check"]), (false, named.clone()));
+    assert_eq!(text(), wild);
+    assert_eq!(fmt(&[]), (true, named));
+    assert_eq!(text(), "routes:\n  - name: all # all\n\nlimits: {}\n");
+    assert_eq!(fmt(&["--check"]), (true, String::new()));
+    std::fs::write(&file, "routes: [\n").expect("written");
+    assert!(!fmt(&[]).0);
+    assert_eq!(text(), "routes: [\n");
+}

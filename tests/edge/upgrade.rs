@@ -28,7 +28,7 @@ fn upgrade(edge: &Edge) -> Output {
 
 /// The id of the process that serves then.
 #[track_caller]
-fn upgraded(edge: &mut Edge) -> u32 {
+pub fn upgraded(edge: &mut Edge) -> u32 {
     let done = upgrade(edge);
     let (said, why) = (
         String::from_utf8_lossy(&done.stdout),

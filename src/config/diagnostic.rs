@@ -122,6 +122,14 @@ impl Report {
         format!("{name}:{}", span.line)
     }
 
+    /// As whoever reads of `here` has to look for it: `line 7`, or in another file `FILE:7`.
+    pub fn place_from(&self, here: Span, there: Span) -> String {
+        match here.file == there.file {
+            true => format!("line {}", there.line),
+            false => self.place(there),
+        }
+    }
+
     pub fn outline(&self) -> Option<&Outline> {
         self.outline.as_ref()
     }

@@ -51,11 +51,21 @@ struct Lines {
     out: String,
     /// Columns of the levels that are open: as they were, and as they are now.
     levels: Vec<(usize, usize)>,
-    /// Comments whose level the next line decides.
-    comments: Vec<String>,
+    /// Comments whose place the next line decides.
+    comments: Vec<Comment>,
+    /// By how many columns the last line was moved.
+    shift: isize,
     within: Within,
     /// An empty line is wanted before the next.
     gap: bool,
+}
+
+struct Comment {
+    column: usize,
+    /// Of the level that is open in its column, where there is one.
+    level: Option<usize>,
+    /// None: an empty line.
+    text: Option<String>,
 }
 
 /// What goes on from the line before; moved with the line that it began on, by so many columns.
@@ -97,15 +107,28 @@ impl Lines {
         }
         match rest.chars().next() {
             None if self.comments.is_empty() => self.gap = !self.out.is_empty(),
-            None => self.comments.push(String::new()),
-            Some('#') => self.comments.push(rest.to_owned()),
+            None => self.comment(column, None),
+            Some('#') => self.comment(column, Some(rest.to_owned())),
             Some(_) => self.add_content(column, rest),
         }
     }
 
+    fn comment(&mut self, column: usize, text: Option<String>) {
+        let mut levels = self.levels.iter().rev();
+        let level = levels
+            .find(|(before, _)| *before == column)
+            .map(|(_, now)| *now);
+        self.comments.push(Comment {
+            column,
+            level,
+            text,
+        });
+    }
+
     fn add_content(&mut self, column: usize, rest: &str) {
         let now = self.level(column);
-        self.flush(now);
+        self.flush(column, now);
+        self.shift = now as isize - column as isize;
         let (mut inner, mut text, mut begin) = (column, rest, String::new());
         while let Some(item) = text.strip_prefix("- ") {
             let trimmed = item.trim_start_matches(' ');
@@ -145,13 +168,18 @@ impl Lines {
         }
     }
 
-    /// Comments stand where what follows them does.
-    fn flush(&mut self, column: usize) {
-        let comments = std::mem::take(&mut self.comments);
-        for comment in comments {
-            match comment.is_empty() {
-                true => self.gap = true,
-                false => self.write(column, &comment),
+    /// Comments stand where what follows them does, or where their level does, or, behind what they go on
+    /// from, where they stood.
+    fn flush(&mut self, before: usize, now: usize) {
+        for comment in std::mem::take(&mut self.comments) {
+            let column = match comment.level {
+                _ if comment.column == before => now,
+                Some(level) => level,
+                None => moved(comment.column, self.shift),
+            };
+            match comment.text {
+                Some(text) => self.write(column, &text),
+                None => self.gap = true,
             }
         }
     }
@@ -166,7 +194,7 @@ impl Lines {
     }
 
     fn finish(mut self) -> String {
-        self.flush(0);
+        self.flush(0, 0);
         let end = self.out.trim_end_matches('\n').len();
         match (end, self.within) {
             // Its empty lines may be part of it.

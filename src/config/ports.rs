@@ -44,7 +44,7 @@ impl Ports {
         for (index, claim) in self.claims.iter().enumerate() {
             let earlier = self.claims[..index].iter();
             if let Some(other) = earlier.into_iter().find(|other| claim.collides(other)) {
-                report.error(claim.span, claim.collision(other));
+                report.error(claim.span, claim.collision(other, report));
             }
         }
     }
@@ -59,10 +59,10 @@ impl Claim {
             && other.ports.start() <= self.ports.end()
     }
 
-    fn collision(&self, other: &Claim) -> String {
+    fn collision(&self, other: &Claim, report: &Report) -> String {
         let place = match other.span == Span::FILE {
             true => "by default".to_owned(),
-            false => format!("on line {}", other.span.line),
+            false => format!("on {}", report.place_from(self.span, other.span)),
         };
         let theirs = match self.ports == other.ports {
             true => "it".to_owned(),

@@ -91,8 +91,8 @@ fn check_name_is_free(s: &Section<'_>, name: &str, places: &Places) {
         .iter()
         .find(|(taken, _)| taken == name && !name.is_empty())
     {
-        let line = first.line;
-        let message = format!("`{name}` is the route on line {line} already; write another name");
+        let place = s.place(*first);
+        let message = format!("`{name}` is the route on {place} already; write another name");
         s.error("name", message);
     }
 }

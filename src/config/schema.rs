@@ -31,7 +31,8 @@ impl Schema {
         let keys = self.keys.iter().map(|key| (key, key.parent_and_name()));
         for (key, (_, name)) in keys.filter(|(_, (parent, _))| *parent == path) {
             properties.insert(name.to_owned(), self.property(key));
-            if key.is_required() {
+            // Of a file's sections any may be in those that it includes, or that include it.
+            if key.is_required() && !path.is_empty() {
                 required.push(name);
             }
         }

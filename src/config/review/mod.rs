@@ -94,10 +94,10 @@ fn warn_of_shadowed_routes(routes: &[RouteSettings], places: &Places, report: &R
         let mut earlier = routes[..index].iter().zip(places);
         let shadow = earlier.find(|(earlier, _)| shadows(&earlier.matches, &route.matches));
         if let Some((_, (shadow, shadow_span))) = shadow {
-            let line = shadow_span.line;
+            let place = report.place_from(*span, *shadow_span);
             report.warn(
                 *span,
-                format!("routes.{name}: it never matches, because routes.{shadow} on line {line} takes all of its requests"),
+                format!("routes.{name}: it never matches, because routes.{shadow} on {place} takes all of its requests"),
             );
         }
     }

@@ -33,6 +33,11 @@ impl<'a> Section<'a> {
         self.span
     }
 
+    /// Another place, for a message about this section.
+    pub fn place(&self, there: Span) -> String {
+        self.report.place_from(self.span, there)
+    }
+
     /// Where the value of `key` is, or the section if it isn't there.
     pub fn value_span(&self, key: &str) -> Span {
         self.entry(key).map_or(self.span, |e| e.node.span)

@@ -7,7 +7,7 @@ use crate::size::Size;
 use crate::transform::TransformError;
 use image::codecs::gif::GifDecoder;
 use image::codecs::webp::WebPDecoder;
-use image::{AnimationDecoder, Frames};
+use image::{AnimationDecoder, Frames, ImageDecoder, ImageError};
 use std::io::Cursor;
 
 /// What browsers show faster ones at.
@@ -28,7 +28,7 @@ pub fn animation<'s>(
     limits: &'s Limits,
 ) -> Result<impl Iterator<Item = Result<Frame, TransformError>> + 's, TransformError> {
     limits.check_animation(header.size, header.frames)?;
-    let frames = open(bytes, header.kind)?;
+    let frames = open(bytes, header.kind, limits)?;
     let most = header.frames as usize;
     let read = move |frame: Result<image::Frame, image::ImageError>| {
         limits.check_time()?;
@@ -37,14 +37,22 @@ pub fn animation<'s>(
     Ok(frames.take(most).map(read))
 }
 
-fn open(bytes: &[u8], kind: Kind) -> Result<Frames<'_>, TransformError> {
+fn open<'s>(bytes: &'s [u8], kind: Kind, limits: &Limits) -> Result<Frames<'s>, TransformError> {
     let reader = Cursor::new(bytes);
     let frames = match kind {
-        Kind::Gif => GifDecoder::new(reader).map(AnimationDecoder::into_frames),
-        Kind::Webp => WebPDecoder::new(reader).map(AnimationDecoder::into_frames),
+        Kind::Gif => GifDecoder::new(reader).and_then(|decoder| bounded(decoder, limits)),
+        Kind::Webp => WebPDecoder::new(reader).and_then(|decoder| bounded(decoder, limits)),
         _ => return Err(TransformError::Unsupported("animation".to_owned())),
     };
     frames.map_err(super::other::from_image)
+}
+
+fn bounded<'s>(
+    mut decoder: impl ImageDecoder + AnimationDecoder<'s>,
+    limits: &Limits,
+) -> Result<Frames<'s>, ImageError> {
+    decoder.set_limits(super::other::bounds(limits))?;
+    Ok(decoder.into_frames())
 }
 
 impl From<image::Frame> for Frame {

@@ -24,14 +24,16 @@ pub struct Source<'s> {
 impl<'s> Source<'s> {
     pub fn open(bytes: &'s [u8], kind: Kind, limits: &Limits) -> Result<Self, TransformError> {
         let mut reader = ImageReader::with_format(Cursor::new(bytes), format(kind));
-        let mut bounds = image::Limits::no_limits();
-        bounds.max_alloc = Some(limits.max_pixels.saturating_mul(WIDEST_PIXEL) + DECODER_MEMORY);
-        reader.limits(bounds);
+        reader.limits(bounds(limits));
         let mut decoder: Box<dyn ImageDecoder + 's> =
             Box::new(reader.into_decoder().map_err(from_image)?);
         let (width, height) = decoder.dimensions();
         let size = Size::new(width, height);
         limits.check_size(size)?;
+        if frames::exceed(bytes, kind, size) {
+            let what = "a frame is larger than its picture";
+            return Err(TransformError::Corrupt(what.to_owned()));
+        }
         // Metadata that can't be read is no reason to refuse a picture that can.
         let profile = decoder.icc_profile().ok().flatten();
         let header = Header {
@@ -63,6 +65,13 @@ impl<'s> Source<'s> {
             samples,
         )))
     }
+}
+
+/// What a decoder may allocate.
+pub fn bounds(limits: &Limits) -> image::Limits {
+    let mut bounds = image::Limits::no_limits();
+    bounds.max_alloc = Some(limits.max_pixels.saturating_mul(WIDEST_PIXEL) + DECODER_MEMORY);
+    bounds
 }
 
 fn format(kind: Kind) -> ImageFormat {

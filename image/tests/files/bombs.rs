@@ -118,6 +118,9 @@ fn gifs(gif: &[u8], animated: &[u8]) -> Vec<File> {
     let frame = find(animated, &[0x21, 0xF9]);
     let frames = &animated[frame..animated.len() - 1];
     let many = [&animated[..frame], &frames.repeat(150), b"\x3B"].concat();
+    let sides = [65_520_u16.to_le_bytes(), 65_523_u16.to_le_bytes()].concat();
+    let descriptor = find(&animated[frame..], &[0x2C]) + frame;
+    let wide = replaced(animated, descriptor + 5, &sides);
     vec![
         large("GIF of 65535 × 65535".into(), sized(gif, 65_535, 65_535)),
         large("GIF of 30000 × 300".into(), sized(gif, 30_000, 300)),
@@ -128,6 +131,7 @@ fn gifs(gif: &[u8], animated: &[u8]) -> Vec<File> {
             None,
         ),
         file("GIF of 600 frames", many, None),
+        file("GIF with a frame of 65520 × 65523", wide, Some("corrupt")),
     ]
 }
 

@@ -19,7 +19,7 @@ pub use bans::{BanOrder, LiftOrder};
 pub use orders::{Deed, Deeds};
 pub use purge::Order as PurgeOrder;
 pub use settings::AdminSettings;
-pub use upstreams::{ServerName, SplitName};
+pub use upstreams::{ServerName, SplitName, WeightOrder};
 
 use crate::listen::{Begun, Conn, ConnLimits, Entry, Place};
 use crate::runtime::{Foundation, Runtime};

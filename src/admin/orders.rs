@@ -2,7 +2,7 @@
 //! about with more than a URL has room for.
 
 use super::answers::{Answer, failed, page, problem, refused, text};
-use super::{BanOrder, LiftOrder, Pages, PurgeOrder, ServerName, SplitName};
+use super::{BanOrder, LiftOrder, Pages, PurgeOrder, ServerName, SplitName, WeightOrder};
 use crate::cache::Told;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
@@ -44,6 +44,10 @@ impl Pages {
                 let draining = path.ends_with("/drain");
                 let drain = |name: &ServerName| name.set_draining(draining, &runtime);
                 carry_out(session, drain).await
+            }
+            "/api/v1/servers/weight" => {
+                let weigh = |order: &WeightOrder| order.run(&runtime, &self.foundation);
+                carry_out(session, weigh).await
             }
             "/api/v1/bans/add" | "/ban" => {
                 let metrics = &self.foundation.metrics;

@@ -124,6 +124,11 @@ pub const PAGES: &[Page] = &[
         "It is as before.",
     ),
     post(
+        "/api/v1/servers/weight",
+        r#"{"upstream": "app", "server": "127.0.0.1:3000", "weight": 2}"#,
+        "Its share beside the others, 0 to 65535, until it is given back with null; outlives reloads.",
+    ),
+    post(
         "/api/v1/splits/restore",
         r#"{"route": "shop"}"#,
         "A split whose side was rolled back gets its shares again.",

@@ -1,11 +1,12 @@
-//! `GET /api/v1/upstreams`, `POST /drain`, `POST /undrain`, `POST /restore`: servers, what state they are
-//! in and why, and taking them out by hand.
+//! `GET /api/v1/upstreams`, and orders about servers and splits: what state they are in and why, and
+//! changing it by hand.
 
-use crate::runtime::Runtime;
-use crate::upstream::{Pool, Tier, Time};
+use crate::runtime::{Foundation, Runtime};
+use crate::upstream::{Pool, Server, Tier, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// A server by its upstream's name and its address. As JSON, the body of `/drain` and `/undrain`.
 #[derive(Debug, Deserialize, Serialize)]
@@ -13,6 +14,16 @@ use std::net::SocketAddr;
 pub struct ServerName {
     pub upstream: String,
     pub server: SocketAddr,
+}
+
+/// How much of the traffic a server gets, beside others. As JSON, the body of `/api/v1/servers/weight`.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightOrder {
+    pub upstream: String,
+    pub server: SocketAddr,
+    /// As in the configuration; None: what that says.
+    pub weight: Option<u16>,
 }
 
 /// A route whose split gets all of its sides back. As JSON, the body of `/restore`.
@@ -25,18 +36,34 @@ pub struct SplitName {
 impl ServerName {
     /// From here on the server gets nothing new and finishes what it has; or it is as before.
     pub fn set_draining(&self, draining: bool, runtime: &Runtime) -> Result<(), String> {
-        let pool = find(&runtime.pools, "upstream", &self.upstream, |pool| {
-            &pool.name
-        })?;
-        let servers = pool.servers();
-        let server = servers.iter().find(|s| s.address == self.server);
-        let Some(server) = server else {
-            let known: Vec<_> = servers.iter().map(|s| s.address.to_string()).collect();
-            return Err(none("server", &self.server.to_string(), &known));
-        };
+        let (_, server) = server_of(runtime, &self.upstream, self.server)?;
         server.set_draining(draining, Time::now());
         Ok(())
     }
+}
+
+impl WeightOrder {
+    pub fn run(&self, runtime: &Runtime, foundation: &Foundation) -> Result<(), String> {
+        let (pool, server) = server_of(runtime, &self.upstream, self.server)?;
+        server.weigh(self.weight.map(u32::from));
+        foundation.registry.find(pool);
+        Ok(())
+    }
+}
+
+fn server_of<'a>(
+    runtime: &'a Runtime,
+    upstream: &str,
+    address: SocketAddr,
+) -> Result<(&'a Pool, Arc<Server>), String> {
+    let pool = find(&runtime.pools, "upstream", upstream, |pool| &pool.name)?;
+    let servers = pool.servers();
+    let server = servers.iter().find(|s| s.address == address);
+    let server = server.ok_or_else(|| {
+        let known: Vec<_> = servers.iter().map(|s| s.address.to_string()).collect();
+        none("server", &address.to_string(), &known)
+    })?;
+    Ok((pool, server.clone()))
 }
 
 impl SplitName {
@@ -78,6 +105,7 @@ fn show_pool(pool: &Pool) -> Value {
             "last_probe_error": shown.probe_error,
             "active": shown.active,
             "weight": member.weight,
+            "weight_by_hand": server.weight_by_hand(),
             "weight_in_force": f64::from(*weight) / 100.0,
             "backup": member.backup,
             "breaker": shown.breaker,

@@ -52,10 +52,12 @@ impl Reload {
         reloaded
     }
 
-    /// What `reload` would say of the file as it is now. Nothing changes: what only building or
-    /// binding would find out is not known here.
-    pub async fn look(&self) -> Result<Reloaded, String> {
-        let (_, reloaded) = self.load().await?;
+    /// What `reload` would say of the file as it is now. All is built and bound as for a reload, and
+    /// let go of: files that can't be read and addresses that others have are found out here too.
+    pub async fn look(&self, doors: &Doors) -> Result<Reloaded, String> {
+        let (loaded, reloaded) = self.load().await?;
+        let runtime = self.foundation.build(loaded.config, loaded.written)?;
+        doors.bind(&runtime)?;
         Ok(reloaded)
     }
 

@@ -3,7 +3,7 @@
 //! Nobody waits here for anybody else: who finds a list taken leaves no trace in it. While nobody
 //! looks, a request that went well costs a look at one number.
 
-use super::access_log::Line;
+use super::access_log::{AccessLog, Line};
 use super::heavy::{Heavy, Limited};
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -70,16 +70,17 @@ impl Recent {
         status >= 500 || self.room.load(Relaxed) > 0
     }
 
-    pub fn tell(&self, line: &Line<'_>) {
+    /// As `log` would show it.
+    pub fn tell(&self, line: &Line<'_>, log: &AccessLog) {
         let take_place = |room: u32| room.checked_sub(1);
         let has_room = self.room.fetch_update(Relaxed, Relaxed, take_place).is_ok();
         if has_room && let Ok(mut requests) = self.requests.try_lock() {
-            requests.put(line.to_json());
+            requests.put(log.show(line));
         }
         if line.status >= 500
             && let Ok(mut errors) = self.errors.try_lock()
         {
-            errors.put(line.to_json());
+            errors.put(log.show(line));
         }
     }
 
@@ -156,8 +157,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::access_log::Reopened;
+    use super::super::metrics::Metrics;
+    use super::super::settings::{AccessLogSettings, LogTarget};
     use super::*;
     use serde_json::Value;
+    use std::sync::Arc;
+
+    fn log(settings: AccessLogSettings) -> AccessLog {
+        let settings = AccessLogSettings {
+            to: LogTarget::None,
+            ..settings
+        };
+        AccessLog::open(&settings, Arc::new(Metrics::new()), &Reopened::default()).expect("none")
+    }
 
     fn read(text: &str) -> Value {
         serde_json::from_str(text).expect("JSON")
@@ -182,18 +195,29 @@ mod tests {
 
     #[test]
     fn requests_are_kept_for_who_looks_and_failures_for_all() {
-        let recent = Recent::default();
+        let (recent, log) = (Recent::default(), log(AccessLogSettings::default()));
         assert!(!recent.wants(200) && recent.wants(502));
         recent.requests(0);
         assert!(recent.wants(200));
         for _ in 0..2 * ROOM {
-            recent.tell(&Line::example("/a", 200));
+            recent.tell(&Line::example("/a", 200), &log);
         }
         assert!(!recent.wants(200), "who looked is full");
-        recent.tell(&Line::example("/b", 503));
+        recent.tell(&Line::example("/b", 503), &log);
         let items = |text: &str| read(text)["items"].as_array().map_or(0, Vec::len);
         assert_eq!(items(&recent.requests(0)), ROOM as usize);
         assert_eq!(items(&recent.errors()), 1);
         assert!(recent.errors().contains("/b"));
+    }
+    #[test]
+    fn nobody_is_shown_more_of_an_address_than_the_log_has() {
+        let recent = Recent::default();
+        let truncating = log(AccessLogSettings {
+            truncate: true,
+            ..AccessLogSettings::default()
+        });
+        recent.tell(&Line::example("/a", 503), &truncating);
+        let errors = read(&recent.errors());
+        assert_eq!(errors["items"][0]["client"], "203.0.113.0");
     }
 }

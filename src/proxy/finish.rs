@@ -48,7 +48,7 @@ pub fn finish(
         if is_logged {
             log.write(&line);
         }
-        recent.tell(&line);
+        recent.tell(&line, log);
     }
     trace::finished(request, ctx, sent, took, error);
 }

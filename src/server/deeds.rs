@@ -27,7 +27,7 @@ impl Order {
     /// True when another process serves now.
     pub async fn run(self, reload: &Reload, doors: &mut Doors) -> bool {
         let done = match self.what {
-            What::Look => reload.look().await.and_then(|reloaded| value(&reloaded)),
+            What::Look => reload.look(doors).await.and_then(|done| value(&done)),
             What::Reload => reload.reload(doors).await.and_then(|done| value(&done)),
             What::Upgrade => upgrade(reload, doors).await.map(|pid| json!({"pid": pid})),
         };

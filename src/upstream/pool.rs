@@ -267,26 +267,25 @@ fn members(listed: &[ServerSettings], found: Vec<ServerSettings>) -> Vec<ServerS
 
 fn roster(servers: &[ServerSettings], balance: &Balance, group: &Arc<Group>) -> Roster {
     let enlisted: Box<[_]> = servers.iter().map(|s| group.enlist(s.address)).collect();
+    let both = || enlisted.iter().zip(servers);
+    let members: Box<[_]> = both().map(|(s, said)| Member::new(s, said)).collect();
     let ids = enlisted.iter().map(|server| server.id);
-    let points: Vec<_> = ids
-        .clone()
-        .map(|id| id.0)
-        .zip(servers.iter().map(|s| s.weight))
-        .collect();
+    let points = ids.clone().zip(&members).map(|(id, m)| (id.0, m.weight));
+    let points: Vec<_> = points.collect();
     Roster {
         by_id: ids.enumerate().map(|(place, id)| (id, place)).collect(),
-        members: servers.iter().map(Member::from).collect(),
+        members,
         ring: matches!(balance, Balance::Hash(_)).then(|| Ring::new(&points)),
         turns: Turns::new(servers.len()),
         servers: enlisted,
     }
 }
 
-impl From<&ServerSettings> for Member {
-    fn from(server: &ServerSettings) -> Member {
+impl Member {
+    fn new(server: &Server, said: &ServerSettings) -> Member {
         Member {
-            weight: server.weight,
-            backup: server.backup,
+            weight: server.weight_by_hand().unwrap_or(said.weight),
+            backup: said.backup,
         }
     }
 }

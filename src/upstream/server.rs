@@ -23,6 +23,8 @@ pub struct Server {
     pub metrics: ServerMetrics,
     load: Load,
     record: Mutex<Record>,
+    /// Given by an operator, in the place of what configurations say.
+    weight: Mutex<Option<u32>>,
     /// Wakes the probe when a request found the server dead.
     pub(super) suspected: Notify,
     group: Arc<Group>,
@@ -77,6 +79,7 @@ impl Server {
                 in_doubt: AtomicBool::new(false),
             },
             record: Mutex::new(Record::new(late, now)),
+            weight: Mutex::default(),
             suspected: Notify::new(),
             group,
         })
@@ -115,6 +118,15 @@ impl Server {
     /// are down.
     pub fn set_draining(&self, draining: bool, now: Time) {
         self.change(now, |record| record.set_drained(draining, now));
+    }
+
+    /// Pools made from here on go by it; None: by what their configuration says.
+    pub fn weigh(&self, weight: Option<u32>) {
+        *self.weight() = weight;
+    }
+
+    pub fn weight_by_hand(&self) -> Option<u32> {
+        *self.weight()
     }
 
     pub(super) fn standing(&self, now: Time) -> Standing {
@@ -172,6 +184,10 @@ impl Server {
             None => info!(%upstream, %server, state, "server changed"),
         }
         self.group.change();
+    }
+
+    fn weight(&self) -> MutexGuard<'_, Option<u32>> {
+        self.weight.lock().expect("nothing panics with it")
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {

@@ -21,7 +21,7 @@ pub(super) struct Roster {
     pub turns: Arc<Turns>,
 }
 
-/// What a configuration says of a server.
+/// What a configuration says of a server, or its operator by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     pub weight: u32,

@@ -4,6 +4,7 @@ use crate::harness::{
     Answer, Client, Edge, Origin, Reply, binary, eventually, free_address, get, post,
 };
 use serde_json::{Value, json};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
 
 const BEFORE: &str = "
@@ -61,6 +62,30 @@ fn a_reload_says_what_it_changes_and_a_dry_run_changes_nothing() {
         let log = edge.stderr();
         log.contains("order of an operator") && log.contains("/api/v1/reload")
     });
+}
+
+#[test]
+fn a_dry_run_finds_what_only_binding_would() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::start(BEFORE, &[&origin]);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let free = free_address();
+    let with_listener = |address: SocketAddr| {
+        edge.write_config(&format!(
+            "listeners: {{web: {{address: $web}}, more: {{address: '{address}'}}}}\n{BEFORE}"
+        ));
+    };
+    let address = taken.local_addr().expect("bound");
+    with_listener(address);
+    let problem = order(&edge, "/api/v1/validate").expect(422).json();
+    let detail = problem["detail"].as_str().expect("a detail");
+    assert!(detail.contains(&address.to_string()), "{detail}");
+    with_listener(free);
+    order(&edge, "/api/v1/validate").expect(200);
+    assert!(
+        TcpStream::connect(free).is_err(),
+        "nothing listens there for a look"
+    );
 }
 
 #[test]

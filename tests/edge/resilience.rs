@@ -271,6 +271,46 @@ fn a_drained_server_finishes_what_it_has_and_gets_nothing_new() {
 }
 
 #[test]
+fn a_weight_by_hand_holds_until_it_is_given_back() {
+    let (one, two) = (Origin::saying("one"), Origin::saying("two"));
+    for balance in ["round_robin", "hash, hash_key: path"] {
+        let yaml = one_route(&format!("servers: [$0, $1], balance: {balance}"));
+        let edge = Edge::start(&yaml, &[&one, &two]);
+        let address = one.address;
+        let weigh = |weight: &str| {
+            let order =
+                format!(r#"{{"upstream": "app", "server": "{address}", "weight": {weight}}}"#);
+            let order = post("/api/v1/servers/weight", order);
+            order
+                .with("content-type", "application/json")
+                .on(&mut Client::connect(edge.admin))
+        };
+        let answers = || -> Vec<_> {
+            let ask = |n| get(&format!("/{n}")).send(&edge).expect(200).text();
+            (0..40).map(ask).collect()
+        };
+        let are_all_of = |name: &str, answers: Vec<String>| answers.iter().all(|a| a == name);
+        assert!(answers().contains(&"one".into()), "{balance}");
+        weigh("0").expect(200);
+        assert!(are_all_of("two", answers()), "{balance}");
+        edge.reload(&format!("{yaml}access_log: {{to: none}}"));
+        assert!(
+            are_all_of("two", answers()),
+            "{balance}: a reload changes nothing"
+        );
+        let shown = edge.server(address);
+        assert_eq!(
+            (&shown["weight"], &shown["weight_by_hand"]),
+            (&0.into(), &0.into())
+        );
+        weigh("null").expect(200);
+        assert!(answers().contains(&"one".into()), "{balance}");
+        assert_eq!(edge.server(address)["weight"], 1);
+        weigh("70000").expect(400);
+    }
+}
+
+#[test]
 fn as_many_run_as_may_and_as_many_wait_as_may() {
     let gate = Gate::default();
     let held = gate.clone();

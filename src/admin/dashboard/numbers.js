@@ -48,7 +48,7 @@ class Sample {
 /** What happened from one sample to the next. */
 class Interval {
   constructor(before, now) {
-    Object.assign(this, { before, now, seconds: (now.time - before.time) / 1000 });
+    Object.assign(this, { before, now, seconds: Math.max(now.time - before.time, 1) / 1000 });
   }
 
   /** A counter that is smaller than before has begun anew: the edge was restarted. */

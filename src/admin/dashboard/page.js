@@ -53,11 +53,12 @@ const routesOf = (config) => (Array.isArray(config.routes) ? config.routes : [])
 async function lookOften() {
   const [text, { upstreams }] = await Promise.all([ask('/metrics'), ask('/api/v1/upstreams')]);
   const now = new Sample(parseMetrics(text), performance.now());
-  if (before && now.time - before.time > 200) {
-    const interval = new Interval(before, now);
-    moments.push(traffic(interval));
+  if (!before || now.time - before.time > 200) {
+    // The first time there is nothing to compare with: the map stands, and nothing has moved.
+    const interval = new Interval(before ?? now, now);
+    if (before) moments.push(traffic(interval));
     if (moments.length > MOMENTS) moments.shift();
-    showTiles(moments);
+    if (moments.length) showTiles(moments);
     showListeners(status?.listeners ?? [], interval);
     showRoutes(routesOf(written), interval);
     showUpstreams(upstreams, interval, drain);

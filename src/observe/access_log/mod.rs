@@ -51,15 +51,6 @@ impl Reopened {
     }
 }
 
-impl Line<'_> {
-    /// As it is shown to operators, whatever is logged.
-    pub fn to_json(&self) -> String {
-        let (settings, mut text) = (AccessLogSettings::default(), Vec::with_capacity(320));
-        settings.format.write(self, &settings, &mut text);
-        String::from_utf8_lossy(&text).into_owned()
-    }
-}
-
 impl AccessLog {
     pub fn open(
         settings: &AccessLogSettings,
@@ -96,6 +87,14 @@ impl AccessLog {
             self.metrics.log_dropped.inc();
         }
         DESK.set(text);
+    }
+
+    /// A line as it is shown to operators, whatever is logged: as JSON, and with no more of an address
+    /// or a query than the log would have.
+    pub fn show(&self, line: &Line<'_>) -> String {
+        let mut text = Vec::with_capacity(320);
+        LogFormat::Json(Vec::new()).write(line, &self.settings, &mut text);
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// Waits until all lines handed over so far are written, for as long as `limit`: at exit a target

@@ -39,7 +39,14 @@ impl Inquiry {
         let method = method.map_err(|_| format!("`{}` is not a method", self.method))?;
         let wrong = || {
             let url = &self.url;
-            format!("`{url}` is not a URL; write it like http://shop.example/photos/1.jpg")
+            match url.strip_prefix('/') {
+                Some(path) => {
+                    format!("which listener and host? Write the whole URL: http://localhost/{path}")
+                }
+                None => {
+                    format!("`{url}` is not a URL; write it like http://shop.example/photos/1.jpg")
+                }
+            }
         };
         let url: Uri = self.url.parse().map_err(|_| wrong())?;
         let is_https = match url.scheme_str() {

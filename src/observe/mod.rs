@@ -13,7 +13,7 @@ mod settings;
 mod tls;
 mod trace;
 
-pub use access_log::{AccessLog, Line, LogFormat, Phases, Redact, Redaction, Reopened};
+pub use access_log::{AccessLog, Line, LogFormat, Phases, Redact, Redaction, Reopened, wall};
 pub use handles::{
     AuthMetrics, CacheMetrics, CodingMetrics, CodingsMetrics, ConfigMetrics, DiskMetrics,
     KeysMetrics, LimitMetrics, LinkMetrics, PoolMetrics, RedisMetrics, Refusal, ServerMetrics,

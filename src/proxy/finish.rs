@@ -3,10 +3,10 @@
 use super::context::{CacheStatus, Context};
 use super::request::Request;
 use super::{balance, trace};
-use crate::observe::{Line, Phases};
+use crate::observe::{Line, Phases, wall};
 use crate::upstream::Journal;
 use http::Version;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// What the client got.
 pub struct Sent {
@@ -66,7 +66,7 @@ fn line<'a>(
     let journal = journal.unwrap_or(&ctx.journal);
     let last = journal.last();
     Line {
-        time: SystemTime::now() - took,
+        time: wall(ctx.started, ctx.started + took),
         request_id: ctx.id.as_str(),
         client: ctx.client,
         method: request.method.as_str(),

@@ -175,7 +175,7 @@ impl Field {
     }
 }
 
-fn query<'a>(line: &Line<'a>, settings: &AccessLogSettings) -> Option<Cow<'a, [u8]>> {
+pub fn query<'a>(line: &Line<'a>, settings: &AccessLogSettings) -> Option<Cow<'a, [u8]>> {
     let query = line.query.filter(|_| settings.query)?;
     Some(settings.redact.query(query))
 }
@@ -187,7 +187,7 @@ fn uri<'a>(line: &Line<'a>, settings: &AccessLogSettings) -> Cow<'a, [u8]> {
     }
 }
 
-fn header_value<'a>(
+pub fn header_value<'a>(
     name: &HeaderName,
     line: &Line<'a>,
     settings: &AccessLogSettings,

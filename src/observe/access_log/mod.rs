@@ -11,6 +11,7 @@ mod line;
 mod queue;
 mod redact;
 
+pub use clock::wall;
 pub use format::LogFormat;
 pub use line::{Line, Phases};
 pub use redact::{Redact, Redaction};

@@ -6,16 +6,16 @@ use crate::observe::TraceMetrics;
 use crate::observe::settings::TracingSettings;
 use http::HeaderMap;
 use std::future::Future;
+use std::mem::take;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{sleep, timeout};
 
-/// Requests whose spans may wait.
-const QUEUE: usize = 2048;
-/// Spans that are sent at once, at most some more.
+/// Spans that may wait.
+const ROOM: usize = 4096;
+/// Spans that are sent at once.
 const BATCH: usize = 512;
 /// How long they gather.
 const GATHER: Duration = Duration::from_secs(1);
@@ -30,20 +30,32 @@ pub type Deliver = Arc<dyn Fn(Vec<u8>) -> Delivery + Send + Sync>;
 /// Of one Runtime. When it is dropped what waits is delivered, and its task ends.
 pub struct Tracer {
     sample: f64,
-    orders: Sender<Order>,
+    queue: Arc<Queue>,
     metrics: TraceMetrics,
     /// Until it starts.
     exporter: Mutex<Option<Exporter>>,
 }
 
-enum Order {
-    Spans(Vec<Span>),
-    /// All before this are to be delivered; say so.
-    Flush(oneshot::Sender<()>),
+/// Spans that gather. The exporter is woken for the first of many: to be woken costs more than all else
+/// that a span does.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    /// There is something to do.
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    spans: Vec<Span>,
+    /// To be told when all that waits is delivered.
+    asked: Vec<oneshot::Sender<()>>,
+    /// Nobody will send any more.
+    closed: bool,
 }
 
 struct Exporter {
-    orders: Receiver<Order>,
+    queue: Arc<Queue>,
     service: String,
     deliver: Deliver,
     metrics: TraceMetrics,
@@ -54,9 +66,9 @@ struct Exporter {
 impl Tracer {
     /// Sends nothing until `start`.
     pub fn new(settings: &TracingSettings, deliver: Deliver, metrics: TraceMetrics) -> Tracer {
-        let (sender, orders) = channel(QUEUE);
+        let queue = Arc::new(Queue::default());
         let exporter = Exporter {
-            orders,
+            queue: queue.clone(),
             service: settings.service.clone(),
             deliver,
             metrics: metrics.clone(),
@@ -64,7 +76,7 @@ impl Tracer {
         };
         Tracer {
             sample: settings.sample,
-            orders: sender,
+            queue,
             metrics,
             exporter: Mutex::new(Some(exporter)),
         }
@@ -83,54 +95,85 @@ impl Tracer {
     }
 
     pub fn send(&self, spans: Vec<Span>) {
-        let count = spans.len() as u64;
-        if count > 0 && self.orders.try_send(Order::Spans(spans)).is_err() {
-            self.metrics.dropped.inc_by(count);
+        let count = spans.len();
+        if !self.queue.push(spans) {
+            self.metrics.dropped.inc_by(count as u64);
         }
     }
 
     /// Waits until all spans handed over so far are delivered, for as long as `limit`.
     pub async fn flush(&self, limit: Duration) {
         let (done, delivered) = oneshot::channel();
-        let flushed = async {
-            if self.orders.send(Order::Flush(done)).await.is_ok() {
-                // An error means that the task has ended, and with it all that waited.
-                let _ = delivered.await;
-            }
-        };
+        self.queue.lock().asked.push(done);
+        self.queue.wake.notify_one();
         // At exit a collector that hangs must not hold the process.
-        let _ = timeout(limit, flushed).await;
+        let _ = timeout(limit, delivered).await;
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        self.queue.lock().closed = true;
+        self.queue.wake.notify_one();
+    }
+}
+
+impl Queue {
+    /// False: they don't fit.
+    fn push(&self, spans: Vec<Span>) -> bool {
+        let mut waiting = self.lock();
+        let before = waiting.spans.len();
+        let after = before + spans.len();
+        if after > ROOM {
+            return false;
+        }
+        waiting.spans.extend(spans);
+        drop(waiting);
+        if before == 0 || (before < BATCH && after >= BATCH) {
+            self.wake.notify_one();
+        }
+        true
+    }
+
+    async fn until(&self, is_so: impl Fn(&Waiting) -> bool) {
+        while !is_so(&self.lock()) {
+            self.wake.notified().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().expect("no code panics with it")
+    }
+}
+
+impl Waiting {
+    fn is_urgent(&self) -> bool {
+        self.closed || !self.asked.is_empty() || self.spans.len() >= BATCH
     }
 }
 
 impl Exporter {
     async fn run(mut self) {
-        while let Some(first) = self.orders.recv().await {
-            let (spans, asked) = self.gather(first).await;
-            if !spans.is_empty() {
-                self.deliver(&spans).await;
+        let queue = self.queue.clone();
+        loop {
+            queue.until(|w| w.is_urgent() || !w.spans.is_empty()).await;
+            // Too late is as good: then they are fewer than a batch.
+            let _ = timeout(GATHER, queue.until(Waiting::is_urgent)).await;
+            let (spans, asked, closed) = {
+                let mut waiting = queue.lock();
+                let spans = take(&mut waiting.spans);
+                (spans, take(&mut waiting.asked), waiting.closed)
+            };
+            for batch in spans.chunks(BATCH) {
+                self.deliver(batch).await;
             }
-            if let Some(asked) = asked {
+            for asked in asked {
                 // Whoever asked may have stopped waiting.
                 let _ = asked.send(());
             }
-        }
-    }
-
-    /// Until there are enough, or it is time.
-    async fn gather(&mut self, first: Order) -> (Vec<Span>, Option<oneshot::Sender<()>>) {
-        let (mut spans, mut next) = (Vec::new(), Some(first));
-        let until = Instant::now() + GATHER;
-        loop {
-            match next {
-                Some(Order::Spans(more)) => spans.extend(more),
-                Some(Order::Flush(asked)) => return (spans, Some(asked)),
-                None => return (spans, None),
+            if closed {
+                return;
             }
-            if spans.len() >= BATCH {
-                return (spans, None);
-            }
-            next = timeout_at(until, self.orders.recv()).await.ok().flatten();
         }
     }
 
@@ -214,12 +257,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_nobody_takes_is_counted_and_forgotten() {
         let (tracer, taken) = tracer(Err("away".into()));
-        (0..QUEUE + 5).for_each(|_| tracer.send(vec![span("a")]));
+        (0..ROOM + 5).for_each(|_| tracer.send(vec![span("a")]));
         assert_eq!(tracer.metrics.dropped.get(), 5, "it has not started");
         tracer.start();
         tracer.flush(Duration::from_secs(60)).await;
-        assert_eq!(tracer.metrics.failed.get(), QUEUE as u64);
-        let batches = QUEUE.div_ceil(BATCH);
+        assert_eq!(tracer.metrics.failed.get(), ROOM as u64);
+        let batches = ROOM.div_ceil(BATCH);
         assert_eq!(
             taken.lock().expect("no panic").len(),
             batches + PAUSES.len()

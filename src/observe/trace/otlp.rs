@@ -2,7 +2,9 @@
 //! hexadecimal digits, 64-bit numbers as text.
 
 use super::{SpanId, TraceId};
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[derive(Clone, Debug)]
@@ -32,49 +34,121 @@ const FAILED: u8 = 2;
 
 /// An `ExportTraceServiceRequest`.
 pub fn request(service: &str, spans: &[Span]) -> Vec<u8> {
-    let scope = json!({"name": "lakh", "version": env!("CARGO_PKG_VERSION")});
-    let resource = [("service.name", json!(service))];
-    let spans: Vec<Value> = spans.iter().map(span).collect();
-    let whole = json!({
-        "resourceSpans": [{
-            "resource": {"attributes": attributes(&resource)},
-            "scopeSpans": [{"scope": scope, "spans": spans}],
+    let service = [("service.name", Value::from(service))];
+    let scope = Scope {
+        name: "lakh",
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    let whole = Request {
+        resource_spans: [ResourceSpans {
+            resource: Resource {
+                attributes: attributes(&service),
+            },
+            scope_spans: [ScopeSpans { scope, spans }],
         }],
-    });
-    whole.to_string().into_bytes()
+    };
+    serde_json::to_vec(&whole).expect("text and numbers")
 }
 
-fn span(span: &Span) -> Value {
-    let nanos = |time: SystemTime| {
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        since.as_nanos().to_string()
-    };
-    let status = match &span.error {
-        Some(why) => json!({"code": FAILED, "message": why}),
-        None => json!({}),
-    };
-    json!({
-        "traceId": span.trace.to_string(),
-        "spanId": span.id.to_string(),
-        "parentSpanId": span.parent.map_or(String::new(), |parent| parent.to_string()),
-        "name": span.name,
-        "kind": span.kind as u8,
-        "startTimeUnixNano": nanos(span.begun),
-        "endTimeUnixNano": nanos(span.begun + span.took),
-        "attributes": attributes(&span.attributes),
-        "status": status,
-    })
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Request<'a> {
+    resource_spans: [ResourceSpans<'a>; 1],
 }
 
-fn attributes(pairs: &[(&str, Value)]) -> Vec<Value> {
-    let value = |value: &Value| match value {
-        Value::Bool(value) => json!({"boolValue": value}),
-        Value::Number(number) => json!({"intValue": number.to_string()}),
-        Value::String(text) => json!({"stringValue": text}),
-        other => json!({"stringValue": other.to_string()}),
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceSpans<'a> {
+    resource: Resource<'a>,
+    scope_spans: [ScopeSpans<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct Resource<'a> {
+    attributes: Vec<Attribute<'a>>,
+}
+
+#[derive(Serialize)]
+struct ScopeSpans<'a> {
+    scope: Scope,
+    spans: &'a [Span],
+}
+
+#[derive(Serialize)]
+struct Scope {
+    name: &'static str,
+    version: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SpanText<'a> {
+    trace_id: String,
+    span_id: String,
+    parent_span_id: String,
+    name: &'a str,
+    kind: u8,
+    start_time_unix_nano: String,
+    end_time_unix_nano: String,
+    attributes: Vec<Attribute<'a>>,
+    status: Status<'a>,
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Attribute<'a> {
+    key: &'a str,
+    value: AnyValue<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum AnyValue<'a> {
+    BoolValue(bool),
+    IntValue(String),
+    StringValue(Cow<'a, str>),
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let nanos = |time: SystemTime| {
+            let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+            since.as_nanos().to_string()
+        };
+        let text = SpanText {
+            trace_id: self.trace.to_string(),
+            span_id: self.id.to_string(),
+            parent_span_id: self.parent.map_or_else(String::new, |p| p.to_string()),
+            name: &self.name,
+            kind: self.kind as u8,
+            start_time_unix_nano: nanos(self.begun),
+            end_time_unix_nano: nanos(self.begun + self.took),
+            attributes: attributes(&self.attributes),
+            status: Status {
+                code: self.error.as_ref().map(|_| FAILED),
+                message: self.error.as_deref(),
+            },
+        };
+        text.serialize(serializer)
+    }
+}
+
+fn attributes<'a>(pairs: &'a [(&str, Value)]) -> Vec<Attribute<'a>> {
+    let attribute = |(key, value): &'a (&str, Value)| Attribute {
+        key,
+        value: match value {
+            Value::Bool(value) => AnyValue::BoolValue(*value),
+            Value::Number(number) => AnyValue::IntValue(number.to_string()),
+            Value::String(text) => AnyValue::StringValue(Cow::Borrowed(text)),
+            other => AnyValue::StringValue(Cow::Owned(other.to_string())),
+        },
     };
-    let pairs = pairs.iter();
-    pairs
-        .map(|(key, v)| json!({"key": key, "value": value(v)}))
-        .collect()
+    pairs.iter().map(attribute).collect()
 }

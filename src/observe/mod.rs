@@ -12,6 +12,7 @@ mod requests;
 mod settings;
 mod tls;
 mod trace;
+mod trouble;
 
 pub use access_log::{AccessLog, Line, LogFormat, Phases, Redact, Redaction, Reopened, wall};
 pub use handles::{
@@ -28,3 +29,4 @@ pub use tls::{Handshake, TlsMetrics};
 pub use trace::{
     Deliver, Kind, Span, SpanId, TRACEPARENT, TRACESTATE, Trace, TraceId, Traceparent, Tracer,
 };
+pub use trouble::Trouble;

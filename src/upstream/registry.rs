@@ -14,7 +14,7 @@ use super::settings::{
 use super::split::{Split, Verdicts};
 use super::sticky::Sticky;
 use super::transport::Transport;
-use crate::observe::Metrics;
+use crate::observe::{Metrics, Trouble};
 use pingora::connectors::http::Connector;
 use std::collections::HashMap;
 use std::fs::File;
@@ -137,12 +137,13 @@ impl Registry {
         let (registry, pool, name) = (Arc::downgrade(self), pool.clone(), name.clone());
         let resolver = self.resolver.clone();
         let work = async move {
+            let trouble = Trouble::default();
             loop {
                 let answer = resolver(name.host.clone(), name.port).await;
                 let Some(registry) = registry.upgrade() else {
                     return;
                 };
-                registry.answered(&pool, &name, answer);
+                registry.answered(&pool, &name, answer, &trouble);
                 drop(registry);
                 told.send_replace(true);
                 tokio::time::sleep(jittered(name.every, 0.9, 1.1)).await;
@@ -155,11 +156,20 @@ impl Registry {
         }
     }
 
-    fn answered(&self, pool: &Pool, name: &NameSettings, answer: io::Result<Vec<SocketAddr>>) {
+    fn answered(
+        &self,
+        pool: &Pool,
+        name: &NameSettings,
+        answer: io::Result<Vec<SocketAddr>>,
+        trouble: &Trouble,
+    ) {
         let (upstream, host) = (&pool.name, &name.host);
         match answer {
             Ok(found) if !found.is_empty() => {
                 let count = found.len();
+                if trouble.is_over() {
+                    info!(%upstream, %host, "look-ups work again");
+                }
                 if self.answers.take(name, found) {
                     info!(%upstream, %host, count, "servers found");
                     self.find(pool);
@@ -168,7 +178,13 @@ impl Registry {
             failed => {
                 pool.group.metrics.lookups_failed.inc();
                 let why = failed.err().map_or("no address".into(), |e| e.to_string());
-                warn!(%upstream, %host, %why, "look-up failed; the last answer stays in use");
+                if trouble.is_news(&why) {
+                    warn!(
+                        %upstream, %host, %why,
+                        "look-up failed; the last answer stays in use, and it is asked for again and \
+                         again: `getent hosts` with the name says what this machine finds"
+                    );
+                }
             }
         }
     }

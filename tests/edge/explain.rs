@@ -1,6 +1,6 @@
 //! `lakh explain` says what is then done, takes nothing for it, and says so when no edge runs.
 
-use crate::harness::{Answer, Ask, Client, Edge, Origin, Reply, ask, eventually, get};
+use crate::harness::{Answer, Ask, Client, Edge, Origin, Redis, Reply, ask, eventually, get};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -228,6 +228,36 @@ fn nothing_is_taken_and_nothing_counted() {
     assert_eq!(told["outcome"]["problem"], "rate-limited", "{told:#}");
     assert_eq!(told["outcome"]["why"], "rate_limits.few");
     get("/limited/1").send(&edge).expect(429);
+}
+
+#[test]
+fn what_other_edges_have_taken_of_a_shared_limit_is_seen_and_nothing_taken() {
+    let (redis, origin) = (Redis::start(), Origin::saying("hello"));
+    let shared = format!(
+        "redis: {{url: \"{}\", timeout: 2s}}\n{}",
+        redis.url(),
+        LIMITED.replace("rate: 2/h", "rate: 2/h, store: redis")
+    );
+    let edges = [0; 2].map(|_| Edge::start(&shared, &[&origin]));
+    // The first question may come before the connection is there.
+    let failed = |edge: &Edge| edge.metric("lakh_ratelimit_store_errors_total");
+    eventually("redis answers", || {
+        edges.iter().all(|edge| {
+            let before = failed(edge);
+            get("/limited/1").from("127.0.0.78").send(edge);
+            failed(edge) == before
+        })
+    });
+    for left in [2, 1, 0] {
+        for _ in 0..3 {
+            let told = explain(&edges[1], &get("/limited/1"));
+            assert_eq!(told["limits"][0]["remaining"], left, "{told:#}");
+            let what = if left > 0 { "pass" } else { "refused" };
+            assert_eq!(told["outcome"]["what"], what, "{told:#}");
+        }
+        let status = if left > 0 { 200 } else { 429 };
+        get("/limited/1").send(&edges[0]).expect(status);
+    }
 }
 
 #[test]

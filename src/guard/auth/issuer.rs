@@ -4,7 +4,7 @@
 use super::jwks;
 use super::keys::Key;
 use super::settings::JwksSettings;
-use crate::observe::KeysMetrics;
+use crate::observe::{KeysMetrics, Trouble};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use std::future::Future;
@@ -55,6 +55,7 @@ pub struct Issuer {
     /// Fetches that have ended, however.
     ended: watch::Sender<u64>,
     started: AtomicBool,
+    trouble: Trouble,
 }
 
 impl Issuer {
@@ -68,6 +69,7 @@ impl Issuer {
             fetching: AtomicBool::new(false),
             ended: watch::Sender::new(0),
             started: AtomicBool::new(false),
+            trouble: Trouble::default(),
         }
     }
 
@@ -110,15 +112,21 @@ impl Issuer {
             Ok(keys) => {
                 self.metrics.fetched.inc();
                 self.metrics.keys.set(*keys as i64);
+                if self.trouble.is_over() {
+                    tracing::info!(url = self.settings.url, "the key set is there again");
+                }
             }
             Err(why) => {
                 self.metrics.failed.inc();
-                let url = &self.settings.url;
-                tracing::warn!(
-                    url,
-                    why,
-                    "a key set can't be had; the one before stays in use"
-                );
+                if self.trouble.is_news(why) {
+                    let url = &self.settings.url;
+                    tracing::warn!(
+                        url,
+                        why,
+                        "a key set can't be had; the one before stays in use, and it is asked for \
+                         again: see that the URL answers from this machine"
+                    );
+                }
             }
         }
         self.metrics.stale.set(taken.is_err().into());

@@ -18,7 +18,7 @@ use crate::breaker::{Breaker, Down};
 use crate::cache::key::Key;
 use crate::cache::purge::Purges;
 use crate::cache::store::Object;
-use crate::observe::DiskMetrics;
+use crate::observe::{DiskMetrics, Trouble};
 use engine::{Engine, Shape};
 use http::HeaderName;
 use std::fs::File;
@@ -277,16 +277,15 @@ impl Opening {
     /// Tries until it is done.
     async fn run(self) -> Open {
         let path = self.settings.path.display().to_string();
-        let mut said = String::new();
+        let trouble = Trouble::default();
         loop {
             match self.open().await {
                 Ok(open) => {
                     tracing::info!(path, "the disk is open");
                     return open;
                 }
-                Err(why) if why != said => {
+                Err(why) if trouble.is_news(&why) => {
                     tracing::warn!(path, why, "the disk can't be used yet");
-                    said = why;
                 }
                 Err(_) => {}
             }

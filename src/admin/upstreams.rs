@@ -1,18 +1,18 @@
 //! `GET /api/v1/upstreams`, `POST /drain`, `POST /undrain`, `POST /restore`: servers, what state they are
 //! in and why, and taking them out by hand.
 
+use crate::endpoint::Endpoint;
 use crate::runtime::Runtime;
 use crate::upstream::{Pool, Tier, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
 
 /// A server by its upstream's name and its address. As JSON, the body of `/drain` and `/undrain`.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerName {
     pub upstream: String,
-    pub server: SocketAddr,
+    pub server: Endpoint,
 }
 
 /// A route whose split gets all of its sides back. As JSON, the body of `/restore`.

@@ -36,11 +36,14 @@ enum Common {
     Name(String),
     /// Each is for its server's own address.
     Address,
+    /// They are of Unix sockets, which have no names.
+    Files,
     Nothing,
 }
 
 fn common_name(servers: &[ServerSettings], names: &[NameSettings]) -> Common {
     match names {
+        _ if servers.iter().any(|server| server.address.tcp().is_none()) => Common::Files,
         [] => Common::Address,
         [first, others @ ..]
             if servers.is_empty() && others.iter().all(|name| name.host == first.host) =>
@@ -63,12 +66,19 @@ fn tls(s: &mut Section<'_>, common: Common) -> Option<Tls> {
         (Some(name), _) | (None, Common::Name(name)) => Some(name),
         (None, Common::Address) => None,
         (None, Common::Nothing) => {
-            if !s.has("server_name") {
-                s.error_here(
-                    "is for servers of several names; write server_name: NAME, which all their \
-                     certificates are for, or make an upstream of each name",
-                );
-            }
+            nameless(
+                s,
+                "is for servers of several names; write server_name: NAME, which all their \
+                 certificates are for, or make an upstream of each name",
+            );
+            None
+        }
+        (None, Common::Files) => {
+            nameless(
+                s,
+                "is for Unix sockets, which have no name; write server_name: NAME, which their \
+                 certificates are for",
+            );
             None
         }
     };
@@ -88,6 +98,13 @@ fn tls(s: &mut Section<'_>, common: Common) -> Option<Tls> {
         (true, Some(file)) => tls.trusting(&file).ok()?,
     };
     identity(s, tls)
+}
+
+/// One that is written is wrong already.
+fn nameless(s: &mut Section<'_>, problem: &str) {
+    if !s.has("server_name") {
+        s.error_here(problem);
+    }
 }
 
 /// What the edge shows of itself.

@@ -66,7 +66,7 @@ pub struct Body {
 /// How Pingora is to reach a server of the pool. `remaining` caps every wait: what is left of the
 /// request's own time.
 pub fn peer(pool: &Pool, lease: &Lease, remaining: Option<Duration>) -> HttpPeer {
-    let mut peer = pool.transport.peer(lease.server().address);
+    let mut peer = pool.transport.peer(&lease.server().address);
     let timeouts = &pool.timeouts;
     let left = [remaining, pool.retry.per_try].into_iter().flatten().min();
     let cap = |wait: Duration| Some(left.map_or(wait, |left| wait.min(left)));

@@ -2,7 +2,7 @@
 
 use super::gradient::Bounds;
 use super::transport::Transport;
-use std::net::SocketAddr;
+use crate::endpoint::Endpoint;
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +64,7 @@ pub enum HashKey {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerSettings {
-    pub address: SocketAddr,
+    pub address: Endpoint,
     /// Share of the traffic beside the others; 0 gets none. Default 1, at most 65535.
     pub weight: u32,
     /// Used only while no other can be.
@@ -285,9 +285,9 @@ impl Default for UpstreamSettings {
 }
 
 impl ServerSettings {
-    pub fn of(address: SocketAddr) -> ServerSettings {
+    pub fn of(address: impl Into<Endpoint>) -> ServerSettings {
         ServerSettings {
-            address,
+            address: address.into(),
             weight: 1,
             backup: false,
         }

@@ -3,6 +3,7 @@
 //! `config` reads the files of a `Tls` and says where they are wrong, so that whatever gets here
 //! can be used. The same transport carries requests, probes and fills.
 
+use crate::endpoint::Endpoint;
 use crate::pem::{self, certificates, unusable};
 use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::{HttpPeer, Peer, Scheme};
@@ -10,7 +11,6 @@ use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -56,8 +56,12 @@ pub struct Tls {
 
 impl Transport {
     /// How Pingora is to reach an address.
-    pub fn peer(&self, address: SocketAddr) -> HttpPeer {
-        let mut peer = HttpPeer::new(address, false, String::new());
+    pub fn peer(&self, address: &Endpoint) -> HttpPeer {
+        let mut peer = match address {
+            Endpoint::Tcp(address) => HttpPeer::new(address, false, String::new()),
+            Endpoint::Unix(path) => HttpPeer::new_uds(path, false, String::new())
+                .expect("an endpoint's path is one that a socket may have"),
+        };
         match self.protocol {
             Protocol::Http1 => {}
             Protocol::H2c => peer.options.set_http_version(2, 2),
@@ -238,12 +242,16 @@ mod tests {
         Tls::new(Some("app.internal".into()))
     }
 
+    fn local() -> Endpoint {
+        Endpoint::Tcp(([127, 0, 0, 1], 443).into())
+    }
+
     fn key_of(tls: Option<Tls>) -> u64 {
         let transport = Transport {
             protocol: Protocol::Http1,
             tls,
         };
-        transport.peer(([127, 0, 0, 1], 443).into()).reuse_hash()
+        transport.peer(&local()).reuse_hash()
     }
 
     /// A connection must not be used by whoever would not have made it.
@@ -292,7 +300,7 @@ mod tests {
             protocol: Protocol::Http2,
             tls: Some(tls()),
         };
-        let mut peer = transport.peer(([127, 0, 0, 1], 443).into());
+        let mut peer = transport.peer(&local());
         let before = peer.reuse_hash();
         speak_http1(&mut peer);
         assert_ne!(peer.reuse_hash(), before);

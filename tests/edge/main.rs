@@ -22,6 +22,7 @@ mod secured;
 mod spawn;
 mod split;
 mod tunnel;
+mod unix;
 mod uploads;
 mod upstream;
 mod websocket;

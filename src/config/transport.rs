@@ -3,7 +3,7 @@
 use super::section::Section;
 use super::values::{choice, file, switch};
 use crate::pem::private_key;
-use crate::upstream::{NameSettings, Protocol, ServerSettings, Tls, Transport};
+use crate::upstream::{NameSettings, Protocol, ProxyProtocol, ServerSettings, Tls, Transport};
 use rustls_pki_types::ServerName;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,19 @@ pub fn read(s: &mut Section<'_>, servers: &[ServerSettings], names: &[NameSettin
         ),
         _ => {}
     }
-    Transport { protocol, tls }
+    let versions = [("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
+    let proxy_protocol = s.optional("proxy_protocol", choice(&versions));
+    if proxy_protocol.is_some() && protocol != Protocol::Http1 {
+        s.error(
+            "proxy_protocol",
+            "a connection of HTTP/2 is for many clients, and this says whose it is; write protocol: http1",
+        );
+    }
+    Transport {
+        protocol,
+        tls,
+        proxy_protocol,
+    }
 }
 
 /// What all servers' certificates are for, where that goes without saying.

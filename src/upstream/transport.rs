@@ -3,6 +3,7 @@
 //! `config` reads the files of a `Tls` and says where they are wrong, so that whatever gets here
 //! can be used. The same transport carries requests, probes and fills.
 
+use super::announce::{Announced, Ends, ProxyProtocol};
 use crate::endpoint::Endpoint;
 use crate::pem::{self, certificates, unusable};
 use pingora::protocols::tls::CaType;
@@ -13,6 +14,7 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Requests at once on an HTTP/2 connection to a server.
@@ -27,6 +29,8 @@ const SPOKEN: u64 = 0b11;
 pub struct Transport {
     pub protocol: Protocol,
     pub tls: Option<Tls>,
+    /// Servers are told whose connection each is; spoken to in HTTP/1.1.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// What servers are spoken to in.
@@ -55,8 +59,8 @@ pub struct Tls {
 }
 
 impl Transport {
-    /// How Pingora is to reach an address.
-    pub fn peer(&self, address: &Endpoint) -> HttpPeer {
+    /// How Pingora is to reach an address for a client; None: for the edge itself.
+    pub fn peer(&self, address: &Endpoint, ends: Option<&Ends>) -> HttpPeer {
         let mut peer = match address {
             Endpoint::Tcp(address) => HttpPeer::new(address, false, String::new()),
             Endpoint::Unix(path) => HttpPeer::new_uds(path, false, String::new())
@@ -73,6 +77,15 @@ impl Transport {
         }
         if let Some(tls) = &self.tls {
             tls.secure(&mut peer);
+        }
+        if let Some(version) = self.proxy_protocol {
+            let (to, header) = (address.clone(), version.header(ends));
+            peer.options.custom_l4 = Some(Arc::new(Announced { to, header }));
+            peer.options.idle_timeout = Some(Duration::ZERO);
+            if ends.is_some() {
+                // Nobody is to find it again, not even in the moment before it is closed.
+                peer.group_key = fastrand::u64(..) & !SPOKEN;
+            }
         }
         peer
     }
@@ -248,10 +261,10 @@ mod tests {
 
     fn key_of(tls: Option<Tls>) -> u64 {
         let transport = Transport {
-            protocol: Protocol::Http1,
             tls,
+            ..Transport::default()
         };
-        transport.peer(&local()).reuse_hash()
+        transport.peer(&local(), None).reuse_hash()
     }
 
     /// A connection must not be used by whoever would not have made it.
@@ -283,6 +296,22 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_is_one_clients_is_found_by_nobody() {
+        let transport = Transport {
+            proxy_protocol: Some(ProxyProtocol::V2),
+            ..Transport::default()
+        };
+        let client = ([203, 0, 113, 7], 4660).into();
+        let edge = ([10, 0, 0, 1], 80).into();
+        let key = || {
+            let peer = transport.peer(&local(), Some(&Ends { client, edge }));
+            assert_eq!(peer.options.idle_timeout, Some(Duration::ZERO));
+            peer.reuse_hash()
+        };
+        assert_ne!(key(), key());
+    }
+
+    #[test]
     fn a_key_of_another_certificate_is_refused() {
         let (one, other) = (Files::new("mine"), Files::new("not-mine"));
         let why = tls()
@@ -299,8 +328,9 @@ mod tests {
         let transport = Transport {
             protocol: Protocol::Http2,
             tls: Some(tls()),
+            ..Transport::default()
         };
-        let mut peer = transport.peer(&local());
+        let mut peer = transport.peer(&local(), None);
         let before = peer.reuse_hash();
         speak_http1(&mut peer);
         assert_ne!(peer.reuse_hash(), before);

@@ -13,6 +13,7 @@ mod warm;
 
 mod http3;
 
+mod announced;
 mod devices;
 mod faults;
 mod fleet;

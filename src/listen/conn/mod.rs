@@ -228,6 +228,11 @@ impl Conn {
         self.peer
     }
 
+    /// Where it came to, if that is an address. Asked for once of the kernel.
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.digest.local_addr()?.as_inet().copied()
+    }
+
     pub fn entry(&self) -> &Arc<Entry> {
         &self.entry
     }

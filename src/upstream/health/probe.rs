@@ -6,6 +6,7 @@
 
 use crate::endpoint::Endpoint;
 use crate::upstream::Time;
+use crate::upstream::announce;
 use crate::upstream::client::send_without_body;
 use crate::upstream::random::jittered;
 use crate::upstream::server::Server;
@@ -22,7 +23,6 @@ use pingora::upstreams::peer::HttpPeer;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
 /// So much of a body is searched for the expected text.
@@ -67,7 +67,7 @@ async fn probe(
 ) -> Result<(), String> {
     let asked = async {
         match check.protocol {
-            Probe::Tcp => tcp(address).await,
+            Probe::Tcp => tcp(address, transport).await,
             Probe::Http => http(connector, address, check, transport).await,
             Probe::Grpc => grpc(connector, address, transport).await,
         }
@@ -78,12 +78,11 @@ async fn probe(
 }
 
 /// It takes connections.
-async fn tcp(address: &Endpoint) -> Result<(), String> {
-    let connected = match address {
-        Endpoint::Tcp(address) => TcpStream::connect(address).await.map(drop),
-        Endpoint::Unix(path) => UnixStream::connect(&**path).await.map(drop),
-    };
-    connected.map_err(failed("connect"))
+async fn tcp(address: &Endpoint, transport: &Transport) -> Result<(), String> {
+    let version = transport.proxy_protocol;
+    let header = version.map_or_else(Vec::new, |version| version.header(None));
+    let connected = announce::connect(address, &header).await;
+    connected.map(drop).map_err(failed("connect"))
 }
 
 /// It answers with a status, and with a text if one is expected.
@@ -93,7 +92,7 @@ async fn http(
     check: &HealthCheckSettings,
     transport: &Transport,
 ) -> Result<(), String> {
-    let mut session = connect(connector, transport.peer(address)).await?;
+    let mut session = connect(connector, transport.peer(address, None)).await?;
     let mut request = head(Method::GET, &check.path, address)?;
     insert(&mut request, ACCEPT, "*/*")?;
     if let HttpSession::H1(_) = session {
@@ -124,9 +123,9 @@ async fn grpc(
             Some(_) => Protocol::Http2,
             None => Protocol::H2c,
         },
-        tls: transport.tls.clone(),
+        ..transport.clone()
     };
-    let mut session = connect(connector, over_http2.peer(address)).await?;
+    let mut session = connect(connector, over_http2.peer(address, None)).await?;
     let mut request = head(Method::POST, "/grpc.health.v1.Health/Check", address)?;
     insert(&mut request, CONTENT_TYPE, "application/grpc")?;
     insert(&mut request, TE, "trailers")?;
@@ -383,7 +382,7 @@ mod tests {
         let (h2c, check) = (
             Transport {
                 protocol: Protocol::H2c,
-                tls: None,
+                ..Transport::default()
             },
             HealthCheckSettings {
                 body: Some("all well".into()),

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod coding;
 pub mod compress;
 pub mod config;
+pub mod endpoint;
 pub mod error;
 pub mod guard;
 pub mod lifecycle;

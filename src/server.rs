@@ -131,14 +131,14 @@ fn started_now() -> Arc<Metrics> {
 /// Who has come in by a door goes to whom it is for.
 fn receive(front: Arc<Front>, admin: Arc<Admin>) -> impl Fn(Visitor) + Send + Sync + 'static {
     move |v| match (v.door, v.arrival) {
-        (Door::Web(listener), Arrival::Tcp(stream, peer)) => drop(tokio::spawn(
-            front.clone().serve(stream, peer, v.places, listener),
+        (Door::Web(listener), Arrival::Stream(socket, peer)) => drop(tokio::spawn(
+            front.clone().serve(socket, peer, v.places, listener),
         )),
         (Door::Web(listener), Arrival::Quic(incoming, socket)) => drop(tokio::spawn(
             front.clone().http3(incoming, socket, v.places, listener),
         )),
-        (Door::Admin, Arrival::Tcp(stream, peer)) => drop(tokio::spawn(admin.clone().serve(
-            stream,
+        (Door::Admin, Arrival::Stream(socket, peer)) => drop(tokio::spawn(admin.clone().serve(
+            socket,
             peer,
             v.places.all,
         ))),

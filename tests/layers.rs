@@ -18,6 +18,7 @@ const LAYERS: &[&[&str]] = &[
         "allocator",
         "breaker",
         "coding",
+        "endpoint",
         "error",
         "observe",
         "pem",

@@ -229,7 +229,7 @@ impl World {
             return self.done(place, false);
         };
         request.tries.add(&lease);
-        let server = usize::from(lease.server().address.port() - 9000);
+        let server = usize::from(lease.server().address.port().expect("a port") - 9000);
         request.lease = Some(lease);
         let fault = (PHASES[self.phase()].fault)(server, self.now);
         let now = self.now;

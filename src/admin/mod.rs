@@ -21,7 +21,7 @@ pub use purge::Order as PurgeOrder;
 pub use settings::AdminSettings;
 pub use upstreams::{ServerName, SplitName, WeightOrder};
 
-use crate::listen::{Begun, Conn, ConnLimits, Entry, Place};
+use crate::listen::{Begun, Conn, ConnLimits, Entry, Place, Socket};
 use crate::runtime::{Foundation, Runtime};
 use answers::{Answer, answer, failed, json, page, problem, refused, text, unauthorized};
 use arc_swap::ArcSwap;
@@ -36,7 +36,6 @@ use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 
 /// For the whole of an admin connection's waits; scrapers come every few seconds.
 const LIMITS: ConnLimits = ConnLimits {
@@ -79,7 +78,7 @@ impl Admin {
     }
 
     /// Serves a connection to its end.
-    pub async fn serve(self: Arc<Admin>, io: TcpStream, peer: SocketAddr, _place: Place) {
+    pub async fn serve(self: Arc<Admin>, io: Socket, peer: SocketAddr, _place: Place) {
         let mut conn = Box::new(Conn::new(io, peer, self.entry.clone()));
         while conn.begin(&LIMITS).await == Begun::Request {
             let mut session = ServerSession::new_http1(conn);

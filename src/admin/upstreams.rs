@@ -1,11 +1,11 @@
 //! `GET /api/v1/upstreams`, and orders about servers and splits: what state they are in and why, and
 //! changing it by hand.
 
+use crate::endpoint::Endpoint;
 use crate::runtime::{Foundation, Runtime};
 use crate::upstream::{Pool, Server, Tier, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// A server by its upstream's name and its address. As JSON, the body of `/drain` and `/undrain`.
@@ -13,7 +13,7 @@ use std::sync::Arc;
 #[serde(deny_unknown_fields)]
 pub struct ServerName {
     pub upstream: String,
-    pub server: SocketAddr,
+    pub server: Endpoint,
 }
 
 /// How much of the traffic a server gets, beside others. As JSON, the body of `/api/v1/servers/weight`.
@@ -21,7 +21,7 @@ pub struct ServerName {
 #[serde(deny_unknown_fields)]
 pub struct WeightOrder {
     pub upstream: String,
-    pub server: SocketAddr,
+    pub server: Endpoint,
     /// As in the configuration; None: what that says.
     pub weight: Option<u16>,
 }
@@ -36,7 +36,7 @@ pub struct SplitName {
 impl ServerName {
     /// From here on the server gets nothing new and finishes what it has; or it is as before.
     pub fn set_draining(&self, draining: bool, runtime: &Runtime) -> Result<(), String> {
-        let (_, server) = server_of(runtime, &self.upstream, self.server)?;
+        let (_, server) = server_of(runtime, &self.upstream, &self.server)?;
         server.set_draining(draining, Time::now());
         Ok(())
     }
@@ -44,7 +44,7 @@ impl ServerName {
 
 impl WeightOrder {
     pub fn run(&self, runtime: &Runtime, foundation: &Foundation) -> Result<(), String> {
-        let (pool, server) = server_of(runtime, &self.upstream, self.server)?;
+        let (pool, server) = server_of(runtime, &self.upstream, &self.server)?;
         server.weigh(self.weight.map(u32::from));
         foundation.registry.find(pool);
         Ok(())
@@ -54,11 +54,11 @@ impl WeightOrder {
 fn server_of<'a>(
     runtime: &'a Runtime,
     upstream: &str,
-    address: SocketAddr,
+    address: &Endpoint,
 ) -> Result<(&'a Pool, Arc<Server>), String> {
     let pool = find(&runtime.pools, "upstream", upstream, |pool| &pool.name)?;
     let servers = pool.servers();
-    let server = servers.iter().find(|s| s.address == address);
+    let server = servers.iter().find(|s| s.address == *address);
     let server = server.ok_or_else(|| {
         let known: Vec<_> = servers.iter().map(|s| s.address.to_string()).collect();
         none("server", &address.to_string(), &known)

@@ -16,6 +16,7 @@ mod warm;
 
 use crate::admin::{BanOrder, LiftOrder, PurgeOrder, ServerName, SplitName};
 use crate::config::units;
+use crate::endpoint::Endpoint;
 use crate::guard::Rate;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::io::{ErrorKind, Write};
@@ -197,8 +198,8 @@ struct Server {
     /// Its upstream's name
     upstream: String,
     /// Its address, as `lakh upstreams` shows it
-    #[arg(value_name = "IP:PORT")]
-    server: SocketAddr,
+    #[arg(value_name = "ADDRESS")]
+    server: Endpoint,
     #[command(flatten)]
     file: File,
 }

@@ -1,6 +1,7 @@
 //! `lakh run`: serve until told to stop. `lakh proxy`: the same without a file.
 
 use crate::config::{self, Source};
+use crate::endpoint::{Endpoint, UNIX};
 use crate::server;
 use clap::Args;
 use std::io::IsTerminal;
@@ -21,7 +22,8 @@ pub fn run(path: &Path) -> ExitCode {
 
 #[derive(Args)]
 pub struct Proxy {
-    /// The application: 127.0.0.1:3000, or app.internal:3000 for every address behind that name
+    /// The application: 127.0.0.1:3000, unix:/run/app.sock, or app.internal:3000 for every address behind
+    /// that name
     #[arg(long, value_name = "HOST:PORT", value_parser = server)]
     to: String,
     /// Where clients come to
@@ -33,6 +35,9 @@ pub struct Proxy {
 }
 
 fn server(text: &str) -> Result<String, String> {
+    if text.starts_with(UNIX) {
+        return text.parse().map(|endpoint: Endpoint| endpoint.to_string());
+    }
     let authority = text
         .strip_prefix("http://")
         .unwrap_or(text)
@@ -57,8 +62,8 @@ impl Proxy {
 
 /// Everything that comes to `listen` is for `to`: an address, or a name with a port.
 fn proxy(to: &str, listen: SocketAddr, admin: SocketAddr) -> ExitCode {
-    let server = match to.parse::<SocketAddr>() {
-        Ok(address) => format!("\"{address}\""),
+    let server = match to.parse::<Endpoint>() {
+        Ok(endpoint) => format!("{:?}", endpoint.to_string()),
         Err(_) => format!("{{address: \"{to}\", resolve: 10s}}"),
     };
     serve(Source::Text(format!(

@@ -5,25 +5,33 @@ use super::refusal::{Refusal, Wanted};
 use super::section::Section;
 use super::tls;
 use super::units::{size, size_between, wait};
-use super::values::{address, count, switch};
+use super::values::{self, count, endpoint, permissions, switch};
+use crate::endpoint::Endpoint;
 use crate::listen::{Limits, ListenerSettings};
+
+/// For the owner and the group of the edge's process.
+const SOCKET_MODE: u32 = 0o660;
 
 /// The listener, and beside it the one that sends clients to it, if there is to be one.
 pub fn read(name: &str, s: &mut Section<'_>, ports: &mut Ports) -> Option<Vec<ListenerSettings>> {
-    let address = s.required("address", "127.0.0.1:8080", address);
+    let address = s.required("address", "127.0.0.1:8080", endpoint);
+    let socket_mode = s.or("socket_mode", SOCKET_MODE, permissions);
     let http2 = s.or("http2", true, switch);
     let proxy_protocol = s.or("proxy_protocol", false, switch);
     let connections = s.optional("connections", count(1..=10_000_000));
     let http3 = s.or("http3", false, switch);
     let tls = s.section("tls", tls::read);
-    let redirect = s.optional("redirect_http", super::values::address);
+    let redirect = s.optional("redirect_http", values::address);
     let redirect_port = s.optional("redirect_port", count(1..=65535));
     check_redirect(s);
     check_http3(s, http3, proxy_protocol);
-    ports.claim_address(s, "address", address?);
+    let address = address?;
+    check_unix(s, &address);
+    ports.claim_endpoint(s, "address", &address);
     let listener = ListenerSettings {
         name: name.to_owned(),
-        address: address?,
+        address,
+        socket_mode,
         http2,
         http3,
         tls,
@@ -35,13 +43,14 @@ pub fn read(name: &str, s: &mut Section<'_>, ports: &mut Ports) -> Option<Vec<Li
         return Some(vec![listener]);
     };
     ports.claim_address(s, "redirect_http", redirect);
+    let port = redirect_port.or(listener.address.port())?;
     let before = ListenerSettings {
         name: format!("{name}.redirect_http"),
-        address: redirect,
+        address: redirect.into(),
         http2: false,
         http3: false,
         tls: None,
-        to_https: Some(redirect_port.unwrap_or(listener.address.port())),
+        to_https: Some(port),
         ..listener.clone()
     };
     Some(vec![listener, before])
@@ -56,6 +65,29 @@ fn check_redirect(s: &mut Section<'_>) {
     if s.has("redirect_port") && !s.has("redirect_http") {
         let message = "nobody is sent to it; write redirect_http: IP:PORT beside it";
         s.error("redirect_port", message);
+    }
+}
+
+/// What is only for a Unix socket, and what can't be for one.
+fn check_unix(s: &mut Section<'_>, address: &Endpoint) {
+    if address.tcp().is_some() {
+        if s.has("socket_mode") {
+            let message =
+                "there is no file to be opened; remove it, or write address: unix:/run/lakh.sock";
+            s.error("socket_mode", message);
+        }
+        return;
+    }
+    if s.has("http3") {
+        s.error(
+            "http3",
+            "a Unix socket has no UDP beside it; remove one of them",
+        );
+    }
+    if s.has("redirect_http") && !s.has("redirect_port") {
+        let message =
+            "a Unix socket has no port to send clients to; write redirect_port: 443 beside it";
+        s.error("redirect_http", message);
     }
 }
 

@@ -1,9 +1,12 @@
-//! No two things may listen on one port: listeners, the admin listener, spawned processes.
+//! No two things may listen on one port, or one Unix socket: listeners, the admin listener, spawned
+//! processes.
 
 use super::diagnostic::{Report, Span};
 use super::section::Section;
+use crate::endpoint::Endpoint;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 #[derive(Default)]
 pub struct Ports {
@@ -12,28 +15,39 @@ pub struct Ports {
 
 struct Claim {
     owner: String,
-    ip: IpAddr,
-    ports: RangeInclusive<u16>,
+    what: What,
     span: Span,
+}
+
+#[derive(PartialEq)]
+enum What {
+    Ports(IpAddr, RangeInclusive<u16>),
+    File(Arc<str>),
 }
 
 impl Ports {
     /// What section `s` has under `key`.
-    pub fn claim_address(&mut self, s: &Section<'_>, key: &str, address: SocketAddr) {
+    pub fn claim_endpoint(&mut self, s: &Section<'_>, key: &str, endpoint: &Endpoint) {
+        let what = match endpoint {
+            Endpoint::Tcp(address) => What::Ports(address.ip(), address.port()..=address.port()),
+            Endpoint::Unix(path) => What::File(path.clone()),
+        };
         self.claims.push(Claim {
             owner: s.path().to_owned(),
-            ip: address.ip(),
-            ports: address.port()..=address.port(),
+            what,
             span: s.value_span(key),
         });
+    }
+
+    pub fn claim_address(&mut self, s: &Section<'_>, key: &str, address: SocketAddr) {
+        self.claim_endpoint(s, key, &address.into());
     }
 
     /// The ports of spawned processes, counted from the `first_port` of section `s`.
     pub fn claim_range(&mut self, s: &Section<'_>, ports: RangeInclusive<u16>) {
         self.claims.push(Claim {
             owner: s.path().to_owned(),
-            ip: Ipv4Addr::LOCALHOST.into(),
-            ports,
+            what: What::Ports(Ipv4Addr::LOCALHOST.into(), ports),
             span: s.value_span("first_port"),
         });
     }
@@ -52,11 +66,16 @@ impl Ports {
 
 impl Claim {
     fn collides(&self, other: &Claim) -> bool {
-        let same_family = self.ip.is_ipv4() == other.ip.is_ipv4();
-        let any_ip = self.ip.is_unspecified() || other.ip.is_unspecified();
-        (self.ip == other.ip || same_family && any_ip)
-            && self.ports.start() <= other.ports.end()
-            && other.ports.start() <= self.ports.end()
+        match (&self.what, &other.what) {
+            (What::Ports(ip, ports), What::Ports(other_ip, others)) => {
+                let same_family = ip.is_ipv4() == other_ip.is_ipv4();
+                let any_ip = ip.is_unspecified() || other_ip.is_unspecified();
+                (ip == other_ip || same_family && any_ip)
+                    && ports.start() <= others.end()
+                    && others.start() <= ports.end()
+            }
+            (this, that) => this == that,
+        }
     }
 
     fn collision(&self, other: &Claim, report: &Report) -> String {
@@ -64,23 +83,35 @@ impl Claim {
             true => "by default".to_owned(),
             false => format!("on {}", report.place_from(self.span, other.span)),
         };
-        let theirs = match self.ports == other.ports {
+        let theirs = match self.what.text() == other.what.text() {
             true => "it".to_owned(),
-            false => other.ports_text(),
+            false => other.what.text(),
         };
         format!(
-            "{} takes {}, but {} {place} has {theirs}; write another port",
+            "{} takes {}, but {} {place} has {theirs}; write another {}",
             self.owner,
-            self.ports_text(),
-            other.owner
+            self.what.text(),
+            other.owner,
+            self.what.noun()
         )
     }
+}
 
-    fn ports_text(&self) -> String {
-        let (first, last) = (self.ports.start(), self.ports.end());
-        match first == last {
-            true => format!("port {first}"),
-            false => format!("ports {first} to {last}"),
+impl What {
+    fn text(&self) -> String {
+        match self {
+            What::Ports(_, ports) if ports.start() == ports.end() => {
+                format!("port {}", ports.start())
+            }
+            What::Ports(_, ports) => format!("ports {} to {}", ports.start(), ports.end()),
+            What::File(path) => format!("unix:{path}"),
+        }
+    }
+
+    fn noun(&self) -> &'static str {
+        match self {
+            What::Ports(..) => "port",
+            What::File(_) => "path",
         }
     }
 }

@@ -4,9 +4,9 @@ use super::ports::Ports;
 use super::scaling;
 use super::section::Section;
 use super::units::wait;
-use super::values::{address, count, switch};
+use super::values::{count, endpoint, switch};
+use crate::endpoint::Endpoint;
 use crate::upstream::{NameSettings, ServerSettings, SpawnSettings};
-use std::net::SocketAddr;
 
 /// Each a string, or a section with more to say; those with `resolve` are names.
 pub fn read_servers(s: &mut Section<'_>) -> (Vec<ServerSettings>, Vec<NameSettings>) {
@@ -78,18 +78,18 @@ fn read_server(s: &mut Section<'_>) -> Option<Listed> {
 }
 
 /// An address; a name needs to be told how often it is looked up.
-fn listed(text: &str) -> Result<SocketAddr, String> {
+fn listed(text: &str) -> Result<Endpoint, String> {
     match name_and_port(text) {
         Ok(_) => Err(format!(
             "`{text}` is a name; write {{address: \"{text}\", resolve: 10s}} to use every address behind it"
         )),
-        Err(_) => address(text),
+        Err(_) => endpoint(text),
     }
 }
 
 /// `app.internal:8080`: a host name of RFC 1123 §2.1, not an address.
 fn name_and_port(text: &str) -> Result<(String, u16), String> {
-    if text.parse::<SocketAddr>().is_ok() {
+    if text.parse::<Endpoint>().is_ok() {
         return Err(format!("`{text}` is no name to look up; remove `resolve`"));
     }
     let is_label = |label: &str| {

@@ -3,7 +3,7 @@
 use super::section::Section;
 use super::values::{choice, file, switch};
 use crate::pem::private_key;
-use crate::upstream::{NameSettings, Protocol, ServerSettings, Tls, Transport};
+use crate::upstream::{NameSettings, Protocol, ProxyProtocol, ServerSettings, Tls, Transport};
 use rustls_pki_types::ServerName;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,19 @@ pub fn read(s: &mut Section<'_>, servers: &[ServerSettings], names: &[NameSettin
         ),
         _ => {}
     }
-    Transport { protocol, tls }
+    let versions = [("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
+    let proxy_protocol = s.optional("proxy_protocol", choice(&versions));
+    if proxy_protocol.is_some() && protocol != Protocol::Http1 {
+        s.error(
+            "proxy_protocol",
+            "a connection of HTTP/2 is for many clients, and this says whose it is; write protocol: http1",
+        );
+    }
+    Transport {
+        protocol,
+        tls,
+        proxy_protocol,
+    }
 }
 
 /// What all servers' certificates are for, where that goes without saying.
@@ -36,11 +48,14 @@ enum Common {
     Name(String),
     /// Each is for its server's own address.
     Address,
+    /// They are of Unix sockets, which have no names.
+    Files,
     Nothing,
 }
 
 fn common_name(servers: &[ServerSettings], names: &[NameSettings]) -> Common {
     match names {
+        _ if servers.iter().any(|server| server.address.tcp().is_none()) => Common::Files,
         [] => Common::Address,
         [first, others @ ..]
             if servers.is_empty() && others.iter().all(|name| name.host == first.host) =>
@@ -63,12 +78,19 @@ fn tls(s: &mut Section<'_>, common: Common) -> Option<Tls> {
         (Some(name), _) | (None, Common::Name(name)) => Some(name),
         (None, Common::Address) => None,
         (None, Common::Nothing) => {
-            if !s.has("server_name") {
-                s.error_here(
-                    "is for servers of several names; write server_name: NAME, which all their \
-                     certificates are for, or make an upstream of each name",
-                );
-            }
+            nameless(
+                s,
+                "is for servers of several names; write server_name: NAME, which all their \
+                 certificates are for, or make an upstream of each name",
+            );
+            None
+        }
+        (None, Common::Files) => {
+            nameless(
+                s,
+                "is for Unix sockets, which have no name; write server_name: NAME, which their \
+                 certificates are for",
+            );
             None
         }
     };
@@ -88,6 +110,13 @@ fn tls(s: &mut Section<'_>, common: Common) -> Option<Tls> {
         (true, Some(file)) => tls.trusting(&file).ok()?,
     };
     identity(s, tls)
+}
+
+/// One that is written is wrong already.
+fn nameless(s: &mut Section<'_>, problem: &str) {
+    if !s.has("server_name") {
+        s.error_here(problem);
+    }
 }
 
 /// What the edge shows of itself.

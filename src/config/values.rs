@@ -3,6 +3,7 @@
 use super::closest::did_you_mean;
 use super::refusal::{Refusal, Wanted};
 use super::units::one_of;
+use crate::endpoint::{Endpoint, UNIX};
 use crate::guard::is_proof_field;
 use http::HeaderName;
 use ipnet::IpNet;
@@ -72,6 +73,24 @@ pub fn choice<T: Copy>(choices: &[(&str, T)]) -> impl Fn(&str) -> Result<T, Refu
             Refusal::new(format!("`{text}` is not known{advice}"), wanted)
         })
     }
+}
+
+/// `IP:PORT`, or `unix:` and a file.
+pub fn endpoint(text: &str) -> Result<Endpoint, String> {
+    match text.strip_prefix(UNIX) {
+        Some(path) => Endpoint::unix(path),
+        None => address(text).map(Endpoint::Tcp),
+    }
+}
+
+/// Of a file, as chmod(1) has them: `0660`.
+pub fn permissions(text: &str) -> Result<u32, String> {
+    let is_octal =
+        (3..=4).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|_| is_octal);
+    mode.filter(|mode| *mode <= 0o777).ok_or_else(|| {
+        format!("`{text}` is no file's permissions; write them like \"0660\" for owner and group")
+    })
 }
 
 /// `IP:PORT`. Names aren't resolved by this version.

@@ -1,14 +1,14 @@
 //! Listening addresses, opened and closed while the process runs.
 
 use super::inherited::Inherited;
+use crate::endpoint::Endpoint;
 use crate::listen::quic::Socket;
 use crate::listen::tls::Listening;
-use crate::listen::{Address, Arrival, Caps, Listener, Places};
+use crate::listen::{Address, Arrival, Caps, Heirloom, Listener, Places, SocketFile};
 use crate::runtime::{Foundation, Runtime};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::AbortHandle;
@@ -26,6 +26,14 @@ pub enum Door {
 impl Door {
     fn is_admin(&self) -> bool {
         matches!(self, Door::Admin)
+    }
+
+    /// Of the file, where it is a Unix socket.
+    fn socket_mode(&self) -> u32 {
+        match self {
+            Door::Web(listening) => listening.settings.socket_mode,
+            Door::Admin => 0,
+        }
     }
 }
 
@@ -54,8 +62,10 @@ struct Opened {
     accepting: AbortHandle,
     /// Of HTTP/3.
     socket: Option<Arc<Socket>>,
-    /// Of TCP, for whoever is to listen here after us.
-    heirloom: Option<io::Result<OwnedFd>>,
+    /// But of HTTP/3, for whoever is to listen here after us.
+    heirloom: Option<io::Result<Heirloom>>,
+    /// Of a Unix socket.
+    file: Option<SocketFile>,
 }
 
 /// Sockets bound for a configuration that is not in force yet.
@@ -124,10 +134,10 @@ impl Doors {
         }
     }
 
-    /// All that is listened on over TCP, for another process to listen there too.
-    pub fn heirlooms(&self) -> Result<Vec<OwnedFd>, String> {
-        let copy = |socket: &io::Result<OwnedFd>| match socket {
-            Ok(socket) => socket.try_clone().map_err(|e| e.to_string()),
+    /// All that is listened on but for HTTP/3, for another process to listen there too.
+    pub fn heirlooms(&self) -> Result<Vec<Heirloom>, String> {
+        let copy = |heirloom: &io::Result<Heirloom>| match heirloom {
+            Ok(heirloom) => heirloom.try_clone().map_err(|e| e.to_string()),
             Err(e) => Err(e.to_string()),
         };
         let sockets = self
@@ -142,7 +152,7 @@ impl Doors {
     pub fn apply(&mut self, bound: Bound) {
         let stays = |address: &Address, opened: &mut Opened| match bound.wanted.get(address) {
             Some(door) if door.is_admin() == opened.door.load().is_admin() => {
-                opened.door.store(Arc::new(door.clone()));
+                opened.stay(door);
                 true
             }
             _ => false,
@@ -198,6 +208,9 @@ impl Doors {
 
     /// Another process listens here now. Operators who are being answered get their answers.
     pub async fn close(&mut self, patience: Duration) {
+        for file in self.open.values_mut().filter_map(|o| o.file.as_mut()) {
+            file.leave();
+        }
         self.close_unless(|_, _| false);
         let _ = tokio::time::timeout(patience, self.admin_caps.emptied()).await;
     }
@@ -219,14 +232,16 @@ impl Doors {
                 };
                 Ok(Listener::quic(name, *at, socket))
             }
-            (Address::Tcp(at) | Address::Udp(at), _) => match inherited.take(*at) {
-                Some(socket) => Listener::adopted(name, socket),
-                None => Listener::tcp(name, *at),
+            (Address::Udp(_), Door::Admin) => unreachable!("it is asked over TCP"),
+            (Address::Stream(endpoint), _) => match (inherited.take(endpoint), endpoint) {
+                (Some(socket), _) => Listener::adopted(name, endpoint, socket),
+                (None, Endpoint::Tcp(address)) => Listener::tcp(name, *address),
+                (None, Endpoint::Unix(path)) => Listener::unix(name, path, door.socket_mode()),
             },
         }
     }
 
-    fn accept(&self, listener: Listener, door: Door) -> Opened {
+    fn accept(&self, mut listener: Listener, door: Door) -> Opened {
         let caps = match door {
             Door::Admin => &self.admin_caps,
             Door::Web(_) => &self.foundation.caps,
@@ -251,12 +266,29 @@ impl Doors {
             });
         };
         let (socket, heirloom) = (listener.socket().cloned(), listener.heirloom());
+        let mut file = listener.file.take();
+        if let Some(file) = &mut file {
+            file.take_over();
+        }
         let accepting = tokio::spawn(listener.accept(admit, move || refused.inc(), serve));
         Opened {
             door,
             accepting: accepting.abort_handle(),
             socket,
             heirloom,
+            file,
+        }
+    }
+}
+
+impl Opened {
+    /// In the next configuration too, perhaps otherwise.
+    fn stay(&self, door: &Door) {
+        self.door.store(Arc::new(door.clone()));
+        if let Some(file) = &self.file
+            && let Err(e) = file.set_mode(door.socket_mode())
+        {
+            tracing::warn!("the permissions of a listener's socket can't be changed: {e}");
         }
     }
 }
@@ -278,10 +310,12 @@ impl Most {
             },
             Door::Web(listener) => Most {
                 all: runtime.limits.connections,
-                per_address: match listener.settings.proxy_protocol {
+                per_address: match &listener.settings {
                     // All come from the proxy; whose they are is read first.
-                    true => usize::MAX,
-                    false => runtime.limits.connections_per_address,
+                    settings if settings.proxy_protocol => usize::MAX,
+                    // All count as one.
+                    settings if settings.address.tcp().is_none() => usize::MAX,
+                    _ => runtime.limits.connections_per_address,
                 },
                 own: listener.settings.connections.unwrap_or(usize::MAX),
             },
@@ -302,16 +336,14 @@ fn wanted(runtime: &Runtime) -> Vec<(&str, Address, Door)> {
     let mut wanted = Vec::new();
     for listening in &runtime.listeners {
         let (settings, door) = (&listening.settings, Door::Web(listening.clone()));
-        if settings.http3 {
-            wanted.push((
-                &*settings.name,
-                Address::Udp(settings.address),
-                door.clone(),
-            ));
+        let udp = settings.address.tcp().filter(|_| settings.http3);
+        if let Some(address) = udp {
+            wanted.push((&*settings.name, Address::Udp(address), door.clone()));
         }
-        wanted.push((&*settings.name, Address::Tcp(settings.address), door));
+        let address = Address::Stream(settings.address.clone());
+        wanted.push((&*settings.name, address, door));
     }
-    let admin = Address::Tcp(runtime.config.admin.address);
+    let admin = Address::Stream(runtime.config.admin.address.into());
     wanted.push(("admin", admin, Door::Admin));
     wanted
 }
@@ -321,7 +353,12 @@ fn is_busy(e: &io::Error) -> bool {
 }
 
 fn cannot_listen(name: &str, address: &Address, e: &io::Error) -> String {
+    let is_file = matches!(address, Address::Stream(Endpoint::Unix(_)));
     let hint = match e.kind() {
+        io::ErrorKind::NotFound if is_file => "; there is no such folder: make it",
+        io::ErrorKind::PermissionDenied if is_file => {
+            "; its folder must be this user's to write, and so must a socket that is there already"
+        }
         io::ErrorKind::AddrInUse => {
             "; another process has it: stop that one, or choose another address"
         }

@@ -3,10 +3,10 @@
 //!
 //! Connections that nobody has accepted yet wait in the sockets' queues, whichever process takes them.
 
-use super::inherited::{COUNT, FIRST, OWNER};
+use super::inherited::{COUNT, FIRST, NAMES, OWNER, OWNS_FILE};
+use crate::listen::Heirloom;
 use command_fds::{CommandFdExt, FdMapping};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ const MANAGER: &str = "NOTIFY_SOCKET";
 
 /// Starts the program anew, as it is on disk now, with the same arguments and these sockets. Gives
 /// the id of the process once it serves.
-pub async fn hand_over(sockets: Vec<OwnedFd>) -> Result<u32, String> {
+pub async fn hand_over(sockets: Vec<Heirloom>) -> Result<u32, String> {
     let failed = |what: &str, e: io::Error| format!("{what}: {e}");
     let name = format!("lakh-upgrade-{:032x}", fastrand::u128(..));
     let ready = listen(&name).map_err(|e| failed("no socket to be told on", e))?;
@@ -34,11 +34,12 @@ pub async fn hand_over(sockets: Vec<OwnedFd>) -> Result<u32, String> {
     command
         .args(std::env::args_os().skip(1))
         .env(COUNT, sockets.len().to_string())
+        .env(NAMES, names(&sockets))
         .env_remove(OWNER)
         .env(SAY_READY, format!("@{name}"));
     let mapped = sockets.into_iter().zip(FIRST..);
-    let mapped = mapped.map(|(parent_fd, child_fd)| FdMapping {
-        parent_fd,
+    let mapped = mapped.map(|(heirloom, child_fd)| FdMapping {
+        parent_fd: heirloom.socket,
         child_fd,
     });
     let mapped = command.fd_mappings(mapped.collect());
@@ -50,6 +51,14 @@ pub async fn hand_over(sockets: Vec<OwnedFd>) -> Result<u32, String> {
     await_ready(&mut child, &ready).await?;
     tell(MANAGER, &format!("MAINPID={pid}\nREADY=1"));
     Ok(pid)
+}
+
+fn names(sockets: &[Heirloom]) -> String {
+    let name = |heirloom: &Heirloom| match heirloom.owns_file {
+        true => OWNS_FILE,
+        false => "lakh",
+    };
+    sockets.iter().map(name).collect::<Vec<_>>().join(":")
 }
 
 async fn await_ready(child: &mut Child, ready: &tokio::net::UnixDatagram) -> Result<(), String> {

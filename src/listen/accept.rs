@@ -1,22 +1,29 @@
 //! Listening sockets, and the loop that accepts on one.
 
-use super::quic::{Incoming, Socket};
+use super::quic::{self, Incoming};
+use super::socket::Socket;
+use super::unix::{self, SocketFile};
+use crate::endpoint::Endpoint;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 /// Connections that the kernel may hold for us; it caps this itself (`somaxconn`).
 const BACKLOG: u32 = 4096;
 
+/// Whom those count as who come by a Unix socket: they are on this machine, and have no address.
+const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 /// Where clients connect.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
-    Tcp(SocketAddr),
+    Stream(Endpoint),
     /// HTTP/3.
     Udp(SocketAddr),
 }
@@ -26,18 +33,42 @@ pub struct Listener {
     pub name: String,
     pub address: Address,
     bound: Bound,
+    /// Of a Unix socket.
+    pub file: Option<SocketFile>,
 }
 
 enum Bound {
     Tcp(TcpListener),
-    Udp(Arc<Socket>),
+    Unix(UnixListener),
+    Udp(Arc<quic::Socket>),
+}
+
+/// A socket that was listened on before this process began.
+pub enum Given {
+    Tcp(std::net::TcpListener),
+    /// Whether the edge before had made its file, and so it is to be removed at the end.
+    Unix(std::os::unix::net::UnixListener, bool),
+}
+
+/// A listening socket for the process that comes after.
+pub struct Heirloom {
+    pub socket: OwnedFd,
+    /// See `Given`.
+    pub owns_file: bool,
+}
+
+impl Heirloom {
+    pub fn try_clone(&self) -> io::Result<Heirloom> {
+        let (socket, owns_file) = (self.socket.try_clone()?, self.owns_file);
+        Ok(Heirloom { socket, owns_file })
+    }
 }
 
 /// A connection that has come in.
 pub enum Arrival {
-    Tcp(TcpStream, SocketAddr),
+    Stream(Socket, SocketAddr),
     /// Before its handshake.
-    Quic(Box<Incoming>, Arc<Socket>),
+    Quic(Box<Incoming>, Arc<quic::Socket>),
 }
 
 impl Listener {
@@ -54,43 +85,79 @@ impl Listener {
         let socket = socket.listen(BACKLOG)?;
         Ok(Listener {
             name: name.to_owned(),
-            address: Address::Tcp(socket.local_addr()?),
+            address: Address::Stream(socket.local_addr()?.into()),
             bound: Bound::Tcp(socket),
+            file: None,
         })
     }
 
-    /// Of a socket that was listened on before.
-    pub fn adopted(name: &str, socket: std::net::TcpListener) -> io::Result<Listener> {
-        socket.set_nonblocking(true)?;
+    /// For those on this machine whom the permissions `mode` let in.
+    pub fn unix(name: &str, path: &str, mode: u32) -> io::Result<Listener> {
+        let (socket, file) = unix::listen(Path::new(path), mode, BACKLOG)?;
         Ok(Listener {
             name: name.to_owned(),
-            address: Address::Tcp(socket.local_addr()?),
-            bound: Bound::Tcp(TcpListener::from_std(socket)?),
+            address: Address::Stream(Endpoint::Unix(path.into())),
+            bound: Bound::Unix(socket),
+            file: Some(file),
         })
     }
 
-    /// Of TCP, its socket once more: open for as long as either is.
-    pub fn heirloom(&self) -> Option<io::Result<OwnedFd>> {
-        match &self.bound {
-            Bound::Tcp(socket) => Some(socket.as_fd().try_clone_to_owned()),
-            Bound::Udp(_) => None,
-        }
+    /// Of a socket that was listened on at `endpoint` before.
+    pub fn adopted(name: &str, endpoint: &Endpoint, socket: Given) -> io::Result<Listener> {
+        let (bound, file) = match socket {
+            Given::Tcp(socket) => {
+                socket.set_nonblocking(true)?;
+                (Bound::Tcp(TcpListener::from_std(socket)?), None)
+            }
+            Given::Unix(socket, owns_file) => {
+                socket.set_nonblocking(true)?;
+                let file = match endpoint {
+                    Endpoint::Unix(path) if owns_file => {
+                        Some(SocketFile::inherited(Path::new(&**path))?)
+                    }
+                    _ => None,
+                };
+                (Bound::Unix(UnixListener::from_std(socket)?), file)
+            }
+        };
+        Ok(Listener {
+            name: name.to_owned(),
+            address: Address::Stream(endpoint.clone()),
+            bound,
+            file,
+        })
+    }
+
+    /// But of HTTP/3, its socket once more: open for as long as either is.
+    pub fn heirloom(&self) -> Option<io::Result<Heirloom>> {
+        let socket = match &self.bound {
+            Bound::Tcp(socket) => socket.as_fd(),
+            Bound::Unix(socket) => socket.as_fd(),
+            Bound::Udp(_) => return None,
+        };
+        let owns_file = self.file.is_some();
+        Some(
+            socket
+                .try_clone_to_owned()
+                .map(|socket| Heirloom { socket, owns_file }),
+        )
     }
 
     /// Of a socket that was bound to `address`.
-    pub fn quic(name: &str, address: SocketAddr, socket: Arc<Socket>) -> Listener {
+    pub fn quic(name: &str, address: SocketAddr, socket: Arc<quic::Socket>) -> Listener {
         Listener {
             name: name.to_owned(),
             address: Address::Udp(address),
             bound: Bound::Udp(socket),
+            file: None,
         }
     }
 
     /// Where HTTP/3 is spoken.
-    pub fn socket(&self) -> Option<&Arc<Socket>> {
+    pub fn socket(&self) -> Option<&Arc<quic::Socket>> {
         match &self.bound {
             Bound::Udp(socket) => Some(socket),
-            Bound::Tcp(_) => None,
+            Bound::Tcp(_) | Bound::Unix(_) => None,
         }
     }
 
@@ -104,7 +171,14 @@ impl Listener {
     ) {
         loop {
             let arrival = match &self.bound {
-                Bound::Tcp(socket) => self.accepted(socket.accept()).await,
+                Bound::Tcp(socket) => {
+                    let tcp = |(stream, peer)| (Socket::Tcp(stream), peer);
+                    self.accepted(socket.accept(), tcp).await
+                }
+                Bound::Unix(socket) => {
+                    let unix = |(stream, _)| (Socket::Unix(stream), LOCAL);
+                    self.accepted(socket.accept(), unix).await
+                }
                 Bound::Udp(socket) => match socket.accept().await {
                     Some(incoming) => Some(Arrival::Quic(Box::new(incoming), socket.clone())),
                     None => return,
@@ -121,15 +195,18 @@ impl Listener {
         }
     }
 
-    async fn accepted(
+    async fn accepted<T>(
         &self,
-        accepting: impl Future<Output = io::Result<(TcpStream, SocketAddr)>>,
+        accepting: impl Future<Output = io::Result<T>>,
+        socket_and_peer: impl Fn(T) -> (Socket, SocketAddr),
     ) -> Option<Arrival> {
-        match accepting.await {
-            Ok((stream, peer)) => {
-                // Without it a small answer waits for the client's ACK; failing is not worth a refusal.
-                let _ = stream.set_nodelay(true);
-                Some(Arrival::Tcp(stream, peer))
+        match accepting.await.map(socket_and_peer) {
+            Ok((socket, peer)) => {
+                if let Socket::Tcp(stream) = &socket {
+                    // Without it a small answer waits for the client's ACK; failing is not worth a refusal.
+                    let _ = stream.set_nodelay(true);
+                }
+                Some(Arrival::Stream(socket, peer))
             }
             Err(e) => {
                 self.after_error(&e).await;
@@ -154,7 +231,7 @@ impl Listener {
 impl Arrival {
     pub fn peer(&self) -> SocketAddr {
         match self {
-            Arrival::Tcp(_, peer) => *peer,
+            Arrival::Stream(_, peer) => *peer,
             Arrival::Quic(incoming, _) => incoming.remote_address(),
         }
     }
@@ -162,7 +239,7 @@ impl Arrival {
     fn refuse(self) {
         match self {
             // Closed, it is.
-            Arrival::Tcp(..) => {}
+            Arrival::Stream(..) => {}
             Arrival::Quic(incoming, _) => incoming.refuse(),
         }
     }
@@ -171,7 +248,7 @@ impl Arrival {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Address::Tcp(address) => write!(f, "{address}"),
+            Address::Stream(endpoint) => write!(f, "{endpoint}"),
             Address::Udp(address) => write!(f, "{address} (UDP)"),
         }
     }

@@ -13,12 +13,16 @@ mod pace;
 mod proxied;
 pub mod quic;
 mod settings;
+mod socket;
 pub mod tls;
+mod unix;
 
-pub use accept::{Address, Arrival, Listener};
+pub use accept::{Address, Arrival, Given, Heirloom, Listener};
 pub use caps::{Caps, Place, Places};
 pub use chunks::Chunks;
 pub use conn::{Begun, Conn, ConnLimits, Entry, Manner, Unsecured};
 pub use head::{Checked, Framing, Head, Malformed, check, to_origin_form};
 pub use proxied::{Proxied, read as read_proxied};
 pub use settings::{CertificateFiles, ClientAuth, Limits, ListenerSettings, TlsSettings};
+pub use socket::Socket;
+pub use unix::SocketFile;

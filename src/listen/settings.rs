@@ -1,6 +1,6 @@
 //! What a listener is, and what any client may cost.
 
-use std::net::SocketAddr;
+use crate::endpoint::Endpoint;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +8,9 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListenerSettings {
     pub name: String,
-    pub address: SocketAddr,
+    pub address: Endpoint,
+    /// Who may connect, where that is a file: its permissions, as chmod(1) has them.
+    pub socket_mode: u32,
     /// HTTP/2: with prior knowledge (h2c), or chosen inside TLS.
     pub http2: bool,
     /// HTTP/3: at the same address, over UDP.

@@ -9,14 +9,14 @@ use super::request::{Request, path_and_query};
 use crate::cache::Scheme;
 use crate::guard::cookie;
 use crate::upstream::{
-    Asked, Busy, HashKey, Lease, Outcome, Pool, ServerId, Time, Turn, broken, hash_of, peer,
+    Asked, Busy, Ends, HashKey, Lease, Outcome, Pool, ServerId, Time, Turn, broken, hash_of, peer,
     speak_http1,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -51,7 +51,7 @@ pub async fn pick(session: &mut Session, ctx: &mut Context) -> pingora::Result<H
     }
     let remaining = remaining(ctx)?;
     let lease = lease(session, ctx, pool).ok_or_else(|| nothing_left(ctx))?;
-    let mut peer = peer(pool, &lease, remaining);
+    let mut peer = peer(pool, &lease, remaining, Some(&ends(ctx)));
     if ctx.stale_connection {
         peer.group_key |= FRESH;
         peer.options.idle_timeout = Some(Duration::from_secs(1));
@@ -203,6 +203,24 @@ fn lease(session: &Session, ctx: &Context, pool: &Pool) -> Option<Lease> {
 pub fn key(fields: &HeaderMap, target: &[u8], ctx: &Context) -> Option<u64> {
     let key = ctx.pool().hash_key()?;
     Some(hash(key, fields, target, ctx))
+}
+
+/// The client's connection, as servers are told of it. Of a client behind a trusted proxy nobody knows
+/// the port, and of what is no address of TCP nothing is said.
+pub fn ends(ctx: &Context) -> Ends {
+    let port = match ctx.client == ctx.peer {
+        true => ctx.peer_port,
+        false => 0,
+    };
+    let nothing = || match ctx.client {
+        IpAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        IpAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    let plain = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+    Ends {
+        client: SocketAddr::new(ctx.client, port),
+        edge: ctx.local.map_or_else(nothing, plain),
+    }
 }
 
 /// What the request is told apart by; by its client's address if it has no such thing.

@@ -11,7 +11,7 @@ use crate::runtime::{Route, Runtime};
 use crate::upstream::{Journal, Lease, Pool, Response, ServerId, Tries, Turn, WebSocket};
 use http::{HeaderMap, HeaderValue};
 use pingora::http::RequestHeader;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -27,6 +27,9 @@ pub struct Context {
     pub client: IpAddr,
     /// The address that the connection comes from.
     pub peer: IpAddr,
+    pub peer_port: u16,
+    /// The address that the connection came to, where that is of TCP.
+    pub local: Option<SocketAddr>,
     pub peer_is_trusted: bool,
     /// How the connection came in; set as soon as it is known.
     pub entry: Option<Arc<Entry>>,
@@ -125,6 +128,8 @@ impl Context {
             id: RequestId::new(),
             client: Ipv4Addr::UNSPECIFIED.into(),
             peer: Ipv4Addr::UNSPECIFIED.into(),
+            peer_port: 0,
+            local: None,
             peer_is_trusted: false,
             entry: None,
             running: Running::default(),
@@ -152,6 +157,12 @@ impl Context {
             stream: None,
             error: None,
         }
+    }
+
+    /// The connection comes from there, and came to `local`.
+    pub fn comes(&mut self, peer: SocketAddr, local: Option<SocketAddr>) {
+        (self.peer, self.peer_port) = (peer.ip().to_canonical(), peer.port());
+        self.local = local;
     }
 
     /// What a zone has for a request.

@@ -92,7 +92,7 @@ impl Desk {
             headers::strip_proofs(&mut self.head.fields);
             let mut ctx = Context::new(edge.runtime.load_full(), edge.foundation.metrics.clone());
             let request = Request::plain(&self.head);
-            ctx.peer = conn.peer().ip().to_canonical();
+            ctx.comes(conn.peer(), conn.local());
             ctx.entry = Some(conn.entry().clone());
             way::identify(&request, &mut ctx);
             let body = match way::find(&request, &mut ctx) {

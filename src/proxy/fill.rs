@@ -14,7 +14,7 @@ use crate::cache::{
 use crate::error::{Error, Kind};
 use crate::guard::is_proof_field;
 use crate::runtime::{Route, RouteCache};
-use crate::upstream::{Fetch, Journal, Pool, Response};
+use crate::upstream::{Ends, Fetch, Journal, Pool, Response};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, AGE, CONTENT_LENGTH, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
@@ -51,6 +51,8 @@ pub struct Job {
     recalled: Option<&'static str>,
     /// For an upstream that balances by hash.
     balance_key: Option<u64>,
+    /// Of the leading client's connection.
+    ends: Option<Ends>,
     /// Of the leading client's trace.
     part: Option<Part>,
     /// Where that client's log looks.
@@ -92,6 +94,7 @@ impl Job {
             request,
             stale,
             recalled: None,
+            ends: is_ours.then(|| balance::ends(ctx)),
             part: Part::of(ctx),
             told: None,
         })
@@ -205,6 +208,7 @@ pub async fn run(mut job: Job) {
         upgrade: false,
         priority: job.route.priority,
         deadline: job.route.timeout.map(|limit| Instant::now() + limit),
+        ends: job.ends,
         // Strangers need not know.
         trace: job.part.as_ref().filter(|_| job.is_ours).map(|p| p.trace),
     };

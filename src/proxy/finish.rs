@@ -90,7 +90,7 @@ fn line<'a>(
         phases: phases(journal),
         route: ctx.route.as_ref().map_or("-", |route| &route.name),
         upstream: last.map(|attempt| &*attempt.upstream),
-        server: last.map(|attempt| attempt.server),
+        server: last.map(|attempt| &attempt.server),
         attempts: journal.attempts().len(),
         cache: ctx.cache.map(CacheStatus::label),
         limit: ctx.limit(false),

@@ -6,7 +6,7 @@ use super::express::{self, Found, Left};
 use super::within::{self, Within};
 use super::{Edge, Service};
 use crate::listen::tls::{Listening, Secure, Turns};
-use crate::listen::{Begun, Conn, ConnLimits, Entry, Places, Unsecured};
+use crate::listen::{Begun, Conn, ConnLimits, Entry, Places, Socket, Unsecured};
 use crate::observe::Handshake;
 use http::HeaderMap;
 use http::header::DATE;
@@ -22,7 +22,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 
 /// Tries of one request in all, stale connections included; the pool's own bound is lower.
 const MAX_TRIES: usize = 16;
@@ -78,7 +77,7 @@ impl Front {
     /// Serves a connection to its end.
     pub async fn serve(
         self: Arc<Front>,
-        io: TcpStream,
+        io: Socket,
         peer: SocketAddr,
         places: Places,
         listener: Arc<Listening>,

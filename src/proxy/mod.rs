@@ -6,6 +6,7 @@
 //! the answer passed on. `logging` is always last.
 
 mod admit;
+mod alive;
 mod answer;
 mod balance;
 mod cached;
@@ -330,7 +331,8 @@ fn way(session: &mut Session, ctx: &mut Context) -> Way {
     ctx.entry = front::entry(session);
     let request = Request::of(session.req_header());
     if let Some(peer) = session.client_addr().and_then(|a| a.as_inet()) {
-        ctx.peer = peer.ip().to_canonical();
+        let local = session.server_addr().and_then(|a| a.as_inet());
+        ctx.comes(*peer, local.copied());
     }
     way::identify(&request, ctx);
     way::find(&request, ctx)

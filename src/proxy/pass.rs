@@ -72,6 +72,7 @@ async fn ask(
         upgrade: ctx.upgrade,
         priority: ctx.routed().priority,
         deadline: ctx.routed().timeout.map(|limit| ctx.started + limit),
+        ends: Some(balance::ends(ctx)),
         trace: ctx.trace.map(|trace| trace.id),
     };
     let interims = Interims::default();

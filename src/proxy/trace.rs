@@ -5,6 +5,7 @@ use super::finish::Sent;
 use super::headers;
 use super::request::Request;
 use crate::cache::Scheme;
+use crate::endpoint::Endpoint;
 use crate::observe::{Kind, Span, SpanId, TRACEPARENT, TRACESTATE, TraceId, Traceparent, Tracer};
 use crate::upstream::{Attempt, Journal, Outcome};
 use http::{HeaderMap, Version};
@@ -43,11 +44,14 @@ impl Part {
     }
 
     fn attempt(&self, attempt: &Attempt, resent: usize) -> Span {
-        let mut attributes: Vec<(&str, Value)> = vec![
-            ("server.address", attempt.server.ip().to_string().into()),
-            ("server.port", attempt.server.port().into()),
-            ("lakh.upstream", (*attempt.upstream).into()),
-        ];
+        let mut attributes: Vec<(&str, Value)> = match &attempt.server {
+            Endpoint::Tcp(address) => vec![
+                ("server.address", address.ip().to_string().into()),
+                ("server.port", address.port().into()),
+            ],
+            Endpoint::Unix(path) => vec![("server.address", (**path).into())],
+        };
+        attributes.push(("lakh.upstream", (*attempt.upstream).into()));
         if resent > 0 {
             attributes.push(("http.request.resend_count", resent.into()));
         }

@@ -5,6 +5,7 @@
 //! gives the answer's head; the body is read chunk by chunk. A body that ends before its framing
 //! says so is an error, never a short whole.
 
+use super::announce::Ends;
 use super::transport::speak_http1;
 use super::{Asked, Busy, Journal, Lease, Outcome, Pool, Priority, ServerId, Time, Tries, Turn};
 use crate::error::{Error, Kind};
@@ -43,6 +44,8 @@ pub struct Fetch<'a> {
     pub priority: Priority,
     /// For all tries together.
     pub deadline: Option<Instant>,
+    /// Whose it is, for servers that are told.
+    pub ends: Option<Ends>,
     /// Servers are told that they are part of it.
     pub trace: Option<TraceId>,
 }
@@ -64,9 +67,14 @@ pub struct Body {
 }
 
 /// How Pingora is to reach a server of the pool. `remaining` caps every wait: what is left of the
-/// request's own time.
-pub fn peer(pool: &Pool, lease: &Lease, remaining: Option<Duration>) -> HttpPeer {
-    let mut peer = pool.transport.peer(lease.server().address);
+/// request's own time; `ends` says whose it is.
+pub fn peer(
+    pool: &Pool,
+    lease: &Lease,
+    remaining: Option<Duration>,
+    ends: Option<&Ends>,
+) -> HttpPeer {
+    let mut peer = pool.transport.peer(&lease.server().address, ends);
     let timeouts = &pool.timeouts;
     let left = [remaining, pool.retry.per_try].into_iter().flatten().min();
     let cap = |wait: Duration| Some(left.map_or(wait, |left| wait.min(left)));
@@ -74,7 +82,7 @@ pub fn peer(pool: &Pool, lease: &Lease, remaining: Option<Duration>) -> HttpPeer
     peer.options.total_connection_timeout = cap(timeouts.connect);
     peer.options.read_timeout = cap(timeouts.read);
     peer.options.write_timeout = cap(timeouts.write);
-    peer.options.idle_timeout = Some(timeouts.idle);
+    peer.options.idle_timeout.get_or_insert(timeouts.idle);
     peer
 }
 
@@ -152,7 +160,7 @@ impl Client {
         journal: &mut Journal,
         interim: &(dyn Fn(&ResponseHeader) + Sync),
     ) -> Result<Answer, (Outcome, Error)> {
-        let mut peer = Box::new(peer(pool, lease, remaining));
+        let mut peer = Box::new(peer(pool, lease, remaining, fetch.ends.as_ref()));
         if fetch.upgrade {
             speak_http1(&mut peer);
         }

@@ -48,7 +48,7 @@ impl Answers {
             found
                 .filter(move |address| !public || is_public(address.ip()))
                 .map(move |address| ServerSettings {
-                    address: *address,
+                    address: (*address).into(),
                     weight,
                     backup,
                 })

@@ -74,7 +74,7 @@ pub fn pick_at(
 }
 
 pub fn picked(pool: &Pool, tried: &Tried) -> Option<u16> {
-    pick(pool, tried, None).map(|lease| lease.server().address.port())
+    pick(pool, tried, None)?.server().address.port()
 }
 
 /// Marks a server down as a refused connection does.

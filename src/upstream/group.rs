@@ -7,10 +7,10 @@ use super::Time;
 use super::gate::Gate;
 use super::health::Rules;
 use super::server::Server;
+use crate::endpoint::Endpoint;
 use crate::observe::{Metrics, PoolMetrics};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tokio::sync::Notify;
@@ -20,7 +20,7 @@ pub struct Group {
     pub metrics: PoolMetrics,
     pub gate: Arc<Gate>,
     families: Arc<Metrics>,
-    servers: Mutex<HashMap<SocketAddr, Weak<Server>>>,
+    servers: Mutex<HashMap<Endpoint, Weak<Server>>>,
     rules: ArcSwap<Rules>,
     /// Counts the changes of any server's standing, so that pools know when to look again.
     changes: AtomicU64,
@@ -74,13 +74,13 @@ impl Group {
     }
 
     /// The server that has this address now, or a new one.
-    pub fn enlist(self: &Arc<Group>, address: SocketAddr) -> Arc<Server> {
+    pub fn enlist(self: &Arc<Group>, address: &Endpoint) -> Arc<Server> {
         let mut servers = self.lock();
-        let entry = servers.entry(address).or_default();
+        let entry = servers.entry(address.clone()).or_default();
         entry.upgrade().unwrap_or_else(|| {
             let metrics = self.families.server(&self.name, &address.to_string());
             let late = self.serves.load(Relaxed);
-            let server = Server::new(address, metrics, self.clone(), late, Time::now());
+            let server = Server::new(address.clone(), metrics, self.clone(), late, Time::now());
             *entry = Arc::downgrade(&server);
             server
         })
@@ -163,20 +163,20 @@ impl Group {
         self.ejected.fetch_sub(1, Relaxed);
     }
 
-    pub(super) fn forget(&self, address: SocketAddr) {
+    pub(super) fn forget(&self, address: &Endpoint) {
         let mut servers = self.lock();
         // One of the same address may have come while this one went: the series are its own now.
         if servers
-            .get(&address)
+            .get(address)
             .is_some_and(|server| server.strong_count() == 0)
         {
-            servers.remove(&address);
+            servers.remove(address);
             self.families
                 .forget_server(&self.name, &address.to_string());
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SocketAddr, Weak<Server>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Endpoint, Weak<Server>>> {
         self.servers
             .lock()
             .expect("nothing panics while it holds the servers")

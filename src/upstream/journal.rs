@@ -2,8 +2,8 @@
 
 use super::health::Outcome;
 use super::server::Lease;
+use crate::endpoint::Endpoint;
 use crate::observe::SpanId;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ pub struct Journal {
 /// One try at one server.
 pub struct Attempt {
     pub upstream: Arc<str>,
-    pub server: SocketAddr,
+    pub server: Endpoint,
     pub begun: Instant,
     /// Until there was a new connection.
     pub connect: Option<Duration>,
@@ -33,7 +33,7 @@ impl Journal {
         let server = lease.server();
         self.attempts.push(Attempt {
             upstream: server.upstream().clone(),
-            server: server.address,
+            server: server.address.clone(),
             begun: Instant::now(),
             connect: None,
             took: None,

@@ -19,6 +19,7 @@ mod view;
 mod split;
 mod sticky;
 
+mod announce;
 mod client;
 mod download;
 mod gate;
@@ -35,6 +36,7 @@ mod transport;
 #[cfg(test)]
 mod fixtures;
 
+pub use announce::{Ends, ProxyProtocol};
 pub use balance::hash_of;
 pub use client::{Client, Fetch, Response, broken, no_connection, peer};
 pub use clock::Time;

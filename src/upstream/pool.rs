@@ -266,7 +266,7 @@ fn members(listed: &[ServerSettings], found: Vec<ServerSettings>) -> Vec<ServerS
 }
 
 fn roster(servers: &[ServerSettings], balance: &Balance, group: &Arc<Group>) -> Roster {
-    let enlisted: Box<[_]> = servers.iter().map(|s| group.enlist(s.address)).collect();
+    let enlisted: Box<[_]> = servers.iter().map(|s| group.enlist(&s.address)).collect();
     let both = || enlisted.iter().zip(servers);
     let members: Box<[_]> = both().map(|(s, said)| Member::new(s, said)).collect();
     let ids = enlisted.iter().map(|server| server.id);

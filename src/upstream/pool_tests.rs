@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 fn port(lease: &Lease) -> u16 {
-    lease.server().address.port()
+    lease.server().address.port().expect("a port")
 }
 
 fn at(seconds: u64) -> Time {
@@ -105,7 +105,7 @@ fn a_preferred_server_is_taken_while_it_is_usable() {
     };
     assert_eq!([served(id(1)), served(id(1))].map(Some), [id(1), id(1)]);
     assert_ne!(Some(served(id(2))), id(2), "a weight of 0 gets nothing");
-    let gone = Some(ServerId::of(address(1)));
+    let gone = Some(ServerId::of(&address(1).into()));
     assert!(pick(&pool, &none, gone).is_some(), "one that left");
     take_down(&servers[1]);
     assert_eq!(Some(served(id(1))), id(0));

@@ -28,7 +28,7 @@ impl UpstreamSettings {
         };
         match address {
             Ok(ip) if private || is_public(ip) => settings.servers.push(ServerSettings {
-                address: SocketAddr::new(ip, port),
+                address: SocketAddr::new(ip, port).into(),
                 weight: 1,
                 backup: false,
             }),
@@ -158,7 +158,10 @@ mod tests {
             "[::1]:9"
         );
         assert!(source("127.0.0.1:9", false).servers.is_empty());
-        assert_eq!(source("127.0.0.1", true).servers[0].address.port(), 80);
+        assert_eq!(
+            source("127.0.0.1", true).servers[0].address.port(),
+            Some(80)
+        );
         assert_eq!(source("[2606:4700::1]", false).servers.len(), 1);
     }
 }

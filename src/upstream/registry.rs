@@ -14,6 +14,7 @@ use super::settings::{
 use super::split::{Split, Verdicts};
 use super::sticky::Sticky;
 use super::transport::Transport;
+use crate::endpoint::Endpoint;
 use crate::observe::{Metrics, Trouble};
 use pingora::connectors::http::Connector;
 use std::collections::HashMap;
@@ -47,7 +48,7 @@ pub struct Registry {
 }
 
 /// Upstream and address.
-type Key = (Arc<str>, SocketAddr);
+type Key = (Arc<str>, Endpoint);
 
 /// What is asked, and how the server is spoken to.
 type ProbeRules = (HealthCheckSettings, Transport);
@@ -387,7 +388,7 @@ fn wanted_probes(pools: &[Arc<Pool>]) -> HashMap<Key, (Arc<Server>, ProbeRules)>
             continue;
         };
         for server in pool.servers() {
-            let key = (pool.name.clone(), server.address);
+            let key = (pool.name.clone(), server.address.clone());
             let rules = (check.clone(), pool.transport.clone());
             wanted.insert(key, (server, rules));
         }

@@ -110,8 +110,9 @@ fn spawned_processes_are_servers() {
     };
     let registry = registry();
     let pool = pool(&registry, spawn(2, 9501));
-    let addresses: Vec<_> = pool.servers().iter().map(|server| server.address).collect();
-    assert_eq!(addresses, [address(9501), address(9502)]);
+    let servers = pool.servers();
+    let addresses: Vec<_> = servers.iter().map(|server| server.address.tcp()).collect();
+    assert_eq!(addresses, [address(9501), address(9502)].map(Some));
     assert_eq!(listed(&spawn(3, 65535)).len(), 1);
 }
 
@@ -249,7 +250,7 @@ async fn every_address_behind_a_name_is_a_server_and_a_failure_changes_nothing()
     let ports = |pool: &Pool| {
         pool.servers()
             .iter()
-            .map(|s| s.address.port())
+            .filter_map(|s| s.address.port())
             .collect::<Vec<_>>()
     };
     answer(Some(vec![address(9002), address(9001)]));

@@ -7,10 +7,10 @@
 use super::Time;
 use super::group::Group;
 use super::health::{Outcome, Record, Standing, State};
+use crate::endpoint::Endpoint;
 use crate::observe::ServerMetrics;
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 pub struct Server {
-    pub address: SocketAddr,
+    pub address: Endpoint,
     pub id: ServerId,
     pub metrics: ServerMetrics,
     load: Load,
@@ -62,7 +62,7 @@ pub struct Shown {
 
 impl Server {
     pub(super) fn new(
-        address: SocketAddr,
+        address: Endpoint,
         metrics: ServerMetrics,
         group: Arc<Group>,
         late: bool,
@@ -71,8 +71,8 @@ impl Server {
         metrics.up.set(1);
         metrics.show(State::Up.label());
         Arc::new(Server {
+            id: ServerId::of(&address),
             address,
-            id: ServerId::of(address),
             metrics,
             load: Load {
                 in_flight: AtomicUsize::new(0),
@@ -178,7 +178,7 @@ impl Server {
         let state = record.state().label();
         self.metrics.up.set(record.healthy().into());
         self.metrics.show(state);
-        let (upstream, server) = (&self.group.name, self.address);
+        let (upstream, server) = (&self.group.name, &self.address);
         match record.why() {
             Some(why) => warn!(%upstream, %server, state, why, "server is out"),
             None => info!(%upstream, %server, state, "server changed"),
@@ -203,7 +203,7 @@ impl Drop for Server {
         if self.record().ejected() {
             self.group.is_back();
         }
-        self.group.forget(self.address);
+        self.group.forget(&self.address);
     }
 }
 
@@ -214,7 +214,7 @@ impl fmt::Debug for Server {
 }
 
 impl ServerId {
-    pub fn of(address: SocketAddr) -> ServerId {
+    pub fn of(address: &Endpoint) -> ServerId {
         let digest = Sha256::digest(address.to_string());
         let first = digest.first_chunk().expect("a SHA-256 digest has 32 bytes");
         ServerId(u64::from_be_bytes(*first))
@@ -294,9 +294,10 @@ mod tests {
 
     #[test]
     fn an_id_depends_on_the_address_alone() {
-        let (one, other) = (([10, 0, 0, 1], 80).into(), ([10, 0, 0, 1], 81).into());
-        assert_ne!(ServerId::of(one), ServerId::of(other));
+        let of = |port| Endpoint::Tcp(([10, 0, 0, 1], port).into());
+        let (one, other) = (of(80), of(81));
+        assert_ne!(ServerId::of(&one), ServerId::of(&other));
         // Cookies of older versions must go on working.
-        assert_eq!(ServerId::of(one), ServerId(0xE0F2_AF3B_3DAB_FB17));
+        assert_eq!(ServerId::of(&one), ServerId(0xE0F2_AF3B_3DAB_FB17));
     }
 }

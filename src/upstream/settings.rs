@@ -2,7 +2,7 @@
 
 use super::gradient::Bounds;
 use super::transport::Transport;
-use std::net::SocketAddr;
+use crate::endpoint::Endpoint;
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +64,7 @@ pub enum HashKey {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerSettings {
-    pub address: SocketAddr,
+    pub address: Endpoint,
     /// Share of the traffic beside the others; 0 gets none. Default 1, at most 65535.
     pub weight: u32,
     /// Used only while no other can be.
@@ -134,6 +134,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// How long a WebSocket, or another protocol switched to, may be silent in either direction.
     pub websocket: Duration,
+    /// How long either side of one may be silent until it is asked whether it is there. None: for ever.
+    pub websocket_ping: Option<Duration>,
 }
 
 /// What a probe asks.
@@ -285,9 +287,9 @@ impl Default for UpstreamSettings {
 }
 
 impl ServerSettings {
-    pub fn of(address: SocketAddr) -> ServerSettings {
+    pub fn of(address: impl Into<Endpoint>) -> ServerSettings {
         ServerSettings {
-            address,
+            address: address.into(),
             weight: 1,
             backup: false,
         }
@@ -302,6 +304,7 @@ impl Default for Timeouts {
             write: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             websocket: Duration::from_secs(3600),
+            websocket_ping: None,
         }
     }
 }

@@ -3,6 +3,8 @@
 //! `config` reads the files of a `Tls` and says where they are wrong, so that whatever gets here
 //! can be used. The same transport carries requests, probes and fills.
 
+use super::announce::{Announced, Ends, ProxyProtocol};
+use crate::endpoint::Endpoint;
 use crate::pem::{self, certificates, unusable};
 use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::{HttpPeer, Peer, Scheme};
@@ -10,9 +12,9 @@ use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Requests at once on an HTTP/2 connection to a server.
@@ -27,6 +29,8 @@ const SPOKEN: u64 = 0b11;
 pub struct Transport {
     pub protocol: Protocol,
     pub tls: Option<Tls>,
+    /// Servers are told whose connection each is; spoken to in HTTP/1.1.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// What servers are spoken to in.
@@ -55,9 +59,13 @@ pub struct Tls {
 }
 
 impl Transport {
-    /// How Pingora is to reach an address.
-    pub fn peer(&self, address: SocketAddr) -> HttpPeer {
-        let mut peer = HttpPeer::new(address, false, String::new());
+    /// How Pingora is to reach an address for a client; None: for the edge itself.
+    pub fn peer(&self, address: &Endpoint, ends: Option<&Ends>) -> HttpPeer {
+        let mut peer = match address {
+            Endpoint::Tcp(address) => HttpPeer::new(address, false, String::new()),
+            Endpoint::Unix(path) => HttpPeer::new_uds(path, false, String::new())
+                .expect("an endpoint's path is one that a socket may have"),
+        };
         match self.protocol {
             Protocol::Http1 => {}
             Protocol::H2c => peer.options.set_http_version(2, 2),
@@ -69,6 +77,15 @@ impl Transport {
         }
         if let Some(tls) = &self.tls {
             tls.secure(&mut peer);
+        }
+        if let Some(version) = self.proxy_protocol {
+            let (to, header) = (address.clone(), version.header(ends));
+            peer.options.custom_l4 = Some(Arc::new(Announced { to, header }));
+            peer.options.idle_timeout = Some(Duration::ZERO);
+            if ends.is_some() {
+                // Nobody is to find it again, not even in the moment before it is closed.
+                peer.group_key = fastrand::u64(..) & !SPOKEN;
+            }
         }
         peer
     }
@@ -238,12 +255,16 @@ mod tests {
         Tls::new(Some("app.internal".into()))
     }
 
+    fn local() -> Endpoint {
+        Endpoint::Tcp(([127, 0, 0, 1], 443).into())
+    }
+
     fn key_of(tls: Option<Tls>) -> u64 {
         let transport = Transport {
-            protocol: Protocol::Http1,
             tls,
+            ..Transport::default()
         };
-        transport.peer(([127, 0, 0, 1], 443).into()).reuse_hash()
+        transport.peer(&local(), None).reuse_hash()
     }
 
     /// A connection must not be used by whoever would not have made it.
@@ -275,6 +296,22 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_is_one_clients_is_found_by_nobody() {
+        let transport = Transport {
+            proxy_protocol: Some(ProxyProtocol::V2),
+            ..Transport::default()
+        };
+        let client = ([203, 0, 113, 7], 4660).into();
+        let edge = ([10, 0, 0, 1], 80).into();
+        let key = || {
+            let peer = transport.peer(&local(), Some(&Ends { client, edge }));
+            assert_eq!(peer.options.idle_timeout, Some(Duration::ZERO));
+            peer.reuse_hash()
+        };
+        assert_ne!(key(), key());
+    }
+
+    #[test]
     fn a_key_of_another_certificate_is_refused() {
         let (one, other) = (Files::new("mine"), Files::new("not-mine"));
         let why = tls()
@@ -291,8 +328,9 @@ mod tests {
         let transport = Transport {
             protocol: Protocol::Http2,
             tls: Some(tls()),
+            ..Transport::default()
         };
-        let mut peer = transport.peer(([127, 0, 0, 1], 443).into());
+        let mut peer = transport.peer(&local(), None);
         let before = peer.reuse_hash();
         speak_http1(&mut peer);
         assert_ne!(peer.reuse_hash(), before);

@@ -13,6 +13,7 @@ mod warm;
 
 mod http3;
 
+mod announced;
 mod devices;
 mod faults;
 mod fleet;
@@ -22,9 +23,12 @@ mod secured;
 mod spawn;
 mod split;
 mod tunnel;
+mod unix;
 mod uploads;
 mod upstream;
 mod websocket;
+mod websocket_frames;
+mod websocket_many;
 
 mod tls;
 mod tls_bytes;

@@ -15,6 +15,7 @@ use super::chunks::Chunks;
 use super::head::{Checked, Framing};
 use super::pace::Pace;
 use super::proxied::{self, Proxied};
+use super::socket::Socket;
 use super::tls::Secured;
 use super::{Malformed, head};
 use bytes::{Buf, Bytes, BytesMut};
@@ -30,7 +31,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use wire::Wire;
 
@@ -151,7 +151,8 @@ pub enum Begun {
 }
 
 impl Conn {
-    pub fn new(io: TcpStream, peer: SocketAddr, entry: Arc<Entry>) -> Conn {
+    pub fn new(io: impl Into<Socket>, peer: SocketAddr, entry: Arc<Entry>) -> Conn {
+        let io = io.into();
         let digest = digest(&io, peer);
         Conn {
             wire: Wire::new(io),
@@ -225,6 +226,11 @@ impl Conn {
 
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// Where it came to, if that is an address. Asked for once of the kernel.
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.digest.local_addr()?.as_inet().copied()
     }
 
     pub fn entry(&self) -> &Arc<Entry> {
@@ -556,12 +562,12 @@ impl Drop for Conn {
     fn drop(&mut self) {
         if self.stuck {
             // A socket that can't be told is gone.
-            let _ = self.wire.socket().set_zero_linger();
+            let _ = self.wire.socket().drop_unsent();
         }
     }
 }
 
-fn digest(io: &TcpStream, peer: SocketAddr) -> Arc<SocketDigest> {
+fn digest(io: &Socket, peer: SocketAddr) -> Arc<SocketDigest> {
     let digest = SocketDigest::from_raw_fd(io.as_raw_fd());
     // Set only here, right after it was made.
     let _ = digest.peer_addr.set(Some(peer.into()));

@@ -1,7 +1,7 @@
 use super::*;
 use tokio::io::AsyncWriteExt;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 const LIMITS: ConnLimits = ConnLimits {
     idle: Duration::from_secs(5),

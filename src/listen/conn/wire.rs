@@ -3,31 +3,31 @@
 //! Records are made when they are written and not before, so that what a slow client has yet to take
 //! is kept once, and mostly by others: `AHEAD` bytes of it are a connection's own.
 
+use crate::listen::socket::Socket;
 use rustls::ServerConnection;
 use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// Bytes in records that wait for the socket: an answer of 64 KiB with its head is one write.
 const AHEAD: usize = 80 << 10;
 
 pub struct Wire {
-    socket: TcpStream,
+    socket: Socket,
     tls: Option<Box<ServerConnection>>,
 }
 
 impl Wire {
-    pub fn new(socket: TcpStream) -> Wire {
+    pub fn new(socket: Socket) -> Wire {
         Wire { socket, tls: None }
     }
 
-    pub fn socket(&self) -> &TcpStream {
+    pub fn socket(&self) -> &Socket {
         &self.socket
     }
 
-    pub fn socket_mut(&mut self) -> &mut TcpStream {
+    pub fn socket_mut(&mut self) -> &mut Socket {
         &mut self.socket
     }
 
@@ -141,7 +141,7 @@ impl AsyncRead for Wire {
 /// Reads what has come, and opens the records that are whole. At the end too; `reader` says then
 /// whether it was one.
 fn poll_records(
-    socket: &mut TcpStream,
+    socket: &mut Socket,
     tls: &mut ServerConnection,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
@@ -160,7 +160,7 @@ pub fn not_tls(e: rustls::Error) -> io::Error {
 }
 
 fn poll_flush_some(
-    socket: &mut TcpStream,
+    socket: &mut Socket,
     tls: &mut ServerConnection,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
@@ -173,7 +173,7 @@ fn poll_flush_some(
 }
 
 fn poll_write(
-    socket: &mut TcpStream,
+    socket: &mut Socket,
     cx: &mut Context<'_>,
     parts: &[IoSlice<'_>],
 ) -> Poll<io::Result<usize>> {
@@ -183,7 +183,7 @@ fn poll_write(
     }
 }
 
-fn try_write(socket: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+fn try_write(socket: &Socket, parts: &[IoSlice<'_>]) -> io::Result<usize> {
     match parts {
         [part] => socket.try_write(part),
         parts => socket.try_write_vectored(parts),
@@ -198,7 +198,7 @@ fn or_nothing(written: io::Result<usize>) -> io::Result<usize> {
 }
 
 /// A socket as `rustls` reads and writes one; waiting is `WouldBlock`.
-struct Polling<'a, 'b>(&'a mut TcpStream, &'a mut Context<'b>);
+struct Polling<'a, 'b>(&'a mut Socket, &'a mut Context<'b>);
 
 impl Read for Polling<'_, '_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
@@ -228,7 +228,7 @@ impl Write for Polling<'_, '_> {
 }
 
 /// The same for what isn't waited for.
-struct Trying<'a>(&'a TcpStream);
+struct Trying<'a>(&'a Socket);
 
 impl Write for Trying<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {

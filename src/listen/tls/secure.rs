@@ -94,7 +94,7 @@ impl Secure {
         let tickets = Arc::new(Tickets::default());
         let spoken = Spoken {
             http2: listener.http2,
-            http3: listener.http3.then_some(listener.address.port()),
+            http3: listener.address.port().filter(|_| listener.http3),
         };
         let in_force = read(settings, spoken, &tickets)
             .map_err(|why| format!("listeners.{}.tls: {why}", listener.name))?;

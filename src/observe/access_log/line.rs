@@ -3,10 +3,11 @@
 use super::super::settings::AccessLogSettings;
 use super::clock;
 use super::redact::{HIDDEN, truncated};
+use crate::endpoint::Endpoint;
 use http::{HeaderMap, HeaderName, header};
 use std::borrow::Cow;
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 /// A finished request.
@@ -33,7 +34,7 @@ pub struct Line<'a> {
     pub route: &'a str,
     pub upstream: Option<&'a str>,
     /// The last one that was asked.
-    pub server: Option<SocketAddr>,
+    pub server: Option<&'a Endpoint>,
     pub attempts: usize,
     pub cache: Option<&'a str>,
     /// The rate limit that refused it, or would have but for `dry_run`.
@@ -131,7 +132,7 @@ pub enum Value<'a> {
     Iso(SystemTime),
     CommonTime(SystemTime),
     Client(IpAddr),
-    Server(SocketAddr),
+    Server(&'a Endpoint),
     Trace(u128),
 }
 

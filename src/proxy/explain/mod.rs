@@ -70,7 +70,7 @@ fn listener(runtime: &Runtime, asked: &Asked) -> (Spot, Arc<Entry>) {
     let by_port = all
         .iter()
         .filter(fits)
-        .find(|l| l.address.port() == asked.port);
+        .find(|l| l.address.port() == Some(asked.port));
     let found = by_port.or_else(|| all.iter().filter(|l| l.to_https.is_none()).find(fits));
     let why = match (by_port, found) {
         (Some(l), _) => l.address.to_string(),

@@ -4,7 +4,9 @@
 //! effect, and aborts it when one without takes its place. A probe must never wait longer than its
 //! deadline, nor use a connection that requests use.
 
+use crate::endpoint::Endpoint;
 use crate::upstream::Time;
+use crate::upstream::announce;
 use crate::upstream::client::send_without_body;
 use crate::upstream::random::jittered;
 use crate::upstream::server::Server;
@@ -19,10 +21,8 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use std::fmt::Display;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 /// So much of a body is searched for the expected text.
@@ -45,7 +45,7 @@ pub async fn watch(
     // the probes of many servers, and of many edges, from coming together.
     let mut spread = (0.0, 1.0);
     loop {
-        let result = probe(&connector, server.address, &check, &transport).await;
+        let result = probe(&connector, &server.address, &check, &transport).await;
         let wait = server.probed(result, Time::now());
         pause(&server, jittered(wait, spread.0, spread.1)).await;
         spread = (0.9, 1.1);
@@ -61,13 +61,13 @@ async fn pause(server: &Server, wait: Duration) {
 
 async fn probe(
     connector: &Connector,
-    address: SocketAddr,
+    address: &Endpoint,
     check: &HealthCheckSettings,
     transport: &Transport,
 ) -> Result<(), String> {
     let asked = async {
         match check.protocol {
-            Probe::Tcp => tcp(address).await,
+            Probe::Tcp => tcp(address, transport).await,
             Probe::Http => http(connector, address, check, transport).await,
             Probe::Grpc => grpc(connector, address, transport).await,
         }
@@ -78,19 +78,21 @@ async fn probe(
 }
 
 /// It takes connections.
-async fn tcp(address: SocketAddr) -> Result<(), String> {
-    let connected = TcpStream::connect(address).await;
+async fn tcp(address: &Endpoint, transport: &Transport) -> Result<(), String> {
+    let version = transport.proxy_protocol;
+    let header = version.map_or_else(Vec::new, |version| version.header(None));
+    let connected = announce::connect(address, &header).await;
     connected.map(drop).map_err(failed("connect"))
 }
 
 /// It answers with a status, and with a text if one is expected.
 async fn http(
     connector: &Connector,
-    address: SocketAddr,
+    address: &Endpoint,
     check: &HealthCheckSettings,
     transport: &Transport,
 ) -> Result<(), String> {
-    let mut session = connect(connector, transport.peer(address)).await?;
+    let mut session = connect(connector, transport.peer(address, None)).await?;
     let mut request = head(Method::GET, &check.path, address)?;
     insert(&mut request, ACCEPT, "*/*")?;
     if let HttpSession::H1(_) = session {
@@ -113,7 +115,7 @@ async fn http(
 /// The service of <https://grpc.io/docs/guides/health-checking/> says that it serves.
 async fn grpc(
     connector: &Connector,
-    address: SocketAddr,
+    address: &Endpoint,
     transport: &Transport,
 ) -> Result<(), String> {
     let over_http2 = Transport {
@@ -121,9 +123,9 @@ async fn grpc(
             Some(_) => Protocol::Http2,
             None => Protocol::H2c,
         },
-        tls: transport.tls.clone(),
+        ..transport.clone()
     };
-    let mut session = connect(connector, over_http2.peer(address)).await?;
+    let mut session = connect(connector, over_http2.peer(address, None)).await?;
     let mut request = head(Method::POST, "/grpc.health.v1.Health/Check", address)?;
     insert(&mut request, CONTENT_TYPE, "application/grpc")?;
     insert(&mut request, TE, "trailers")?;
@@ -172,12 +174,18 @@ fn not_connected(e: &pingora::Error) -> String {
     }
 }
 
-fn head(method: Method, path: &str, address: SocketAddr) -> Result<RequestHeader, String> {
+fn head(method: Method, path: &str, address: &Endpoint) -> Result<RequestHeader, String> {
     let head = RequestHeader::build(method, path.as_bytes(), None);
     let mut head = head.map_err(failed("health_check.path"))?;
-    insert(&mut head, HOST, &address.to_string())?;
+    insert(&mut head, HOST, &host(address))?;
     insert(&mut head, USER_AGENT, "lakh-health")?;
     Ok(head)
+}
+
+/// A file is no host; what is behind it is on this machine.
+fn host(address: &Endpoint) -> String {
+    let address = address.tcp();
+    address.map_or_else(|| "localhost".to_owned(), |address| address.to_string())
 }
 
 fn insert(head: &mut RequestHeader, name: http::HeaderName, value: &str) -> Result<(), String> {
@@ -239,12 +247,12 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    async fn probe_of(address: SocketAddr, check: &HealthCheckSettings) -> Result<(), String> {
+    async fn probe_of(address: &Endpoint, check: &HealthCheckSettings) -> Result<(), String> {
         probe_over(address, check, &Transport::default()).await
     }
 
     async fn probe_over(
-        address: SocketAddr,
+        address: &Endpoint,
         check: &HealthCheckSettings,
         transport: &Transport,
     ) -> Result<(), String> {
@@ -261,9 +269,9 @@ mod tests {
     }
 
     /// Answers one connection with `answer` after its request; gives the request.
-    async fn origin(answer: &'static str) -> (SocketAddr, tokio::task::JoinHandle<String>) {
+    async fn origin(answer: &'static str) -> (Endpoint, tokio::task::JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
+        let address = Endpoint::Tcp(listener.local_addr().expect("it is bound"));
         let task = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.expect("the probe connects");
             let mut request = vec![0; 1024];
@@ -280,7 +288,7 @@ mod tests {
     #[tokio::test]
     async fn a_probe_asks_politely() {
         let (address, request) = origin("HTTP/1.1 204 No Content\r\n\r\n").await;
-        assert_eq!(probe_of(address, &check()).await, Ok(()));
+        assert_eq!(probe_of(&address, &check()).await, Ok(()));
         let request = request.await.expect("the origin ran");
         assert!(request.starts_with("GET /health HTTP/1.1\r\n"), "{request}");
         assert!(
@@ -302,7 +310,7 @@ mod tests {
         ] {
             let (address, _origin) = origin(answer).await;
             assert_eq!(
-                probe_of(address, &check()).await,
+                probe_of(&address, &check()).await,
                 Err(why.into()),
                 "{answer}"
             );
@@ -312,9 +320,9 @@ mod tests {
     #[tokio::test]
     async fn nobody_there_is_said() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
+        let address = Endpoint::Tcp(listener.local_addr().expect("it is bound"));
         drop(listener);
-        let why = probe_of(address, &check())
+        let why = probe_of(&address, &check())
             .await
             .expect_err("nobody listens");
         assert!(why.starts_with("connect: Connection refused"), "{why}");
@@ -324,17 +332,17 @@ mod tests {
     async fn a_silent_server_meets_the_deadline() {
         // The kernel accepts; nobody ever answers.
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
-        let why = probe_of(address, &check())
+        let address = Endpoint::Tcp(listener.local_addr().expect("it is bound"));
+        let why = probe_of(&address, &check())
             .await
             .expect_err("nobody answers");
         assert_eq!(why, "no answer within 300ms");
     }
 
     /// An HTTP/2 server that answers everything with this body; gives the paths it was asked for.
-    async fn h2_origin(body: &'static [u8]) -> (SocketAddr, tokio::task::JoinHandle<String>) {
+    async fn h2_origin(body: &'static [u8]) -> (Endpoint, tokio::task::JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
+        let address = Endpoint::Tcp(listener.local_addr().expect("it is bound"));
         let task = tokio::spawn(async move {
             let (stream, _) = listener.accept().await.expect("the probe connects");
             let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
@@ -362,10 +370,10 @@ mod tests {
             ..check()
         };
         let (address, asked) = h2_origin(GRPC_SERVING).await;
-        assert_eq!(probe_of(address, &grpc).await, Ok(()));
+        assert_eq!(probe_of(&address, &grpc).await, Ok(()));
         assert_eq!(asked.await.expect("it ran"), "/grpc.health.v1.Health/Check");
         let (address, _asked) = h2_origin(&[0, 0, 0, 0, 2, 8, 2]).await;
-        let why = probe_of(address, &grpc).await;
+        let why = probe_of(&address, &grpc).await;
         assert_eq!(why, Err("the health service does not say SERVING".into()));
     }
 
@@ -374,7 +382,7 @@ mod tests {
         let (h2c, check) = (
             Transport {
                 protocol: Protocol::H2c,
-                tls: None,
+                ..Transport::default()
             },
             HealthCheckSettings {
                 body: Some("all well".into()),
@@ -382,10 +390,10 @@ mod tests {
             },
         );
         let (address, asked) = h2_origin(b"{status: all well}").await;
-        assert_eq!(probe_over(address, &check, &h2c).await, Ok(()));
+        assert_eq!(probe_over(&address, &check, &h2c).await, Ok(()));
         assert_eq!(asked.await.expect("it ran"), "/health");
         let (address, _asked) = h2_origin(b"degraded").await;
-        let why = probe_over(address, &check, &h2c).await;
+        let why = probe_over(&address, &check, &h2c).await;
         assert_eq!(why, Err("the body has no `all well` in it".into()));
     }
 }

@@ -174,6 +174,11 @@ impl Client {
         }
     }
 
+    /// Where it comes from.
+    pub fn local(&self) -> SocketAddr {
+        self.stream.local_addr().expect("a connection has two ends")
+    }
+
     /// Speaks TLS from here on, once the handshake is done. An error where it fails.
     pub fn secure(mut self, mut tls: rustls::ClientConnection) -> io::Result<Client> {
         while tls.is_handshaking() {

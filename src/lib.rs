@@ -11,6 +11,7 @@ pub mod coding;
 pub mod compress;
 pub mod config;
 pub mod error;
+pub mod grpc;
 pub mod guard;
 pub mod lifecycle;
 pub mod listen;

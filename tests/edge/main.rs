@@ -11,6 +11,7 @@ mod purge_method;
 mod routes;
 mod warm;
 
+mod grpc;
 mod http3;
 
 mod devices;

@@ -12,6 +12,7 @@ mod routes;
 mod warm;
 
 mod grpc;
+mod events;
 mod http3;
 
 mod devices;

@@ -12,6 +12,7 @@ pub mod compress;
 pub mod config;
 pub mod endpoint;
 pub mod error;
+pub mod grpc;
 pub mod guard;
 pub mod lifecycle;
 pub mod listen;

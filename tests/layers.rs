@@ -12,7 +12,9 @@ const LAYERS: &[&[&str]] = &[
     &["admin", "lifecycle", "proxy"],
     &["runtime"],
     &["config"],
-    &["listen", "route", "guard", "cache", "compress", "upstream"],
+    &[
+        "listen", "route", "guard", "cache", "compress", "grpc", "upstream",
+    ],
     &["redis"],
     &[
         "allocator",
@@ -73,7 +75,7 @@ fn imports_run_down_only() {
 #[test]
 fn only_listen_proxy_and_admin_know_pingoras_session() {
     for room in [
-        "route", "guard", "cache", "compress", "coding", "observe", "error", "config",
+        "route", "guard", "cache", "compress", "grpc", "coding", "observe", "error", "config",
     ] {
         for file in sources(Path::new("src"))
             .into_iter()

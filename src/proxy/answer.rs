@@ -6,6 +6,7 @@ use super::headers::{self, X_CACHE};
 use super::reply::write_status;
 use super::request::Request;
 use crate::error::Kind;
+use crate::grpc::{self, Dialect};
 use crate::guard::{Flaw, Offence};
 use crate::observe::Refusal;
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use http::header::{
 };
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::HttpTask;
 use pingora::proxy::Session;
 use std::time::{Duration, SystemTime};
 
@@ -349,12 +351,35 @@ pub async fn problem(
     if problem.closes() {
         session.set_keepalive(None);
     }
-    let (head, body) = prepare(problem, ctx)?;
-    if session.req_header().method == Method::HEAD {
+    let (mut head, body) = prepare(problem, ctx)?;
+    let request = session.req_header();
+    if let Some(dialect) = Dialect::of(&request.method, &request.headers) {
+        refuse_call(&mut head, dialect, problem)?;
+        ctx.refused_call = Some(problem.status());
+        // As a task, because that alone ends the stream with its head: gRPC's clients take a head that is
+        // followed by nothing for an answer that broke off.
+        let whole = HttpTask::Header(Box::new(head), true);
+        return session.write_response_tasks(vec![whole]).await.map(drop);
+    }
+    if request.method == Method::HEAD {
         return session.write_response_header(Box::new(head), true).await;
     }
     session.write_response_header(Box::new(head), false).await?;
     session.write_response_body(Some(body), true).await
+}
+
+/// The same to a client that knows of HTTP's statuses only that they are not 200.
+fn refuse_call(
+    head: &mut ResponseHeader,
+    dialect: Dialect,
+    problem: &Problem,
+) -> pingora::Result<()> {
+    let code = grpc::Code::of(head.status);
+    head.set_status(StatusCode::OK)?;
+    headers::edit_answer(head, |fields| {
+        grpc::refuse(fields, dialect, code, &problem.detail());
+    });
+    Ok(())
 }
 
 /// Writes the whole answer as HTTP/1.1.

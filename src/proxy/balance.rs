@@ -15,7 +15,7 @@ use crate::upstream::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType};
+use pingora::{Error, ErrorSource, ErrorType, RetryType};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime};
@@ -109,21 +109,29 @@ pub fn broke(session: &Session, ctx: &mut Context, e: &Error, reused: bool) -> b
     if *e.esource() != ErrorSource::Upstream {
         return false;
     }
+    let repeatable = is_repeatable(session) || is_untouched(e) && is_whole(session);
     if reused && *e.etype() != ErrorType::ReadTimedout && session.response_written().is_none() {
         // That a kept connection was closed says nothing of its server.
         ctx.stale_connection = true;
         ctx.tries.forgive();
         ctx.journal.forgive();
-        return is_repeatable(session);
+        return repeatable;
     }
-    failed(ctx, broken(e), is_repeatable(session))
+    failed(ctx, broken(e), repeatable)
 }
 
 /// RFC 9110 §9.2.2, and all of the request is still there, and nothing was answered.
 fn is_repeatable(session: &Session) -> bool {
-    session.req_header().method.is_idempotent()
-        && !session.as_ref().retry_buffer_truncated()
-        && session.response_written().is_none()
+    session.req_header().method.is_idempotent() && is_whole(session)
+}
+
+fn is_whole(session: &Session) -> bool {
+    !session.as_ref().retry_buffer_truncated() && session.response_written().is_none()
+}
+
+/// The server has said that it has done nothing of it: REFUSED_STREAM, or a GOAWAY before it. RFC 9113 §8.7.
+fn is_untouched(e: &Error) -> bool {
+    *e.etype() == ErrorType::H2Error && matches!(e.retry, RetryType::Decided(true))
 }
 
 /// Chooses the request's side of a split.

@@ -9,7 +9,7 @@ use crate::listen::{Entry, Place};
 use crate::observe::{Metrics, Trace};
 use crate::runtime::{Route, Runtime};
 use crate::upstream::{Journal, Lease, Pool, Response, ServerId, Tries, Turn, WebSocket};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::RequestHeader;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
@@ -77,6 +77,8 @@ pub struct Context {
     pub cache: Option<CacheStatus>,
     /// Codes the answer's body as it passes.
     pub stream: Option<Stream>,
+    /// Why a call of gRPC was refused, which it was told with a 200.
+    pub refused_call: Option<StatusCode>,
     /// Why the request failed, for the log.
     pub error: Option<String>,
 }
@@ -155,6 +157,7 @@ impl Context {
             preferred: None,
             cache: None,
             stream: None,
+            refused_call: None,
             error: None,
         }
     }

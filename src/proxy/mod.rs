@@ -48,7 +48,7 @@ use bytes::Bytes;
 use cached::Answered;
 use context::Context;
 use finish::{Sent, finish};
-use http::header::{CONTENT_LOCATION, LOCATION, SET_COOKIE, TRANSFER_ENCODING};
+use http::header::{CONTENT_LOCATION, LOCATION, SET_COOKIE, TE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -172,7 +172,12 @@ impl ProxyHttp for Service {
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> pingora::Result<()> {
-        headers::to_server(request, ctx)
+        let te = headers::te(request);
+        headers::to_server(request, ctx)?;
+        if let Some(te) = te {
+            request.insert_header(TE, te)?;
+        }
+        Ok(())
     }
 
     async fn request_body_filter(
@@ -310,9 +315,10 @@ impl ProxyHttp for Service {
     }
 
     async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Context) {
-        let head = session.response_written();
+        let written = session.response_written().map(|head| head.status);
         let sent = Sent {
-            status: head.map_or(0, |head| head.status.as_u16()),
+            // A call that was refused counts as what it was refused with.
+            status: ctx.refused_call.or(written).map_or(0, |s| s.as_u16()),
             bytes: session.body_bytes_sent(),
         };
         let request = Request::of(session.req_header());

@@ -20,6 +20,11 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 /// Requests at once on an HTTP/2 connection to a server.
 const STREAMS: usize = 100;
 
+/// Bytes of an answer that a server may send before its client takes them, so that is held here at most.
+const WINDOW: u32 = 256 << 10;
+/// Of all answers on a connection: those that nobody takes leave room for the others.
+const WINDOWS: u32 = WINDOW * STREAMS as u32;
+
 /// Kept connections are found by what leads to them, and not by what is spoken on them: so these
 /// bits of a peer's `group_key` say it. The lowest is `proxy`'s, for connections that must be new.
 const H2: u64 = 1 << 1;
@@ -73,6 +78,8 @@ impl Transport {
         }
         if self.protocol != Protocol::Http1 {
             peer.options.max_h2_streams = STREAMS;
+            peer.options.h2_stream_window_size = Some(WINDOW);
+            peer.options.h2_connection_window_size = Some(WINDOWS);
             peer.group_key = H2;
         }
         if let Some(tls) = &self.tls {

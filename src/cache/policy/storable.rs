@@ -4,7 +4,9 @@ use super::date::date;
 use super::directives::{CacheControl, FOREVER, seconds};
 use super::freshness::Freshness;
 use super::targeted::targeted;
-use http::header::{AGE, AUTHORIZATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE, VARY};
+use http::header::{
+    AGE, AUTHORIZATION, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE, VARY,
+};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use std::time::Duration;
 
@@ -156,6 +158,10 @@ fn unsaid_lifetime(
     if !heuristic_status(status) && !control.public {
         return Err(Refused::Status);
     }
+    if is_event_stream(answer) {
+        // What has happened is no answer to whoever asks later, and mostly one client's own.
+        return Err(Refused::NoFreshness);
+    }
     let set = match status {
         StatusCode::OK => route.ttl,
         status if is_refusal(status) => route.negative_ttl,
@@ -174,6 +180,16 @@ fn unsaid_lifetime(
         None if control.no_cache && answer.contains_key(ETAG) => Ok(0),
         None => Err(Refused::NoFreshness),
     }
+}
+
+fn is_event_stream(answer: &HeaderMap) -> bool {
+    let media = answer.get(CONTENT_TYPE).map(|v| v.as_bytes());
+    let media = media.and_then(|whole| whole.split(|b| *b == b';').next());
+    media.is_some_and(|media| {
+        media
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"text/event-stream")
+    })
 }
 
 /// Statuses whose meaning for caching this cache knows: `must-understand`, §5.2.2.3.
@@ -319,6 +335,9 @@ mod tests {
             life(200, &[("cache-control", "no-store")]),
             Err(Refused::NoStore)
         );
+        let events = ("content-type", "Text/Event-Stream;charset=utf-8");
+        assert_eq!(life(200, &[events]), Err(Refused::NoFreshness));
+        assert_eq!(life(200, &[events, ("cache-control", "max-age=1")]), Ok(1));
         assert_eq!(life(500, &[]), Err(Refused::Status));
         assert_eq!(
             life(404, &[]),

@@ -7,7 +7,7 @@ use super::{By, Store, Writing, audit::note};
 use crate::domain::clock::Moment;
 use crate::domain::job::{Kind, Lane, MOST_ATTEMPTS, State, after_failure};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, FromRow, Result, Row, query, query_as, query_scalar};
 
@@ -205,6 +205,19 @@ pub(super) async fn enqueue(
     .execute(&mut **writing)
     .await
     .map(drop)
+}
+
+/// Of subjects that there was no job for before, each due from that moment on.
+pub(super) async fn enqueue_new(
+    writing: &mut Writing,
+    kind: Kind,
+    subjects: impl Iterator<Item = (String, Moment)>,
+) -> Result<()> {
+    let rows: Vec<[Value; 4]> = subjects
+        .map(|(subject, now)| [json!(kind), json!(subject), json!(now.0), json!(now.iso())])
+        .collect();
+    let columns = ["kind", "subject", "due", "created_at"];
+    writing.insert("jobs", &columns, &rows).await
 }
 
 /// Together with what the job has led to: neither lasts without the other.

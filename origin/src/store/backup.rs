@@ -12,7 +12,7 @@ use std::io::{BufRead, Write};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Those that others refer to come first.
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 20] = [
     "users",
     "sessions",
     "audit",
@@ -32,10 +32,11 @@ const TABLES: [&str; 19] = [
     "devices",
     "messages",
     "requests",
+    "letters",
 ];
 
 /// Those that number their rows.
-const NUMBERED: [&str; 12] = [
+const NUMBERED: [&str; 13] = [
     "users",
     "audit",
     "listings",
@@ -48,6 +49,7 @@ const NUMBERED: [&str; 12] = [
     "tasks",
     "messages",
     "requests",
+    "letters",
 ];
 
 impl Store {

@@ -5,7 +5,7 @@
 use super::users::parsed;
 use super::{By, Store, Writing, audit::note};
 use crate::domain::clock::Moment;
-use crate::domain::job::{Kind, Lane, MOST_ATTEMPTS, State, after_failure};
+use crate::domain::job::{Kind, Lane, State, after_failure};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::any::AnyRow;
@@ -40,14 +40,16 @@ impl Store {
             return Ok(None);
         }
         let mut writing = self.write().await?;
-        query(
+        let sql = format!(
             "UPDATE jobs SET state = 'dead', reason = 'its workers were killed' \
-             WHERE state = 'running' AND lease < $1 AND attempts >= $2",
-        )
-        .bind(now.0)
-        .bind(MOST_ATTEMPTS)
-        .execute(&mut *writing)
-        .await?;
+             WHERE state = 'running' AND lease < $1 AND attempts >= $2 AND {}",
+            is_in(lane)
+        );
+        query(AssertSqlSafe(sql))
+            .bind(now.0)
+            .bind(lane.most_attempts())
+            .execute(&mut *writing)
+            .await?;
         let sql = format!(
             "UPDATE jobs SET state = 'running', attempts = attempts + 1, lease = $1 \
              WHERE id = (SELECT id FROM jobs WHERE {} AND (state = 'waiting' AND due <= $2 \
@@ -95,7 +97,7 @@ impl Store {
         again: bool,
         now: Moment,
     ) -> Result<State> {
-        let due = after_failure(claim.attempt, now).filter(|_| again);
+        let due = after_failure(claim.kind.lane(), claim.attempt, now).filter(|_| again);
         let state = due.map_or(State::Dead, |_| State::Waiting);
         query(
             "UPDATE jobs SET state = $1, due = coalesce($2, due), reason = $3 \

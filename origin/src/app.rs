@@ -9,6 +9,7 @@ use crate::handlers::{
     photos, problem, progress, socket, tasks,
 };
 use crate::hub::Hub;
+use crate::mail::Mail;
 use crate::observe::{metrics::Metrics, request};
 use crate::payments::{Provider, Sandbox};
 use crate::processing::{Model, Processor, Rules};
@@ -47,11 +48,13 @@ pub struct App {
     pub metrics: Metrics,
     pub hub: Arc<Hub>,
     pub processor: Arc<dyn Processor>,
+    pub mail: Mail,
     /// Whose files become requests.
     pub requests: PathBuf,
     /// Told when there is a job for a worker of this process.
     pub work: Notify,
     asked: Notify,
+    written: Notify,
     pub lease: Duration,
     /// Whether photos of the demonstration may still come.
     pub drawing: AtomicBool,
@@ -95,9 +98,11 @@ impl App {
             metrics: Metrics::new()?,
             hub: Hub::open(settings.redis.as_deref())?,
             processor,
+            mail: Mail::open(settings.mail.as_deref(), &settings.mail_from, data)?,
             requests,
             work: Notify::new(),
             asked: Notify::new(),
+            written: Notify::new(),
             lease: settings.lease(),
             drawing: AtomicBool::new(settings.wants_demo()),
             stopping: watch::Sender::new(false),
@@ -109,6 +114,7 @@ impl App {
         match lane {
             Lane::Work => &self.work,
             Lane::Requests => &self.asked,
+            Lane::Letters => &self.written,
         }
     }
 

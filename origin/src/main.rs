@@ -8,6 +8,7 @@ mod handlers;
 mod hub;
 mod jobs;
 mod lifecycle;
+mod mail;
 mod observe;
 mod payments;
 mod processing;

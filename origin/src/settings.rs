@@ -2,6 +2,7 @@
 
 use crate::domain::user::Role;
 use clap::{Parser, Subcommand, ValueEnum};
+use lettre::message::Mailbox;
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 /// A neighbourhood lending application: people, listings, photos, bookings, payments, issues, tasks.
@@ -62,6 +63,25 @@ pub struct Settings {
         value_name = "KEY"
     )]
     pub model_key: Option<String>,
+
+    /// The mail server by which people are written, as smtp://user:password@host:587?tls=required or
+    /// smtps://host; without one, letters are put in the folder `mail` beside the photos
+    #[arg(
+        long,
+        env = "LAKH_ORIGIN_MAIL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub mail: Option<String>,
+
+    /// Who writes them
+    #[arg(
+        long,
+        env = "LAKH_ORIGIN_MAIL_FROM",
+        default_value = "Lakh <lakh@localhost>",
+        value_name = "E-MAIL"
+    )]
+    pub mail_from: Mailbox,
 
     /// Folder for the database, the photos and the signing secret; created when missing
     #[arg(

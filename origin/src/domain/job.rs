@@ -3,8 +3,6 @@
 use super::clock::Moment;
 use super::words::words;
 
-pub const MOST_ATTEMPTS: i64 = 3;
-
 pub const MOST_REQUEST_WORKERS: usize = 10;
 
 /// Jobs that wait. An upload that would bring one more is told to come back.
@@ -29,18 +27,30 @@ words! {
         Request = "request",
         /// A photo of the demonstration.
         Drawing = "drawing",
+        Letter = "letter",
     }
 }
 
 words! {
     /// Jobs that wait for each other; those of another lane go by.
-    pub enum Lane { Work = "work", Requests = "requests" }
+    pub enum Lane { Work = "work", Requests = "requests", Letters = "letters" }
+}
+
+impl Lane {
+    /// After which a job is dead. A mail server may be away for an hour, and nobody waits for a letter.
+    pub const fn most_attempts(self) -> i64 {
+        match self {
+            Self::Work | Self::Requests => 3,
+            Self::Letters => 8,
+        }
+    }
 }
 
 impl Kind {
     pub const fn lane(self) -> Lane {
         match self {
             Self::Request => Lane::Requests,
+            Self::Letter => Lane::Letters,
             Self::Photo | Self::PaymentEvent | Self::Refund | Self::Drawing => Lane::Work,
         }
     }
@@ -53,9 +63,9 @@ pub fn workers_for(waiting: i64) -> usize {
 }
 
 /// What becomes of a job that failed in that attempt, the first of which is 1: when it is due again,
-/// or None when it is dead. Waits one second, then four.
-pub fn after_failure(attempt: i64, now: Moment) -> Option<Moment> {
-    (attempt < MOST_ATTEMPTS).then(|| {
+/// or None when it is dead. Waits one second, then four times as long each time.
+pub fn after_failure(lane: Lane, attempt: i64, now: Moment) -> Option<Moment> {
+    (attempt < lane.most_attempts()).then(|| {
         let doublings = u32::try_from(2 * (attempt - 1)).unwrap_or(0);
         now.plus_seconds(2i64.saturating_pow(doublings))
     })
@@ -72,9 +82,14 @@ mod tests {
     }
 
     #[test]
-    fn three_attempts_with_growing_waits() {
-        let now = Moment(0);
-        let waits = [1, 2, 3].map(|attempt| after_failure(attempt, now).map(Moment::seconds));
-        assert_eq!(waits, [Some(1), Some(4), None]);
+    fn three_attempts_with_growing_waits_and_more_for_letters() {
+        let waits = |lane: Lane| {
+            let failures = 1..=lane.most_attempts();
+            let due = failures.map(|attempt| after_failure(lane, attempt, Moment(0)));
+            due.map(|due| due.map(Moment::seconds)).collect::<Vec<_>>()
+        };
+        assert_eq!(waits(Lane::Work), [Some(1), Some(4), None]);
+        let letters = [1, 4, 16, 64, 256, 1024, 4096].map(Some);
+        assert_eq!(waits(Lane::Letters), [&letters[..], &[None]].concat());
     }
 }

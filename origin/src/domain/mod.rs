@@ -9,6 +9,7 @@ pub mod device;
 pub mod fields;
 pub mod issue;
 pub mod job;
+pub mod letter;
 pub mod listing;
 pub mod page;
 pub mod payment;

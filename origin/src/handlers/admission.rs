@@ -5,8 +5,8 @@ use axum::extract::{Request, State};
 use axum::{middleware::Next, response::Response};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::time::{self, Instant};
 
 #[derive(Clone)]
 pub struct Admission(Arc<Semaphore>);
@@ -32,10 +32,19 @@ pub struct Gate {
     turns: Semaphore,
     inside: usize,
     waiting: usize,
+    crowd: watch::Sender<Crowd>,
+}
+
+/// Who are inside.
+struct Crowd {
+    count: usize,
+    /// When the first of them came.
+    since: Instant,
 }
 
 /// Somebody's turn, until it is dropped.
 pub struct Turn<'g> {
+    crowd: &'g watch::Sender<Crowd>,
     _place: SemaphorePermit<'g>,
     _turn: SemaphorePermit<'g>,
 }
@@ -50,6 +59,10 @@ impl Gate {
             turns: Semaphore::new(inside),
             inside,
             waiting,
+            crowd: watch::Sender::new(Crowd {
+                count: 0,
+                since: Instant::now(),
+            }),
         }
     }
 
@@ -59,10 +72,26 @@ impl Gate {
             .await
             .map_err(|_| Problem::busy())?
             .expect("the semaphore is never closed");
+        self.crowd.send_modify(|crowd| {
+            if crowd.count == 0 {
+                crowd.since = Instant::now();
+            }
+            crowd.count += 1;
+        });
         Ok(Turn {
+            crowd: &self.crowd,
             _place: place,
             _turn: turn,
         })
+    }
+
+    /// Lets who are inside go first: waits until all have left, but no longer than `patience` after the first
+    /// of them came. So a burst is let through, and steady traffic holds up nobody.
+    pub async fn give_way(&self, patience: Duration) {
+        let mut crowd = self.crowd.subscribe();
+        let deadline = crowd.borrow().since + patience;
+        // It is time either way.
+        let _ = time::timeout_at(deadline, crowd.wait_for(|crowd| crowd.count == 0)).await;
     }
 
     /// How many are inside, and how many wait.
@@ -70,6 +99,12 @@ impl Gate {
         let inside = self.inside - self.turns.available_permits();
         let all = self.inside + self.waiting - self.places.available_permits();
         (inside, all.saturating_sub(inside))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.crowd.send_modify(|crowd| crowd.count -= 1);
     }
 }
 
@@ -89,5 +124,23 @@ mod tests {
         drop(first);
         assert!(second.await.is_ok());
         assert_eq!(gate.counts(), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn who_gives_way_waits_for_a_burst_and_not_for_steady_traffic() {
+        const LONG: Duration = Duration::from_secs(3600);
+        let gate = Gate::of(2, 0);
+        gate.give_way(LONG).await;
+        let first = gate.enter().await.ok().expect("the first enters");
+        let second = gate.enter().await.ok().expect("so does the second");
+        let waiting = gate.give_way(LONG);
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        drop(first);
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        // They have been inside for longer than this already.
+        gate.give_way(Duration::ZERO).await;
+        drop(second);
+        waiting.await;
     }
 }

@@ -69,7 +69,7 @@ pub async fn add(
 ) -> Result<Response, Problem> {
     let name = receive(&app, &headers, body, may_add(&app, id, &author)).await?;
     attach(&app, id, &name, author.by()).await?;
-    let shown = find(&app, &name).await?;
+    let shown = Photo::added(id, &name);
     let location = [(header::LOCATION, format!("/api/v1/photos/{name}"))];
     let created = Representation::json(&shown).written(StatusCode::CREATED, &tags(id));
     Ok((location, created).into_response())

@@ -4,6 +4,7 @@ pub mod demo;
 
 mod behind;
 mod folder;
+mod letters;
 mod payments;
 mod renditions;
 mod requests;
@@ -21,6 +22,7 @@ use tokio::{select, sync::watch, task::JoinSet, time};
 
 /// In each process.
 const WORKERS: usize = 5;
+const LETTER_WORKERS: usize = 2;
 
 /// Jobs put there by this process are seen at once, those of others after this.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -41,6 +43,9 @@ impl Workers {
         let mut workers: JoinSet<()> = (0..WORKERS)
             .map(|_| work(app.clone(), Lane::Work))
             .collect();
+        for _ in 0..LETTER_WORKERS {
+            workers.spawn(work(app.clone(), Lane::Letters));
+        }
         let wanted = Arc::new(watch::Sender::new(workers_for(0)));
         for place in 0..MOST_REQUEST_WORKERS {
             workers.spawn(work_while_wanted(app.clone(), wanted.subscribe(), place));
@@ -106,6 +111,7 @@ async fn carry_out(app: &App, claim: &Claim) {
             Kind::Photo => renditions::make(app, claim).await,
             Kind::Request => requests::answer(app, claim).await,
             Kind::PaymentEvent => payments::apply(app, claim).await,
+            Kind::Letter => letters::send(app, claim).await,
             Kind::Refund => payments::refund(app, claim).await,
         }
     };

@@ -10,6 +10,9 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Uploads are answered first; what is made of them can wait as long as a burst of them takes.
+const BURST: Duration = Duration::from_secs(5);
+
 /// A photo that takes longer is not what it seems.
 const MOST_TIME: Duration = Duration::from_secs(60);
 
@@ -24,6 +27,7 @@ pub async fn make(app: &App, claim: &Claim) -> Result<(), Failure> {
         app.store.finish(claim).await?;
         return Ok(());
     }
+    app.uploads.give_way(BURST).await;
     let (files, photo) = (app.files.clone(), name.clone());
     let made = behind(move || render(&files, &photo)).await??;
 

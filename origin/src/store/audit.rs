@@ -3,7 +3,7 @@
 use super::{Store, Writing};
 use crate::domain::clock::Moment;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Result, Row, query, query_as};
 
@@ -60,6 +60,28 @@ pub(super) async fn note(
         .execute(&mut **writing)
         .await
         .map(drop)
+}
+
+/// As `note`, of several subjects; each with who it was.
+pub(super) async fn note_each(
+    writing: &mut Writing,
+    action: &str,
+    changes: impl Iterator<Item = (By, String, Value)>,
+) -> Result<()> {
+    let rows: Vec<[Value; 5]> = changes
+        .map(|(by, subject, detail)| {
+            let (at, detail) = (by.at.iso(), detail.to_string());
+            [
+                json!(at),
+                json!(by.user),
+                json!(action),
+                json!(subject),
+                json!(detail),
+            ]
+        })
+        .collect();
+    let columns = ["at", "user_id", "action", "subject", "detail"];
+    writing.insert("audit", &columns, &rows).await
 }
 
 impl FromRow<'_, AnyRow> for Entry {

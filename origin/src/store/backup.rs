@@ -4,17 +4,15 @@
 use super::{Store, Writing, dialect::Dialect};
 use futures_util::TryStreamExt;
 use serde_json::{Map, Value, json};
-use sqlx::any::{Any, AnyArguments, AnyRow};
-use sqlx::{
-    Arguments, AssertSqlSafe, Column, Row, ValueRef, query, query_scalar, query_with, raw_sql,
-};
+use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Column, Row, ValueRef, query, query_scalar, raw_sql};
 use std::error::Error;
 use std::io::{BufRead, Write};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Those that others refer to come first.
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 20] = [
     "users",
     "sessions",
     "audit",
@@ -34,10 +32,11 @@ const TABLES: [&str; 19] = [
     "devices",
     "messages",
     "requests",
+    "letters",
 ];
 
 /// Those that number their rows.
-const NUMBERED: [&str; 12] = [
+const NUMBERED: [&str; 13] = [
     "users",
     "audit",
     "listings",
@@ -50,6 +49,7 @@ const NUMBERED: [&str; 12] = [
     "tasks",
     "messages",
     "requests",
+    "letters",
 ];
 
 impl Store {
@@ -129,24 +129,7 @@ async fn insert(writing: &mut Writing, table: &str, row: Map<String, Value>) -> 
         return Err(format!("there is no such table or column: {table}").into());
     }
     let names: Vec<&str> = row.keys().map(String::as_str).collect();
-    let places: Vec<String> = (1..=row.len()).map(|place| format!("${place}")).collect();
-    let sql = format!(
-        "INSERT INTO {table} ({}) VALUES ({})",
-        names.join(", "),
-        places.join(", ")
-    );
-    let mut arguments = AnyArguments::default();
-    for value in row.values() {
-        let added = match value {
-            Value::Number(number) => arguments.add(number.as_i64()),
-            Value::String(text) => arguments.add(text.clone()),
-            _ => return Err("a value is neither a whole number nor text".into()),
-        };
-        added.map_err(|error| error.to_string())?;
-    }
-    let inserting = query_with::<Any, _>(AssertSqlSafe(sql), arguments);
-    inserting.execute(&mut **writing).await?;
-    Ok(())
+    Ok(writing.insert(table, &names, [row.values()]).await?)
 }
 
 #[cfg(test)]

@@ -3,12 +3,14 @@
 
 use super::idempotency::{Key, Known, remember, seen};
 use super::jobs::enqueue;
+use super::letters::tell_of_booking;
 use super::users::parsed;
 use super::{By, Store, Writing, audit::note};
 use crate::domain::booking::{Booking, HOLD_SECONDS, State, Wish};
 use crate::domain::clock::Moment;
 use crate::domain::days::{Days, day, written};
 use crate::domain::job::Kind;
+use crate::domain::letter::News;
 use serde_json::json;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, FromRow, Result, Row, query, query_as, query_scalar};
@@ -58,6 +60,11 @@ impl Store {
         remember(&mut writing, borrower, key, id).await?;
         let detail = json!({ "listing": wish.listing, "state": state });
         note(&mut writing, by, "book", subject(id), detail).await?;
+        let news = match state {
+            State::Confirmed => News::Confirmed,
+            _ => News::Held,
+        };
+        tell_of_booking(&mut writing, id, news, by.at).await?;
         writing.commit().await?;
         Ok(Booked::Yes(id))
     }
@@ -151,6 +158,7 @@ pub(super) async fn cancel_in(writing: &mut Writing, id: i64, by: By) -> Result<
         enqueue(writing, Kind::Refund, &reference, by.at).await?;
     }
     note(writing, by, "cancel", subject(id), json!({})).await?;
+    tell_of_booking(writing, id, News::Cancelled, by.at).await?;
     Ok(true)
 }
 
@@ -237,5 +245,59 @@ impl FromRow<'_, AnyRow> for Booking {
             updated_at: row.try_get("updated_at")?,
             owner: row.try_get("owner_id")?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::listing::Draft;
+    use crate::settings::Settings;
+    use clap::Parser;
+
+    #[tokio::test]
+    async fn days_that_nobody_pays_for_are_free_again_when_the_time_for_that_is_over() {
+        let data = tempfile::tempdir().expect("a folder");
+        let data_folder = data.path().to_str().expect("a plain name");
+        let settings = Settings::parse_from(["lakh-origin", "--data", data_folder]);
+        let store = Store::open(&settings).await.expect("a database");
+        let now = Moment(1_780_272_000_000);
+        let by = By::itself(now);
+        let mut people = Vec::new();
+        for name in ["ada", "bob"] {
+            let email = format!("{name}@example.org");
+            let made = store.insert_user(name, &email, "", by).await;
+            people.push(made.expect("it is written").expect("it is free").id);
+        }
+        let draft = json!({"title": "Tent", "text": "x", "category": "travel", "price_cents": 500,
+                           "place": "Lake Road"});
+        let draft = Draft::read(draft).ok().expect("a good listing");
+        let listing = store.insert_listing(people[0], &draft, by).await;
+        let listing = listing.expect("it is written");
+        let day = day("2026-06-05").expect("a day");
+        let days = Days {
+            first: day,
+            last: day,
+        };
+        let wish = Wish { listing, days };
+        let key = |name: &str| Key::new(name.into(), "");
+        let booked = store.book(people[1], &wish, &key("one"), by).await;
+        let Ok(Booked::Yes(booking)) = booked else {
+            panic!("the day is free")
+        };
+
+        for (after, state, taken) in [(0, State::Held, 1), (1, State::Cancelled, 0)] {
+            let later = now.plus_seconds(HOLD_SECONDS + after);
+            store.sweep(later).await.expect("it is swept");
+            let found = store.booking(booking).await.expect("it is read");
+            assert_eq!(found.map(|booking| booking.state), Some(state));
+            let days = store
+                .taken_days(listing, days)
+                .await
+                .expect("they are read");
+            assert_eq!(days.len(), taken);
+        }
+        let again = store.book(people[1], &wish, &key("two"), by).await;
+        assert!(matches!(again, Ok(Booked::Yes(_))));
     }
 }

@@ -61,11 +61,13 @@ impl Dialect {
                 include_str!("schema/sqlite_1.sql"),
                 include_str!("schema/sqlite_2.sql"),
                 include_str!("schema/sqlite_3.sql"),
+                include_str!("schema/sqlite_4.sql"),
             ],
             Self::Postgres => &[
                 "",
                 include_str!("schema/postgres_2.sql"),
                 include_str!("schema/postgres_3.sql"),
+                include_str!("schema/postgres_4.sql"),
             ],
         }
     }

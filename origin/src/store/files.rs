@@ -5,9 +5,14 @@ use crate::domain::photo::{MAGIC_BYTES, MOST_BYTES, PhotoKind, PhotoName};
 use axum::body::{Body, Bytes};
 use http_body_util::BodyExt;
 use std::io::{self, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
-use tokio::{fs, io::AsyncWriteExt, task};
+use tokio::fs;
+use tokio::task::{self, JoinHandle};
+
+/// What is gathered of an upload before it is written.
+const WRITE_BYTES: usize = 256 * 1024;
 
 pub struct PhotoFiles {
     folder: PathBuf,
@@ -33,7 +38,7 @@ impl PhotoFiles {
         self.folder.join(name.to_string())
     }
 
-    /// Streams an upload to the folder: memory holds one chunk of it at a time.
+    /// Streams an upload to the folder: memory holds twice `WRITE_BYTES` of it.
     pub async fn receive(&self, kind: PhotoKind, body: &mut Body) -> Result<PhotoName, Refused> {
         let mut head = Vec::new();
         while head.len() < MAGIC_BYTES {
@@ -45,13 +50,19 @@ impl PhotoFiles {
         if !kind.is_start_of(&head) {
             return Err(Refused::Mislabelled);
         }
-        let file = NamedTempFile::new_in(&self.folder)?;
-        self.write(&file, head.into(), body).await?;
-
         let name = PhotoName::unguessable(kind, random()?);
-        let path = self.path(&name);
-        let kept = task::spawn_blocking(move || file.persist(&path).map(drop)).await;
-        kept.map_err(io::Error::other)?.map_err(io::Error::from)?;
+        let mut sink = Sink::new(self.folder.clone());
+        let mut length = 0;
+        let mut next = Some(Bytes::from(head));
+        while let Some(chunk) = next {
+            length += chunk.len() as u64;
+            if length > MOST_BYTES {
+                return Err(Refused::TooLarge);
+            }
+            sink.take(chunk).await?;
+            next = next_chunk(body).await?;
+        }
+        sink.keep_as(self.path(&name)).await?;
         Ok(name)
     }
 
@@ -75,26 +86,55 @@ impl PhotoFiles {
             _ => Ok(()),
         }
     }
+}
 
-    async fn write(
-        &self,
-        file: &NamedTempFile,
-        head: Bytes,
-        body: &mut Body,
-    ) -> Result<(), Refused> {
-        let mut file = fs::File::from_std(file.reopen()?);
-        let mut length = 0;
-        let mut next = Some(head);
-        while let Some(chunk) = next {
-            length += chunk.len() as u64;
-            if length > MOST_BYTES {
-                return Err(Refused::TooLarge);
-            }
-            file.write_all(&chunk).await?;
-            next = next_chunk(body).await?;
+/// A file that is written beside what reads for it: while a thread writes some chunks, the next ones come.
+struct Sink {
+    /// Of what came before those that wait.
+    written: JoinHandle<io::Result<NamedTempFile>>,
+    waiting: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Sink {
+    fn new(folder: PathBuf) -> Self {
+        Self {
+            written: task::spawn_blocking(|| NamedTempFile::new_in(folder)),
+            waiting: Vec::new(),
+            bytes: 0,
         }
-        Ok(file.flush().await?)
     }
+
+    async fn take(&mut self, chunk: Bytes) -> io::Result<()> {
+        self.bytes += chunk.len();
+        self.waiting.push(chunk);
+        if self.bytes < WRITE_BYTES {
+            return Ok(());
+        }
+        let mut file = (&mut self.written).await??;
+        let chunks = mem::take(&mut self.waiting);
+        self.bytes = 0;
+        self.written = task::spawn_blocking(move || {
+            write(&mut file, &chunks)?;
+            Ok(file)
+        });
+        Ok(())
+    }
+
+    /// All of it, under that name.
+    async fn keep_as(self, path: PathBuf) -> io::Result<()> {
+        let mut file = self.written.await??;
+        let keeping = task::spawn_blocking(move || {
+            write(&mut file, &self.waiting)?;
+            file.persist(path)?;
+            Ok(())
+        });
+        keeping.await?
+    }
+}
+
+fn write(file: &mut NamedTempFile, chunks: &[Bytes]) -> io::Result<()> {
+    chunks.iter().try_for_each(|chunk| file.write_all(chunk))
 }
 
 impl From<io::Error> for Refused {

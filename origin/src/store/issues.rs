@@ -1,5 +1,6 @@
 //! Issues and their history.
 
+use super::letters::tell_of_issue;
 use super::users::parsed;
 use super::{By, Store, Writing, audit::note};
 use crate::domain::issue::{Change, Issue, Report, State, Step};
@@ -79,6 +80,9 @@ impl Store {
         }
         let user = by.user.unwrap_or(seen.reporter);
         add_step(&mut writing, seen.id, change, user, by).await?;
+        if user != seen.reporter {
+            tell_of_issue(&mut writing, seen, change, by.at).await?;
+        }
         writing.commit().await?;
         Ok(true)
     }

@@ -5,9 +5,9 @@
 use super::users::parsed;
 use super::{By, Store, Writing, audit::note};
 use crate::domain::clock::Moment;
-use crate::domain::job::{Kind, Lane, MOST_ATTEMPTS, State, after_failure};
+use crate::domain::job::{Kind, Lane, State, after_failure};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, FromRow, Result, Row, query, query_as, query_scalar};
 
@@ -40,14 +40,16 @@ impl Store {
             return Ok(None);
         }
         let mut writing = self.write().await?;
-        query(
+        let sql = format!(
             "UPDATE jobs SET state = 'dead', reason = 'its workers were killed' \
-             WHERE state = 'running' AND lease < $1 AND attempts >= $2",
-        )
-        .bind(now.0)
-        .bind(MOST_ATTEMPTS)
-        .execute(&mut *writing)
-        .await?;
+             WHERE state = 'running' AND lease < $1 AND attempts >= $2 AND {}",
+            is_in(lane)
+        );
+        query(AssertSqlSafe(sql))
+            .bind(now.0)
+            .bind(lane.most_attempts())
+            .execute(&mut *writing)
+            .await?;
         let sql = format!(
             "UPDATE jobs SET state = 'running', attempts = attempts + 1, lease = $1 \
              WHERE id = (SELECT id FROM jobs WHERE {} AND (state = 'waiting' AND due <= $2 \
@@ -95,7 +97,7 @@ impl Store {
         again: bool,
         now: Moment,
     ) -> Result<State> {
-        let due = after_failure(claim.attempt, now).filter(|_| again);
+        let due = after_failure(claim.kind.lane(), claim.attempt, now).filter(|_| again);
         let state = due.map_or(State::Dead, |_| State::Waiting);
         query(
             "UPDATE jobs SET state = $1, due = coalesce($2, due), reason = $3 \
@@ -205,6 +207,19 @@ pub(super) async fn enqueue(
     .execute(&mut **writing)
     .await
     .map(drop)
+}
+
+/// Of subjects that there was no job for before, each due from that moment on.
+pub(super) async fn enqueue_new(
+    writing: &mut Writing,
+    kind: Kind,
+    subjects: impl Iterator<Item = (String, Moment)>,
+) -> Result<()> {
+    let rows: Vec<[Value; 4]> = subjects
+        .map(|(subject, now)| [json!(kind), json!(subject), json!(now.0), json!(now.iso())])
+        .collect();
+    let columns = ["kind", "subject", "due", "created_at"];
+    writing.insert("jobs", &columns, &rows).await
 }
 
 /// Together with what the job has led to: neither lasts without the other.

@@ -13,6 +13,7 @@ mod idempotency;
 mod issues;
 mod jobs;
 mod leases;
+mod letters;
 mod listings;
 mod nodes;
 mod payments;

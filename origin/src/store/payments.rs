@@ -4,11 +4,13 @@
 use super::bookings::{cancel_in, subject};
 use super::idempotency::{Key, Known, remember, seen};
 use super::jobs::{enqueue, finish_in};
+use super::letters::tell_of_booking;
 use super::users::parsed;
 use super::{By, Claim, Store, Writing, audit::note};
 use crate::domain::booking::Booking;
 use crate::domain::clock::Moment;
 use crate::domain::job::Kind;
+use crate::domain::letter::News;
 use crate::domain::payment::{Event, Payment, State};
 use crate::payments::Begun;
 use serde_json::json;
@@ -171,8 +173,9 @@ async fn advance(
             .execute(&mut **writing)
             .await?;
             let in_vain = confirmed.rows_affected() == 0;
-            if in_vain {
-                enqueue(writing, Kind::Refund, &payment.reference, now).await?;
+            match in_vain {
+                true => enqueue(writing, Kind::Refund, &payment.reference, now).await?,
+                false => tell_of_booking(writing, payment.booking, News::Confirmed, now).await?,
             }
             Ok(in_vain)
         }

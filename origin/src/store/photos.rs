@@ -1,14 +1,15 @@
 //! Which photo belongs to which listing, and what was made of it; the pictures themselves are in `files`.
 
-use super::jobs::{enqueue, finish_in};
+use super::jobs::{enqueue, enqueue_new, finish_in};
 use super::{By, users::parsed};
-use super::{Claim, Store, Writing, audit::note, listings::subject};
+use super::{Claim, Store, Writing, audit::note_each, listings::subject};
 use crate::domain::job::{Kind, MOST_WAITING, State};
 use crate::domain::photo::{MOST_PER_LISTING, PhotoName};
 use serde::Serialize;
 use serde_json::json;
 use sqlx::any::AnyRow;
-use sqlx::{FromRow, Result, Row, query, query_as, query_scalar};
+use sqlx::{AssertSqlSafe, FromRow, Result, Row, query, query_as, query_scalar};
+use std::collections::{BTreeSet, HashMap};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Added {
@@ -17,6 +18,13 @@ pub enum Added {
     NoRoom,
     /// More wait for a worker than it makes sense to let wait.
     TooManyWaiting,
+}
+
+/// A photo that a listing is to show.
+pub struct Wanted {
+    pub listing: i64,
+    pub name: PhotoName,
+    pub by: By,
 }
 
 /// How far a photo is.
@@ -41,6 +49,21 @@ pub struct RenditionMade {
     pub bytes: i64,
     #[serde(skip)]
     pub name: String,
+}
+
+impl Photo {
+    /// As it is at first: a worker has yet to see it.
+    pub fn added(listing: i64, name: &PhotoName) -> Self {
+        Self {
+            name: name.to_string(),
+            url: name.path(),
+            listing,
+            state: State::Waiting,
+            reason: String::new(),
+            attempts: 0,
+            renditions: Vec::new(),
+        }
+    }
 }
 
 impl Store {
@@ -112,7 +135,9 @@ impl Store {
         if !finish_in(&mut writing, claim).await? {
             return Ok(None);
         }
-        let added = add_photo(&mut writing, listing, name, by).await?;
+        let name = name.clone();
+        let wanted = Wanted { listing, name, by };
+        let added = add_photos(&mut writing, &[wanted]).await?[0];
         if added != Added::TooManyWaiting {
             if !rest.is_empty() {
                 enqueue(&mut writing, Kind::Drawing, rest, by.at).await?;
@@ -124,45 +149,84 @@ impl Store {
 }
 
 /// A photo changes what the listing shows, so the listing gets a new version. The job that makes its
-/// renditions is there if the photo is.
-pub(super) async fn add_photo(
-    writing: &mut Writing,
-    listing: i64,
-    name: &PhotoName,
-    by: By,
-) -> Result<Added> {
+/// renditions is there if the photo is. As few statements as one photo would take.
+pub(super) async fn add_photos(writing: &mut Writing, wanted: &[Wanted]) -> Result<Vec<Added>> {
     let waiting: i64 = query_scalar("SELECT count(*) FROM jobs WHERE state = 'waiting'")
         .fetch_one(&mut **writing)
         .await?;
-    if waiting >= MOST_WAITING {
-        return Ok(Added::TooManyWaiting);
-    }
-    let touched = query(
-        "UPDATE listings SET version = version + 1, updated_at = $1 \
-         WHERE id = $2 AND (SELECT count(*) FROM photos WHERE listing_id = listings.id) < $3",
-    )
-    .bind(by.at.iso())
-    .bind(listing)
-    .bind(i64::from(MOST_PER_LISTING))
-    .execute(&mut **writing)
-    .await?;
-    if touched.rows_affected() == 0 {
-        return Ok(Added::NoRoom);
-    }
-    insert_photo(writing, listing, name).await?;
-    enqueue(writing, Kind::Photo, &name.to_string(), by.at).await?;
-    let detail = json!({ "photo": name.to_string() });
-    note(writing, by, "add_photo", subject(listing), detail).await?;
-    Ok(Added::Yes)
+    let mut free = hold_listings(writing, wanted).await?;
+    let mut room = MOST_WAITING - waiting;
+    let outcomes: Vec<Added> = wanted
+        .iter()
+        .map(|one| match free.get_mut(&one.listing) {
+            _ if room <= 0 => Added::TooManyWaiting,
+            None | Some(..=0) => Added::NoRoom,
+            Some(free) => {
+                (*free, room) = (*free - 1, room - 1);
+                Added::Yes
+            }
+        })
+        .collect();
+    let added = wanted.iter().zip(&outcomes);
+    let added = added.filter(|(_, outcome)| **outcome == Added::Yes);
+    let added: Vec<&Wanted> = added.map(|(one, _)| one).collect();
+    insert_photos(writing, &added).await?;
+    Ok(outcomes)
 }
 
-async fn insert_photo(writing: &mut Writing, listing: i64, name: &PhotoName) -> Result<()> {
-    query("INSERT INTO photos (listing_id, name) VALUES ($1, $2)")
-        .bind(listing)
-        .bind(name.to_string())
+/// How many photos each may still have; without those that are gone. Writing the rows, though nothing in
+/// them changes, holds them until the end of the transaction.
+async fn hold_listings(writing: &mut Writing, wanted: &[Wanted]) -> Result<HashMap<i64, i64>> {
+    let listings = listings_of(wanted.iter());
+    let sql = format!("UPDATE listings SET version = version WHERE id IN ({listings})");
+    query(AssertSqlSafe(sql)).execute(&mut **writing).await?;
+    let sql = format!(
+        "SELECT l.id, {MOST_PER_LISTING} - (SELECT count(*) FROM photos WHERE listing_id = l.id) \
+         FROM listings l WHERE l.id IN ({listings})"
+    );
+    let free: Vec<(i64, i64)> = query_as(AssertSqlSafe(sql))
+        .fetch_all(&mut **writing)
+        .await?;
+    Ok(free.into_iter().collect())
+}
+
+async fn insert_photos(writing: &mut Writing, added: &[&Wanted]) -> Result<()> {
+    let Some(first) = added.first() else {
+        return Ok(());
+    };
+    let listings = listings_of(added.iter().copied());
+    let sql = format!(
+        "UPDATE listings SET version = version + 1, updated_at = $1 WHERE id IN ({listings})"
+    );
+    query(AssertSqlSafe(sql))
+        .bind(first.by.at.iso())
         .execute(&mut **writing)
-        .await
-        .map(drop)
+        .await?;
+    let photos = added
+        .iter()
+        .map(|one| [json!(one.listing), json!(one.name.to_string())]);
+    let photos: Vec<_> = photos.collect();
+    writing
+        .insert("photos", &["listing_id", "name"], &photos)
+        .await?;
+    enqueue_new(
+        writing,
+        Kind::Photo,
+        added.iter().map(|one| (one.name.to_string(), one.by.at)),
+    )
+    .await?;
+    let notes = added.iter().map(|one| {
+        let detail = json!({ "photo": one.name.to_string() });
+        (one.by, subject(one.listing), detail)
+    });
+    note_each(writing, "add_photo", notes).await
+}
+
+/// As SQL reads them; numbers only.
+fn listings_of<'a>(wanted: impl Iterator<Item = &'a Wanted>) -> String {
+    let listings: BTreeSet<i64> = wanted.map(|one| one.listing).collect();
+    let listings: Vec<_> = listings.iter().map(i64::to_string).collect();
+    listings.join(", ")
 }
 
 impl FromRow<'_, AnyRow> for Photo {

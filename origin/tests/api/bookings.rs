@@ -35,7 +35,7 @@ fn street(cents: i64) -> Street {
 }
 
 /// A day that far ahead of today, as days are written.
-fn ahead(days: i64) -> String {
+pub fn ahead(days: i64) -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .expect("it is later")

@@ -7,6 +7,7 @@ mod backup;
 mod bookings;
 mod devices;
 mod issues;
+mod letters;
 mod listings;
 mod operation;
 mod people;

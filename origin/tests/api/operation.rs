@@ -1,6 +1,11 @@
 //! What those see who run it: health, numbers, names of requests, the document.
 
-use crate::harness::Origin;
+use crate::harness::{Origin, PATIENCE};
+use serde_json::json;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
 
 #[test]
 fn a_request_has_a_name_which_its_answer_and_its_problem_carry() {
@@ -52,4 +57,70 @@ fn the_document_is_served_and_can_be_tried_on_a_page() {
             .contains("script-src 'self'")
     );
     origin.get("/api/v1/docs.js").expect_status(200);
+}
+
+/// A model's service that answers nobody until it is told to.
+struct Model {
+    url: String,
+    asked: Receiver<()>,
+    answer: Sender<()>,
+}
+
+impl Model {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}/v1", listener.local_addr().expect("it is bound"));
+        let (ask, asked) = channel();
+        let (answer, answered) = channel();
+        thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                ask.send(()).expect("the test goes on");
+                answered.recv().expect("the test goes on");
+                // A client that is gone needs no answer.
+                let _ = say(
+                    connection,
+                    r#"{"choices": [{"message": {"content": "A ladder."}}]}"#,
+                );
+            }
+        });
+        Self { url, asked, answer }
+    }
+}
+
+fn say(mut connection: TcpStream, body: &str) -> io::Result<()> {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
+    write!(
+        connection,
+        "{head}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    connection.shutdown(Shutdown::Write)?;
+    // Closing with what it has sent unread would reset what it has not read yet.
+    connection.read_to_end(&mut Vec::new()).map(drop)
+}
+
+#[test]
+fn a_job_that_runs_when_the_process_is_to_end_is_finished_first() {
+    let model = Model::start();
+    let mut origin = Origin::start_with(&["--processor", &model.url]);
+    let token = origin.register("ada@example.org");
+    let question = json!({"text": "What reaches a roof?"});
+    let path = "/api/v1/devices/scanner/requests";
+    let asked = origin
+        .post(path, Some(&token), &question)
+        .expect_status(202);
+    let request = asked.header("location").to_owned();
+    model.asked.recv_timeout(PATIENCE).expect("a worker asks");
+
+    origin.signal("TERM");
+    origin.wait_until("it takes nobody in", || {
+        TcpStream::connect(origin.address()).is_err()
+    });
+    model.answer.send(()).expect("it waits for this");
+    assert_eq!(origin.ended(), Some(0));
+
+    origin.start_again();
+    let shown = origin.get_as(&token, &request).expect_status(200).json();
+    assert_eq!(shown["answer"], "A ladder.");
+    assert!(model.asked.try_recv().is_err(), "it was asked twice");
 }

@@ -13,6 +13,8 @@ mod bookings;
 mod devices;
 #[path = "../api/issues.rs"]
 mod issues;
+#[path = "../api/letters.rs"]
+mod letters;
 #[path = "../api/listings.rs"]
 mod listings;
 #[path = "../api/operation.rs"]

@@ -16,7 +16,7 @@ use ureq::{Agent, Body, SendBody, http};
 /// Without demonstration data, and soon sure that a silent worker is dead.
 const ARGUMENTS: &[&str] = &["--no-demo", "--lease", "2"];
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Origin {
     process: Child,
@@ -49,6 +49,13 @@ impl Origin {
         Self::start_on(&on_any_database())
     }
 
+    /// With these arguments besides.
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let home = Home::on(&on_any_database());
+        let process = home.spawn(&[ARGUMENTS, arguments].concat());
+        Self::listening(process, home)
+    }
+
     /// On the database that these arguments name.
     pub fn start_on(database: &[String]) -> Self {
         let home = Home::on(database);
@@ -67,15 +74,28 @@ impl Origin {
     }
 
     pub fn start_again(&mut self) {
-        let process = self.home.spawn(ARGUMENTS);
+        self.start_again_with(&[]);
+    }
+
+    pub fn start_again_with(&mut self, arguments: &[&str]) {
+        let process = self.home.spawn(&[ARGUMENTS, arguments].concat());
         *self = Self::listening(process, self.home.clone());
     }
 
     /// The exit code after that signal; `None` when the signal itself was the end.
     pub fn stop(&mut self, signal: &str) -> Option<i32> {
+        self.signal(signal);
+        self.ended()
+    }
+
+    pub fn signal(&self, signal: &str) {
         let process = self.process.id().to_string();
         let sent = Command::new("kill").args(["-s", signal, &process]).status();
         assert!(sent.expect("kill runs").success());
+    }
+
+    /// The exit code, once it has ended.
+    pub fn ended(&mut self) -> Option<i32> {
         self.process.wait().expect("our own child").code()
     }
 

@@ -14,7 +14,7 @@ mod top;
 mod upgrade;
 mod warm;
 
-use crate::admin::{BanOrder, LiftOrder, PurgeOrder, ServerName, SplitName};
+use crate::admin::{BanOrder, LiftOrder, PurgeOrder, ServerName, SplitName, WeightOrder};
 use crate::config::units;
 use crate::endpoint::Endpoint;
 use crate::guard::Rate;
@@ -84,6 +84,8 @@ enum Verb {
     Drain(Server),
     /// Take a drained server back into use
     Undrain(Server),
+    /// Set a server's share beside the others by hand; it outlives reloads
+    Weight(Weight),
     /// Give a rolled-back side of a route's split its share again
     Restore(Restore),
     /// Show the addresses that the running edge keeps out
@@ -205,6 +207,14 @@ struct Server {
 }
 
 #[derive(Args)]
+struct Weight {
+    #[command(flatten)]
+    server: Server,
+    /// 0 to 65535; without it, what the configuration says
+    weight: Option<u16>,
+}
+
+#[derive(Args)]
 struct Ban {
     address: IpAddr,
     /// How long: 10m, 24h
@@ -304,6 +314,7 @@ pub fn main() -> ExitCode {
         Some(Verb::Upstreams(file)) => running::page(&file.config, "/api/v1/upstreams"),
         Some(Verb::Drain(server)) => drain("/drain", server),
         Some(Verb::Undrain(server)) => drain("/undrain", server),
+        Some(Verb::Weight(order)) => weigh(order),
         Some(Verb::Restore(Restore { route, file })) => {
             running::order(&file.config, "/restore", &SplitName { route })
         }
@@ -344,4 +355,19 @@ fn drain(target: &str, server: Server) -> ExitCode {
         file,
     } = server;
     running::order(&file.config, target, &ServerName { upstream, server })
+}
+
+fn weigh(order: Weight) -> ExitCode {
+    let Weight { server, weight } = order;
+    let Server {
+        upstream,
+        server,
+        file,
+    } = server;
+    let order = WeightOrder {
+        upstream,
+        server,
+        weight,
+    };
+    running::order(&file.config, "/api/v1/servers/weight", &order)
 }

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 /// Connections that the kernel may hold for us; it caps this itself (`somaxconn`).
@@ -19,6 +19,9 @@ const BACKLOG: u32 = 4096;
 
 /// Whom those count as who come by a Unix socket: they are on this machine, and have no address.
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// From one line about connections that can't be accepted to the next.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// Where clients connect.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -169,6 +172,7 @@ impl Listener {
         refused: impl Fn(),
         serve: impl Fn(Arrival, P),
     ) {
+        let mut told = None;
         loop {
             let arrival = match &self.bound {
                 Bound::Tcp(socket) => {
@@ -180,11 +184,17 @@ impl Listener {
                     self.accepted(socket.accept(), unix).await
                 }
                 Bound::Udp(socket) => match socket.accept().await {
-                    Some(incoming) => Some(Arrival::Quic(Box::new(incoming), socket.clone())),
+                    Some(incoming) => Ok(Arrival::Quic(Box::new(incoming), socket.clone())),
                     None => return,
                 },
             };
-            let Some(arrival) = arrival else { continue };
+            let arrival = match arrival {
+                Ok(arrival) => arrival,
+                Err(e) => {
+                    self.after_error(&e, &mut told).await;
+                    continue;
+                }
+            };
             match admit(arrival.peer().ip()) {
                 Some(place) => serve(arrival, place),
                 None => {
@@ -199,30 +209,26 @@ impl Listener {
         &self,
         accepting: impl Future<Output = io::Result<T>>,
         socket_and_peer: impl Fn(T) -> (Socket, SocketAddr),
-    ) -> Option<Arrival> {
-        match accepting.await.map(socket_and_peer) {
-            Ok((socket, peer)) => {
-                if let Socket::Tcp(stream) = &socket {
-                    // Without it a small answer waits for the client's ACK; failing is not worth a refusal.
-                    let _ = stream.set_nodelay(true);
-                }
-                Some(Arrival::Stream(socket, peer))
-            }
-            Err(e) => {
-                self.after_error(&e).await;
-                None
-            }
+    ) -> io::Result<Arrival> {
+        let (socket, peer) = socket_and_peer(accepting.await?);
+        if let Socket::Tcp(stream) = &socket {
+            // Without it a small answer waits for the client's ACK; failing is not worth a refusal.
+            let _ = stream.set_nodelay(true);
         }
+        Ok(Arrival::Stream(socket, peer))
     }
 
     /// Out of file descriptors: wait for some to be closed rather than spin. A client that left
-    /// before it was accepted needs no wait.
-    async fn after_error(&self, e: &io::Error) {
+    /// before it was accepted needs no wait. `told`: when that was logged last.
+    async fn after_error(&self, e: &io::Error, told: &mut Option<Instant>) {
         if matches!(
             e.raw_os_error(),
             Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)
         ) {
-            tracing::error!(listener = %self.name, error = %e, "accept failed; raise the limit of open files");
+            if told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
+                *told = Some(Instant::now());
+                tracing::error!(listener = %self.name, error = %e, "accept failed; raise the limit of open files");
+            }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

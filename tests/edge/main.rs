@@ -11,8 +11,8 @@ mod purge_method;
 mod routes;
 mod warm;
 
-mod grpc;
 mod events;
+mod grpc;
 mod http3;
 
 mod announced;

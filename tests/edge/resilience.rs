@@ -303,10 +303,13 @@ fn a_weight_by_hand_holds_until_it_is_given_back() {
             (&shown["weight"], &shown["weight_by_hand"]),
             (&0.into(), &0.into())
         );
-        weigh("null").expect(200);
+        let given_back = edge.command(&["weight", "app", &address.to_string()]);
+        assert!(given_back.status.success(), "{given_back:?}");
         assert!(answers().contains(&"one".into()), "{balance}");
         assert_eq!(edge.server(address)["weight"], 1);
         weigh("70000").expect(400);
+        let refused = edge.command(&["weight", "app", &address.to_string(), "many"]);
+        assert!(!refused.status.success());
     }
 }
 

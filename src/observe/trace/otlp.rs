@@ -109,11 +109,13 @@ struct Attribute<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 enum AnyValue<'a> {
-    BoolValue(bool),
-    IntValue(String),
-    StringValue(Cow<'a, str>),
+    #[serde(rename = "boolValue")]
+    Bool(bool),
+    #[serde(rename = "intValue")]
+    Int(String),
+    #[serde(rename = "stringValue")]
+    Text(Cow<'a, str>),
 }
 
 impl Serialize for Span {
@@ -144,10 +146,10 @@ fn attributes<'a>(pairs: &'a [(&str, Value)]) -> Vec<Attribute<'a>> {
     let attribute = |(key, value): &'a (&str, Value)| Attribute {
         key,
         value: match value {
-            Value::Bool(value) => AnyValue::BoolValue(*value),
-            Value::Number(number) => AnyValue::IntValue(number.to_string()),
-            Value::String(text) => AnyValue::StringValue(Cow::Borrowed(text)),
-            other => AnyValue::StringValue(Cow::Owned(other.to_string())),
+            Value::Bool(value) => AnyValue::Bool(*value),
+            Value::Number(number) => AnyValue::Int(number.to_string()),
+            Value::String(text) => AnyValue::Text(Cow::Borrowed(text)),
+            other => AnyValue::Text(Cow::Owned(other.to_string())),
         },
     };
     pairs.iter().map(attribute).collect()

@@ -271,7 +271,7 @@ mod tests {
         }
         let draft = json!({"title": "Tent", "text": "x", "category": "travel", "price_cents": 500,
                            "place": "Lake Road"});
-        let draft = Draft::read(draft).ok().expect("a good listing");
+        let draft = Draft::read(draft).expect("a good listing");
         let listing = store.insert_listing(people[0], &draft, by).await;
         let listing = listing.expect("it is written");
         let day = day("2026-06-05").expect("a day");

@@ -236,6 +236,7 @@ mod tests {
     use super::super::line::{Phases, example};
     use super::*;
     use proptest::prelude::*;
+    use std::net::SocketAddr;
     use std::time::Duration;
 
     fn written(format: LogFormat, line: &Line<'_>, query: bool) -> String {
@@ -292,6 +293,7 @@ mod tests {
 
     #[test]
     fn json_has_every_field_in_its_order() {
+        let server = SocketAddr::from(([127, 0, 0, 1], 3000)).into();
         let line = Line {
             tls: Some(("TLSv1.3", "TLS13_AES_128_GCM_SHA256", Some("shop.example"))),
             received: 5,
@@ -301,7 +303,7 @@ mod tests {
                 first_byte: Some(Duration::from_micros(3)),
             },
             upstream: Some("app"),
-            server: Some(([127, 0, 0, 1], 3000).into()),
+            server: Some(&server),
             attempts: 1,
             limit: Some("all"),
             dry_limit: Some("some"),

@@ -102,6 +102,7 @@ fn timeouts(s: &mut Section<'_>) -> Timeouts {
         write: s.or("write", default.write, wait),
         idle: s.or("idle", default.idle, wait),
         websocket: s.or("websocket", default.websocket, wait),
+        websocket_ping: s.optional("websocket_ping", wait),
     }
 }
 

@@ -5,6 +5,11 @@ pub const GOING_AWAY: [u8; 4] = [0x88, 2, 0x03, 0xe9];
 /// The same to a server, masked, as clients do it; by zeros, for there is nothing to hide.
 pub const GOING_AWAY_MASKED: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9];
 
+/// Asks a client whether it is there: a Ping, which it answers by a Pong. §5.5.2.
+pub const PING: [u8; 2] = [0x89, 0];
+/// The same to a server.
+pub const PING_MASKED: [u8; 6] = [0x89, 0x80, 0, 0, 0, 0];
+
 const CLOSE: u8 = 8;
 
 /// The frames that have passed one way.
@@ -120,6 +125,15 @@ mod tests {
             prop_assert!(!seen.closed());
             seen.pass(&GOING_AWAY_MASKED[3..]);
             prop_assert!(seen.closed() && seen.is_between());
+        }
+    }
+
+    #[test]
+    fn what_is_asked_is_one_frame() {
+        for said in [&PING[..], &PING_MASKED] {
+            let mut seen = Frames::default();
+            seen.pass(said);
+            assert!(seen.is_between() && !seen.closed());
         }
     }
 

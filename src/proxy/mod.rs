@@ -6,6 +6,7 @@
 //! the answer passed on. `logging` is always last.
 
 mod admit;
+mod alive;
 mod answer;
 mod balance;
 mod cached;

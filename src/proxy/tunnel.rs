@@ -4,12 +4,13 @@
 //! Not by Pingora's proxy: there, an answer of 101 that comes before the request's own end has been
 //! noticed is taken for the tunnel's end.
 
+use super::alive::{Side, silent_for};
 use super::answer::Problem;
 use super::client::{Client, Plain};
 use super::context::Context;
 use super::express::{Found, Left};
 use super::finish::{Sent, finish};
-use super::frames::{Frames, GOING_AWAY, GOING_AWAY_MASKED};
+use super::frames::{Frames, GOING_AWAY, GOING_AWAY_MASKED, PING, PING_MASKED};
 use super::relay::relay;
 use super::request::Request;
 use super::way::Way;
@@ -28,7 +29,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::ready;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, split};
 
 /// What is carried at once. A tunnel holds no memory while nothing is: most are silent.
@@ -88,6 +89,7 @@ async fn switch(edge: &Edge, mut client: Plain<'_>, mut ctx: Context, response: 
             let tunnel = Tunnel {
                 edge,
                 silence: pool.timeouts.websocket,
+                ping: pool.timeouts.websocket_ping.filter(|_| frames),
                 has_frames: frames,
             };
             tunnel.carry(client.conn(), server, early).await
@@ -138,6 +140,8 @@ impl Drop for Open {
 struct Tunnel<'a> {
     edge: &'a Edge,
     silence: Duration,
+    /// How long a side may be silent until it is asked whether it is there, and then until it is not.
+    ping: Option<Duration>,
     has_frames: bool,
 }
 
@@ -150,14 +154,16 @@ impl Tunnel<'_> {
         early: Bytes,
     ) -> u64 {
         conn.switch();
-        let (activity, carried) = (Activity::new(), AtomicU64::new(0));
+        let (near, far, carried) = (Side::new(), Side::new(), AtomicU64::new(0));
         let (from_client, to_client) = split(conn);
         let (from_server, to_server) = split(server);
         // Whichever ends, the connection has. There is nobody to tell of an error.
         let _ = tokio::select! {
-            ended = self.down(from_server, to_client, early, &activity, &carried) => ended,
-            ended = self.up(from_client, to_server, &activity) => ended,
-            () = activity.silent_for(self.silence) => Ok(()),
+            ended = self.down(from_server, to_client, early, [&near, &far], &carried) => ended,
+            ended = self.up(from_client, to_server, [&near, &far]) => ended,
+            () = silent_for([&near, &far], self.silence) => Ok(()),
+            () = near.gone(self.ping) => Ok(()),
+            () = far.gone(self.ping) => Ok(()),
             () = self.closed() => Ok(()),
         };
         carried.into_inner()
@@ -169,25 +175,32 @@ impl Tunnel<'_> {
         mut from: impl AsyncRead + Unpin,
         mut to: impl AsyncWrite + Unpin,
         early: Bytes,
-        activity: &Activity,
+        [near, far]: [&Side; 2],
         carried: &AtomicU64,
     ) -> io::Result<()> {
         let mut drains = pin!(self.edge.foundation.drains());
-        let (mut frames, mut part) = (Frames::default(), early);
+        let mut frames = Frames::default();
+        self.send(&mut to, &mut frames, &early).await?;
+        carried.fetch_add(early.len() as u64, Relaxed);
+        drop(early);
         loop {
-            to.write_all(&part).await?;
-            to.flush().await?;
-            carried.fetch_add(part.len() as u64, Relaxed);
-            self.pass(&mut frames, &part);
-            part = tokio::select! {
+            let part = tokio::select! {
                 biased;
                 () = &mut drains, if self.takes_frames(&frames) => break,
+                () = near.to_be_asked(self.ping), if self.takes_frames(&frames) => {
+                    to.write_all(&PING).await?;
+                    to.flush().await?;
+                    near.asked();
+                    continue;
+                }
                 part = read(&mut from) => part?,
             };
-            activity.note();
+            far.heard();
             if part.is_empty() {
                 return Ok(());
             }
+            self.send(&mut to, &mut frames, &part).await?;
+            carried.fetch_add(part.len() as u64, Relaxed);
         }
         to.write_all(&GOING_AWAY).await?;
         to.flush().await?;
@@ -201,7 +214,7 @@ impl Tunnel<'_> {
         &self,
         mut from: impl AsyncRead + Unpin,
         mut to: impl AsyncWrite + Unpin,
-        activity: &Activity,
+        [near, far]: [&Side; 2],
     ) -> io::Result<()> {
         let mut drains = pin!(self.edge.foundation.drains());
         let mut frames = Frames::default();
@@ -209,15 +222,19 @@ impl Tunnel<'_> {
             let part = tokio::select! {
                 biased;
                 () = &mut drains, if self.takes_frames(&frames) => break,
+                () = far.to_be_asked(self.ping), if self.takes_frames(&frames) => {
+                    to.write_all(&PING_MASKED).await?;
+                    to.flush().await?;
+                    far.asked();
+                    continue;
+                }
                 part = read(&mut from) => part?,
             };
-            activity.note();
+            near.heard();
             if part.is_empty() {
                 return Ok(());
             }
-            self.pass(&mut frames, &part);
-            to.write_all(&part).await?;
-            to.flush().await?;
+            self.send(&mut to, &mut frames, &part).await?;
         }
         to.write_all(&GOING_AWAY_MASKED).await?;
         to.flush().await?;
@@ -232,7 +249,20 @@ impl Tunnel<'_> {
 
     /// Whether a frame of the edge's own may be put in here.
     fn takes_frames(&self, frames: &Frames) -> bool {
-        self.has_frames && frames.is_between()
+        self.has_frames && frames.is_between() && !frames.closed()
+    }
+
+    async fn send(
+        &self,
+        to: &mut (impl AsyncWrite + Unpin),
+        frames: &mut Frames,
+        part: &[u8],
+    ) -> io::Result<()> {
+        if self.has_frames {
+            frames.pass(part);
+        }
+        to.write_all(part).await?;
+        to.flush().await
     }
 
     /// When a client that was told has had its time to answer.
@@ -243,13 +273,8 @@ impl Tunnel<'_> {
         self.edge.foundation.drains().await;
         tokio::time::sleep(CLOSING).await;
     }
-
-    fn pass(&self, frames: &mut Frames, part: &[u8]) {
-        if self.has_frames {
-            frames.pass(part);
-        }
-    }
 }
+
 /// What has come; empty at the end.
 async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
     poll_fn(|cx| {
@@ -259,36 +284,4 @@ async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
         io::Result::Ok(Bytes::copy_from_slice(part.filled())).into()
     })
     .await
-}
-
-/// When something last came, from either side.
-struct Activity {
-    begun: Instant,
-    /// Milliseconds since.
-    last: AtomicU64,
-}
-
-impl Activity {
-    fn new() -> Activity {
-        Activity {
-            begun: Instant::now(),
-            last: AtomicU64::new(0),
-        }
-    }
-
-    fn note(&self) {
-        let now = self.begun.elapsed().as_millis() as u64;
-        self.last.store(now, Relaxed);
-    }
-
-    async fn silent_for(&self, silence: Duration) {
-        loop {
-            let last = self.begun + Duration::from_millis(self.last.load(Relaxed));
-            let left = (last + silence).saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            tokio::time::sleep(left).await;
-        }
-    }
 }

@@ -134,6 +134,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// How long a WebSocket, or another protocol switched to, may be silent in either direction.
     pub websocket: Duration,
+    /// How long either side of one may be silent until it is asked whether it is there. None: for ever.
+    pub websocket_ping: Option<Duration>,
 }
 
 /// What a probe asks.
@@ -302,6 +304,7 @@ impl Default for Timeouts {
             write: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             websocket: Duration::from_secs(3600),
+            websocket_ping: None,
         }
     }
 }

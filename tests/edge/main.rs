@@ -27,6 +27,8 @@ mod unix;
 mod uploads;
 mod upstream;
 mod websocket;
+mod websocket_frames;
+mod websocket_many;
 
 mod tls;
 mod tls_bytes;

@@ -1,6 +1,6 @@
 //! WebSockets, by a client and a server that speak nothing else.
 
-use crate::harness::{Edge, PATIENCE, eventually};
+use crate::harness::{Client, Edge, PATIENCE, eventually};
 use futures_core::Stream;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -15,14 +15,14 @@ use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
 type Socket = WebSocketStream<TcpStream>;
 
 /// Sends back every message; remembers how each socket was closed.
-struct Echo {
-    address: SocketAddr,
+pub struct Echo {
+    pub address: SocketAddr,
     closed: Arc<Mutex<Vec<Option<CloseCode>>>>,
     runtime: Runtime,
 }
 
 impl Echo {
-    fn start() -> Echo {
+    pub fn start() -> Echo {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -51,16 +51,21 @@ impl Echo {
         }
     }
 
-    fn edge(&self, more: &str) -> Edge {
+    pub fn edge(&self, more: &str) -> Edge {
         let text = self.config(more);
         Edge::start(&text, &[])
     }
 
     fn config(&self, more: &str) -> String {
+        self.config_with("", more)
+    }
+
+    /// `pinged`: more of the upstream.
+    fn config_with(&self, pinged: &str, more: &str) -> String {
         format!(
             "
 process: {{drain: 60s}}
-upstreams: {{app: {{servers: [{}]}}}}
+upstreams: {{app: {{servers: [{}]{pinged}}}}}
 routes: [{{name: all, match: {{path: /*}}, upstream: app{more}}}]
 ",
             self.address
@@ -172,4 +177,33 @@ fn one_survives_a_hundred_reloads() {
         edge.reload(&echo.config(&format!(", timeout: {}s", n + 1)));
         echo.says(&mut socket, &n.to_string());
     }
+}
+
+#[test]
+fn who_answers_pings_stays_and_who_does_not_is_closed() {
+    let echo = Echo::start();
+    let patient = echo.config_with(", timeouts: {websocket_ping: 3s}", "");
+    let edge = Edge::start(&patient, &[]);
+    let mut socket = echo.open(&edge).expect("open");
+    echo.says(&mut socket, "first");
+    for _ in 0..2 {
+        // Whoever reads answers: so the client does here, and so does the server.
+        let asked = echo
+            .within(next(&mut socket))
+            .expect("open")
+            .expect("whole");
+        assert!(matches!(asked, Message::Ping(_)), "{asked:?}");
+    }
+    echo.says(&mut socket, "still here");
+
+    edge.reload(&echo.config_with(", timeouts: {websocket_ping: 300ms}", ""));
+    let mut silent = Client::connect(edge.web);
+    silent.send(
+        "GET / HTTP/1.1\r\nHost: edge.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    assert_eq!(silent.read_head().expect("an answer").status, 101);
+    assert_eq!(silent.read_exactly(2).expect("a Ping"), [0x89, 0]);
+    assert!(silent.closes(), "and nothing more");
+    echo.says(&mut socket, "those of before are asked as before");
 }

@@ -20,12 +20,12 @@ const LAYERS: &[&[&str]] = &[
         "allocator",
         "breaker",
         "coding",
-        "endpoint",
         "error",
         "observe",
         "pem",
         "pool",
     ],
+    &["endpoint"],
 ];
 
 /// Settings live with their concern, whatever its layer: configuration reads the admin's too.

@@ -20,6 +20,9 @@ pub fn show(runtime: &Runtime) -> Value {
                     "names": shown.names,
                     "not_before": time(shown.not_before),
                     "not_after": time(shown.not_after),
+                    // Of what its issuer says of it: sent until then.
+                    "ocsp_until": shown.staple_until.map(time),
+                    "ocsp_expired": shown.staple_until.is_some_and(|until| until < now),
                     "days_left": (shown.not_after - now).div_euclid(DAY),
                     // The files have changed, and what they hold now can't be used.
                     "stale": shown.stale,

@@ -3,10 +3,9 @@
 
 use super::section::Section;
 use super::values::{choice, file};
-use crate::listen::tls::{Certificate, Part, client_authorities, ticket_secrets};
+use crate::listen::tls::{Certificate, Part, client_authorities, ticket_secrets, unix_now};
 use crate::listen::{CertificateFiles, ClientAuth, TlsSettings};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 pub fn read(s: &mut Section<'_>) -> Option<TlsSettings> {
     let written = s.has("certificates") && !s.is_empty("certificates");
@@ -46,10 +45,17 @@ fn certificate(s: &mut Section<'_>) -> Option<CertificateFiles> {
 
 fn warn_of_useless(s: &Section<'_>, certificate: &Certificate) {
     let file = certificate.file.display();
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    if let Some(why) = certificate.untimely(now.map_or(0, |now| now.as_secs() as i64)) {
+    if let Some(why) = certificate.untimely(unix_now()) {
         let message = format!("clients will not take `{file}`: {why}");
         s.warn(s.value_span("cert_file"), &message);
+    }
+    if certificate
+        .key
+        .staple_until()
+        .is_some_and(|until| until < unix_now())
+    {
+        let message = "what it says has expired, so it is not sent; fetch a new one from the certificate's issuer";
+        s.warn(s.value_span("ocsp_file"), message);
     }
     if certificate.names.is_empty() {
         let message = format!(

@@ -13,6 +13,7 @@ pub struct TlsMetrics {
     pub load_failures: IntCounter,
     stale: IntGaugeVec,
     not_after: IntGaugeVec,
+    staple_not_after: IntGaugeVec,
 }
 
 impl TlsMetrics {
@@ -31,6 +32,12 @@ impl TlsMetrics {
     pub fn expires(&self, certificate: &str, not_after: i64) {
         let labels = [&*self.listener, certificate];
         self.not_after.with_label_values(&labels).set(not_after);
+    }
+
+    /// Unix seconds until which what its issuer says of it is sent. For whoever brings the page up to date.
+    pub fn staple_expires(&self, certificate: &str, until: i64) {
+        let labels = [&*self.listener, certificate];
+        self.staple_not_after.with_label_values(&labels).set(until);
     }
 }
 
@@ -87,6 +94,7 @@ pub struct Tls {
     load_failures: IntCounterVec,
     stale: IntGaugeVec,
     not_after: IntGaugeVec,
+    staple_not_after: IntGaugeVec,
 }
 
 impl Tls {
@@ -117,6 +125,11 @@ impl Tls {
                 "When a certificate's time is over.",
                 &["listener", "certificate"],
             ),
+            staple_not_after: make.gauges(
+                "lakh_tls_staple_not_after_seconds",
+                "When what a certificate's issuer says of it (OCSP) is over, and no longer sent.",
+                &["listener", "certificate"],
+            ),
         }
     }
 
@@ -133,11 +146,13 @@ impl Tls {
             load_failures: self.load_failures.with_label_values(&[listener]),
             stale: self.stale.clone(),
             not_after: self.not_after.clone(),
+            staple_not_after: self.staple_not_after.clone(),
         }
     }
     /// Before those in force are told again.
     pub fn forget(&self) {
         self.stale.reset();
         self.not_after.reset();
+        self.staple_not_after.reset();
     }
 }

@@ -21,6 +21,7 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use std::future::{Future, poll_fn};
+use std::io::{self, ErrorKind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -264,10 +265,12 @@ fn outcome(answer: &Result<Answer, (Outcome, Error)>) -> Outcome {
 }
 
 /// What a connection that could not be made says of the server. Other errors than a refusal may be
-/// ours: no port, no file, no time.
+/// ours: no port, no file, no time. A Unix socket that isn't there refuses too.
 pub fn no_connection(e: &pingora::Error) -> Outcome {
+    let cause = e.root_cause().downcast_ref::<io::Error>();
     match e.etype() {
         ErrorType::ConnectRefused => Outcome::Refused,
+        _ if cause.is_some_and(|e| e.kind() == ErrorKind::NotFound) => Outcome::Refused,
         _ => Outcome::NoConnection,
     }
 }

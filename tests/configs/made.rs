@@ -5,6 +5,11 @@ use std::fs;
 use std::path::Path;
 use std::sync::Once;
 
+const DAY: u64 = 86_400;
+
+#[path = "../edge/harness/staples.rs"]
+mod staples;
+
 /// As cases name them, from where the tests run.
 const FOLDER: &str = "target/test-tls";
 
@@ -20,7 +25,8 @@ pub fn make_files() {
         pair(dir, "nameless", &[], (2020, 4096));
         let damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         write(dir, "damaged.pem", damaged);
-        write(dir, "ocsp", [0x30, 3, 0x0a, 1, 0]);
+        write(dir, "ocsp", staples::until(staples::now() + DAY, 1));
+        write(dir, "expired.ocsp", staples::until(staples::now() - DAY, 1));
         write(
             dir,
             "good.tickets",

@@ -1,6 +1,6 @@
 //! Files of TLS that change: certificates, keys of tickets, authorities.
 
-use crate::harness::{Authority, Edge, Identity, Origin, Trust, eventually, get};
+use crate::harness::{Authority, Edge, Identity, Origin, Trust, eventually, get, staples};
 use crate::tls::{config, start};
 use rustls::HandshakeKind::{Full, Resumed};
 use std::fs;
@@ -170,7 +170,8 @@ fn a_fleet_knows_each_others_clients() {
 #[test]
 fn a_staple_is_shown_and_read_again() {
     let (origin, authority) = (Origin::saying("hello"), Authority::new());
-    let staple = |last: u8| [0x30, 4, 0x0a, 1, 0, last];
+    let in_an_hour = staples::now() + 3600;
+    let staple = |serial| staples::until(in_an_hour, serial);
     let tls =
         "certificates: [{cert_file: $dir/site.pem, key_file: $dir/site.key, ocsp_file: $dir/ocsp}]";
     let edge = Edge::start_with(&config(tls, ""), &[&origin], |dir| {
@@ -188,5 +189,29 @@ fn a_staple_is_shown_and_read_again() {
     fs::write(edge.dir.join("ocsp"), staple(2)).expect("written");
     eventually("the new one is shown", || {
         shown(&rustls::version::TLS13) == staple(2)
+    });
+    let series = "lakh_tls_staple_not_after_seconds";
+    edge.await_metric(series, in_an_hour as f64);
+
+    // It holds for some seconds more: it is sent as long, and then no more, without being read again.
+    let soon = staples::now() + 4;
+    fs::write(edge.dir.join("ocsp"), staples::until(soon, 3)).expect("written");
+    edge.await_metric(series, soon as f64);
+    eventually("its time is over", || {
+        shown(&rustls::version::TLS13).is_empty()
+    });
+    assert!(staples::now() >= soon);
+    assert!(shown(&rustls::version::TLS12).is_empty());
+    let page = edge
+        .admin("/api/v1/certificates")
+        .expect("an answer")
+        .json();
+    assert_eq!(page["certificates"][0]["ocsp_expired"], true);
+    eventually("operators are told", || {
+        edge.stderr().contains("has expired, and is not sent")
+    });
+    fs::write(edge.dir.join("ocsp"), staple(4)).expect("written");
+    eventually("a new one is shown", || {
+        shown(&rustls::version::TLS13) == staple(4)
     });
 }

@@ -1,18 +1,17 @@
 //! A certificate with its key, read from files.
 
+use super::choice::Stapled;
 use super::{provider, staple};
 use crate::listen::settings::CertificateFiles;
 use crate::pem;
-use rustls::sign::CertifiedKey;
 use std::path::PathBuf;
-use std::sync::Arc;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 #[derive(Debug)]
 pub struct Certificate {
     /// As the configuration names it.
     pub file: PathBuf,
-    pub key: Arc<CertifiedKey>,
+    pub key: Stapled,
     /// Whom it is for, in lower case: its dNSNames, `*.` at the begin of some.
     pub names: Vec<Box<str>>,
     /// Unix seconds.
@@ -37,13 +36,12 @@ impl Certificate {
         let (_, leaf) = X509Certificate::from_der(&chain[0])
             .map_err(|why| of_chain(pem::unusable(file, why)))?;
         let (names, validity) = (names(&leaf), leaf.validity().clone());
-        let mut pair = pem::pair(file, chain, key, &provider()).map_err(of_chain)?;
-        if let Some(file) = &files.ocsp_file {
-            pair.ocsp = Some(staple::read(file).map_err(|why| (Part::Staple, why))?);
-        }
+        let pair = pem::pair(file, chain, key, &provider()).map_err(of_chain)?;
+        let staple = files.ocsp_file.as_deref().map(staple::read).transpose();
+        let staple = staple.map_err(|why| (Part::Staple, why))?;
         Ok(Certificate {
             file: file.clone(),
-            key: Arc::new(pair),
+            key: Stapled::new(pair, staple),
             names,
             not_before: validity.not_before.timestamp(),
             not_after: validity.not_after.timestamp(),

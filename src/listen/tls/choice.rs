@@ -1,20 +1,58 @@
-//! Which certificate a client is shown, by the name it asks for: RFC 6066 §3. Pure.
+//! Which certificate a client is shown, by the name it asks for: RFC 6066 §3. Pure, but for the time at
+//! which one is asked for.
 
+use super::staple::Staple;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Certificates by the names that they are for.
 #[derive(Debug)]
 pub struct Choice {
-    certificates: Vec<Arc<CertifiedKey>>,
+    certificates: Vec<Stapled>,
     names: Names,
+}
+
+/// A certificate, with what its issuer says of it for as long as that holds.
+#[derive(Clone, Debug)]
+pub struct Stapled {
+    bare: Arc<CertifiedKey>,
+    /// And until when, in Unix seconds.
+    stapled: Option<(Arc<CertifiedKey>, i64)>,
+}
+
+impl Stapled {
+    pub fn new(bare: CertifiedKey, staple: Option<Staple>) -> Stapled {
+        let stapled = staple.map(|staple| {
+            let mut stapled = bare.clone();
+            stapled.ocsp = Some(staple.der);
+            (Arc::new(stapled), staple.until.unwrap_or(i64::MAX))
+        });
+        let bare = Arc::new(bare);
+        Stapled { bare, stapled }
+    }
+
+    /// As a client is shown it at `now`, in Unix seconds.
+    pub fn at(&self, now: i64) -> &Arc<CertifiedKey> {
+        match &self.stapled {
+            Some((stapled, until)) if now <= *until => stapled,
+            _ => &self.bare,
+        }
+    }
+
+    /// Unix seconds after which what its issuer said is not sent; None where it has said nothing, or
+    /// not until when.
+    pub fn staple_until(&self) -> Option<i64> {
+        let (_, until) = self.stapled.as_ref()?;
+        Some(*until).filter(|until| *until < i64::MAX)
+    }
 }
 
 impl Choice {
     /// At least one certificate, with its names; the first is for all other names.
-    pub fn new(certificates: Vec<(Arc<CertifiedKey>, Vec<Box<str>>)>) -> Choice {
+    pub fn new(certificates: Vec<(Stapled, Vec<Box<str>>)>) -> Choice {
         let (certificates, names): (_, Vec<_>) = certificates.into_iter().unzip();
         Choice {
             certificates,
@@ -26,8 +64,10 @@ impl Choice {
 impl ResolvesServerCert for Choice {
     /// Of several that are for one name, the first with a key that this client can check.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let fitting = self.names.find(hello.server_name());
-        let mut fitting = fitting.iter().map(|index| &self.certificates[*index]);
+        let (now, fitting) = (unix_now(), self.names.find(hello.server_name()));
+        let mut fitting = fitting
+            .iter()
+            .map(|index| self.certificates[*index].at(now));
         let first = fitting.next()?;
         let checkable =
             |key: &Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
@@ -36,6 +76,12 @@ impl ResolvesServerCert for Choice {
         }
         Some(fitting.find(|key| checkable(key)).unwrap_or(first).clone())
     }
+}
+
+/// Seconds; certificates are not of before 1970.
+pub fn unix_now() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |now| now.as_secs() as i64)
 }
 
 /// Names in lower case to places in a list.

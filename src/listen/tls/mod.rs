@@ -11,6 +11,7 @@ mod tickets;
 mod turns;
 
 pub use certificate::{Certificate, Part};
+pub use choice::unix_now;
 pub use client::{ClientCertificate, Secured};
 pub use secure::{Listening, Secure, client_authorities};
 pub use tickets::{OwnSecrets, ticket_secrets};

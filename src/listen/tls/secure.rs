@@ -1,7 +1,7 @@
 //! TLS on one listener, from files that may change: what is in force is swapped whole, and what can't
 //! be used changes nothing.
 
-use super::choice::Choice;
+use super::choice::{Choice, unix_now};
 use super::files::Watched;
 use super::tickets::{OwnSecrets, Secret, Tickets, ticket_secrets};
 use super::{Certificate, provider};
@@ -18,9 +18,9 @@ use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 /// A listener, ready to serve.
 pub struct Listening {
@@ -80,6 +80,8 @@ struct InForce {
     secrets: Option<Vec<Secret>>,
     /// What tickets are good for.
     scope: [u8; 32],
+    /// How many staples operators know to have expired.
+    expired: AtomicUsize,
 }
 
 impl Secure {
@@ -136,7 +138,25 @@ impl Secure {
         if changed {
             self.read_again();
         }
+        self.warn_of_staples();
         self.renew_tickets(own);
+    }
+
+    /// Once, when its time is over.
+    fn warn_of_staples(&self) {
+        let in_force = self.current.load();
+        let expired = in_force.expired_staples(unix_now());
+        let before = in_force.expired.swap(expired.len(), Relaxed);
+        if expired.len() <= before {
+            return;
+        }
+        for certificate in expired {
+            let (listener, file) = (&self.listener, certificate.file.display());
+            tracing::warn!(
+                listener,
+                "what the issuer of {file} says in its ocsp_file has expired, and is not sent; fetch a new one"
+            );
+        }
     }
 
     fn read_again(&self) {
@@ -177,6 +197,7 @@ impl Secure {
             names: certificate.names.clone(),
             not_before: certificate.not_before,
             not_after: certificate.not_after,
+            staple_until: certificate.key.staple_until(),
             stale,
         });
         shown.collect()
@@ -188,6 +209,9 @@ impl Secure {
         for certificate in &self.current.load().certificates {
             let file = certificate.file.display().to_string();
             self.metrics.expires(&file, certificate.not_after);
+            if let Some(until) = certificate.key.staple_until() {
+                self.metrics.staple_expires(&file, until);
+            }
         }
     }
 }
@@ -199,14 +223,20 @@ pub struct Shown {
     /// Unix seconds.
     pub not_before: i64,
     pub not_after: i64,
+    /// Until when what its issuer says of it is sent; None where that is nothing, or without end.
+    pub staple_until: Option<i64>,
     /// Files of its listener have changed, and can't be used as they are.
     pub stale: bool,
 }
 
 impl InForce {
+    fn expired_staples(&self, now: i64) -> Vec<&Certificate> {
+        let expired = |c: &&Certificate| c.key.staple_until().is_some_and(|until| until < now);
+        self.certificates.iter().filter(expired).collect()
+    }
+
     fn warn_of_untimely(&self, listener: &str) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now = now.map_or(0, |now| now.as_secs() as i64);
+        let now = unix_now();
         for certificate in &self.certificates {
             if let Some(why) = certificate.untimely(now) {
                 let file = certificate.file.display();
@@ -256,6 +286,7 @@ fn read(settings: &TlsSettings, spoken: Spoken, tickets: &Arc<Tickets>) -> Resul
     Ok(InForce {
         quic: spoken.http3.map(|_| quic(&config)),
         config: Arc::new(config),
+        expired: AtomicUsize::new(0),
         secrets: secrets.transpose()?,
         certificates,
         scope,

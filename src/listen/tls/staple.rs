@@ -1,52 +1,46 @@
 //! What a certificate's issuer says of it lately, in a file that something else keeps fresh.
 
+use der::Decode;
 use std::path::Path;
+use x509_ocsp::{BasicOcspResponse, OcspResponse, OcspResponseStatus};
 
 /// An OCSPResponse that says something, in DER: RFC 6960 §4.2.1. Whether it is for the certificate is
 /// the client's to judge.
-pub fn read(file: &Path) -> Result<Vec<u8>, String> {
+pub struct Staple {
+    pub der: Vec<u8>,
+    /// Unix seconds, after which newer ones are to be had, and clients take it for none. None: it
+    /// doesn't say.
+    pub until: Option<i64>,
+}
+
+pub fn read(file: &Path) -> Result<Staple, String> {
     let shown = file.display();
-    let staple = std::fs::read(file)
+    let der = std::fs::read(file)
         .map_err(|why| format!("`{shown}` cannot be read: {why}; write a file's path"))?;
-    match is_successful(&staple) {
-        true => Ok(staple),
-        false => Err(format!(
+    match basic(&der) {
+        Some(basic) => Ok(Staple {
+            until: until(&basic),
+            der,
+        }),
+        None => Err(format!(
             "`{shown}` is no OCSP response in DER that says something; write the path of one, as \
              `openssl ocsp -respout` makes it"
         )),
     }
 }
 
-/// A SEQUENCE that is the whole of it, whose first member is the ENUMERATED 0: `successful`.
-fn is_successful(der: &[u8]) -> bool {
-    let (length, content) = match der {
-        [0x30, length @ ..=0x7f, content @ ..] => (usize::from(*length), content),
-        [0x30, 0x81, length, content @ ..] => (usize::from(*length), content),
-        [0x30, 0x82, high, low, content @ ..] => {
-            (usize::from(u16::from_be_bytes([*high, *low])), content)
-        }
-        _ => return false,
-    };
-    content.len() == length && content.starts_with(&[0x0a, 1, 0])
+/// None: it is cut off, or says only that there is nothing to say.
+fn basic(der: &[u8]) -> Option<BasicOcspResponse> {
+    let response = OcspResponse::from_der(der).ok()?;
+    let says = response.response_status == OcspResponseStatus::Successful;
+    let bytes = response.response_bytes.filter(|_| says)?;
+    BasicOcspResponse::from_der(bytes.response.as_bytes()).ok()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::is_successful;
-
-    #[test]
-    fn only_whole_responses_that_say_something() {
-        let of = |head: &[u8], status: u8, len: usize| {
-            let mut der = [head, &[0x0a, 1, status]].concat();
-            der.resize(head.len() + len, 0);
-            der
-        };
-        assert!(is_successful(&of(&[0x30, 3], 0, 3)));
-        assert!(is_successful(&of(&[0x30, 0x81, 200], 0, 200)));
-        assert!(is_successful(&of(&[0x30, 0x82, 1, 0], 0, 256)));
-        assert!(!is_successful(&of(&[0x30, 3], 6, 3)), "unauthorized");
-        assert!(!is_successful(&of(&[0x30, 0x81, 200], 0, 199)), "cut off");
-        assert!(!is_successful(b"-----BEGIN"));
-        assert!(!is_successful(b""));
-    }
+/// The earliest, where it says something of several.
+fn until(basic: &BasicOcspResponse) -> Option<i64> {
+    let responses = basic.tbs_response_data.responses.iter();
+    let ends = responses.filter_map(|response| response.next_update.as_ref());
+    let seconds = ends.map(|end| end.0.to_unix_duration().as_secs() as i64);
+    seconds.min()
 }

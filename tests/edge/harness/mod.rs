@@ -12,6 +12,7 @@ mod origin;
 mod ports;
 mod redis;
 mod secured;
+pub mod staples;
 /// Keys made at run time, and what is signed with them: as the unit tests have them.
 #[path = "../../../src/guard/auth/fixtures.rs"]
 pub mod tokens;

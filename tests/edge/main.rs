@@ -11,8 +11,9 @@ mod purge_method;
 mod routes;
 mod warm;
 
-mod grpc;
 mod events;
+mod grpc;
+mod grpc_web;
 mod http3;
 
 mod devices;

@@ -200,7 +200,9 @@ impl ProxyHttp for Service {
         }
         ctx.body_bytes += body.as_ref().map_or(0, Bytes::len) as u64;
         if !ctx.upgrade && ctx.body_bytes > ctx.routed().body_size {
-            let mut e = Error::explain(ErrorType::HTTPStatus(413), "body over the route's limit");
+            // Whoever else it is from, Pingora goes on without the body where the server speaks HTTP/2.
+            let e = Error::explain(ErrorType::HTTPStatus(413), "body over the route's limit");
+            let mut e = e.into_down();
             e.set_retry(false);
             return Err(e);
         }

@@ -248,7 +248,7 @@ mod tests {
         let last = bridge.trailers(&trailers).expect("it answers");
         assert_eq!(
             &last[..],
-            b"\x80\0\0\0\x20grpc-status:0\r\ngrpc-message:a b\r\n"
+            b"\x80\0\0\0!grpc-status:0\r\ngrpc-message:a b\r\n"
         );
     }
 

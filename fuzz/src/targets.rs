@@ -13,6 +13,7 @@ use lakh::cache::{
     vary_names,
 };
 use lakh::config::{self, units};
+use lakh::grpc::Base64;
 use lakh::guard::{
     Algorithm, ApiKeys, Key, Networks, Rate, Token, api_key_line, client_address, forwarded,
     read_jwks, x_forwarded_for,
@@ -42,6 +43,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("trace", trace),
     ("proxied", proxied),
     ("forwarded", forwarded_hops),
+    ("grpc_web", grpc_web),
     ("token", token),
     ("key_set", key_set),
     ("api_keys", api_keys),
@@ -54,6 +56,23 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("avif", |bytes| picture(bytes, b"ftypavif", 4)),
     ("bitmap", |bytes| picture(bytes, b"", 0)),
 ];
+
+/// A call of a page's in base64: it says the same, whatever parts it comes in. The first byte says where
+/// it is cut.
+fn grpc_web(bytes: &[u8]) {
+    let Some((cut, body)) = bytes.split_first() else {
+        return;
+    };
+    let read = |parts: &[&[u8]]| {
+        let (mut base64, mut read) = (Base64::default(), Vec::new());
+        for part in parts {
+            read.extend_from_slice(&base64.decode(part)?);
+        }
+        base64.end().map(|()| read)
+    };
+    let (first, second) = body.split_at(usize::from(*cut).min(body.len()));
+    assert_eq!(read(&[body]), read(&[first, second]));
+}
 
 /// Whatever asks for a picture: its key is short, its source can be sent as it is, it is asked for
 /// again by its own words, and a path form is for the route that it says it is for.

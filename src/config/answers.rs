@@ -21,9 +21,10 @@ pub fn security_headers(text: &str) -> Result<SecurityHeaders, Refusal> {
     ])(text)
 }
 
-pub fn cors(s: &mut Section<'_>) -> Option<CorsSettings> {
+/// Where calls of pages are bridged, they read also what a call came to.
+pub fn cors(s: &mut Section<'_>, grpc_web: bool) -> Option<CorsSettings> {
     s.at_least_one("origins", "[\"https://shop.example\"]");
-    let settings = CorsSettings {
+    let mut settings = CorsSettings {
         origins: s.list("origins", origin),
         methods: s.list_or(
             "methods",
@@ -38,6 +39,9 @@ pub fn cors(s: &mut Section<'_>) -> Option<CorsSettings> {
     if settings.headers.is_none() {
         // `null` is known too.
         s.list("headers", header_name);
+    }
+    if grpc_web {
+        settings.expose.extend(crate::grpc::EXPOSED);
     }
     if settings.credentials && settings.origins.contains(&Origin::Any) {
         s.error(

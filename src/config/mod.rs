@@ -232,6 +232,7 @@ fn read(s: &mut Section<'_>, report: &Report) -> Option<Config> {
     if report.has_errors() {
         return None;
     }
+    routes::check_bridges(&config, &places, report);
     review::review(&config, &targets, &places, report);
     Some(config)
 }
@@ -306,6 +307,8 @@ pub struct RouteSettings {
     pub images: bool,
     /// Whether text is coded for clients that accept it.
     pub compress: bool,
+    /// Whether calls of pages, in gRPC-web, are made to gRPC.
+    pub grpc_web: bool,
 }
 
 /// A route that answers 503 for a while.

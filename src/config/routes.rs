@@ -1,9 +1,8 @@
 //! `routes`: what is matched, and what is done with it.
 
-use super::RouteSettings;
 use super::answers;
 use super::caching;
-use super::diagnostic::Span;
+use super::diagnostic::{Report, Span};
 use super::edits;
 use super::matching;
 use super::names::{Names, check_name};
@@ -12,9 +11,10 @@ use super::section::Section;
 use super::splits;
 use super::units::{size, size_between, wait};
 use super::values::{choice, count, network, some_text, switch};
+use super::{Config, RouteSettings};
 use crate::guard::{MOST_LIMITS, SecurityHeaders};
 use crate::route::{Match, NewPath, Rewrite};
-use crate::upstream::Priority;
+use crate::upstream::{Priority, Protocol, UpstreamSettings};
 use http::Method;
 
 /// What a route may point at.
@@ -41,6 +41,7 @@ pub fn read(
     places.push((name.clone(), s.span()));
     let split = splits::read(s, &targets.upstreams);
     let matches = matching::read(s);
+    let grpc_web = s.or("grpc_web", false, switch);
     let route = RouteSettings {
         name,
         upstream: match &split {
@@ -58,7 +59,7 @@ pub fn read(
         allow: s.list("allow", network),
         deny: s.list("deny", network),
         timeout: s.optional("timeout", wait),
-        cors: s.section("cors", answers::cors),
+        cors: s.section("cors", |s| answers::cors(s, grpc_web)),
         security_headers: s.or(
             "security_headers",
             security_headers,
@@ -74,6 +75,7 @@ pub fn read(
         cache: s.section("cache", |s| caching::read(s, &targets.caches)),
         images: s.or("images", false, switch),
         compress: s.or("compress", true, switch),
+        grpc_web,
     };
     s.misplaced(&["host", "path", "methods", "header"], "match");
     check_together(s, &route);
@@ -211,6 +213,24 @@ fn check_together(s: &Section<'_>, route: &RouteSettings) {
             "rewrite.strip_prefix does nothing: no path that {path} matches begins with {prefix}"
         );
         s.warn(s.key_span("rewrite"), &message);
+    }
+}
+
+/// gRPC needs trailers, which only HTTP/2 has. `places` are in the order of the routes.
+pub fn check_bridges(config: &Config, places: &Places, report: &Report) {
+    let bridged = config.routes.iter().zip(places);
+    for (route, (name, span)) in bridged.filter(|(route, _)| route.grpc_web) {
+        let named = &config.upstreams[route.upstream].name;
+        let split = route.split.iter().flat_map(|split| &split.sides);
+        let its = |upstream: &&UpstreamSettings| {
+            upstream.name == *named || split.clone().any(|(side, _)| *side == upstream.name)
+        };
+        let spoken_to_in = |upstream: &&UpstreamSettings| upstream.transport.protocol;
+        let mut upstreams = config.upstreams.iter().filter(its);
+        if let Some(old) = upstreams.find(|upstream| spoken_to_in(upstream) == Protocol::Http1) {
+            let old = &old.name;
+            report.error(*span, format!("routes.{name}.grpc_web: upstream {old} is spoken to in HTTP/1.1, which carries no gRPC; write protocol: h2c there, or http2 beside its tls"));
+        }
     }
 }
 

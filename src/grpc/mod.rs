@@ -1,6 +1,11 @@
-//! gRPC, as far as an edge has a part in it: what asks in it, and how a refusal is said there. Pure.
+//! gRPC, as far as an edge has a part in it: what asks in it, how a refusal is said there, and the bridge for
+//! pages. Pure.
 //!
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>
+
+mod web;
+
+pub use web::{Base64, Bridge, EXPOSED, NotBase64};
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};

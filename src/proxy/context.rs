@@ -3,6 +3,7 @@
 use super::answer::Problem;
 use crate::cache::{Found, Key, Zone};
 use crate::compress::Stream;
+use crate::grpc::Bridge;
 use crate::guard::{Claims, Standings};
 use crate::listen::tls::Secured;
 use crate::listen::{Entry, Place};
@@ -77,6 +78,8 @@ pub struct Context {
     pub cache: Option<CacheStatus>,
     /// Codes the answer's body as it passes.
     pub stream: Option<Stream>,
+    /// Set for a page's call to a server that speaks gRPC.
+    pub bridge: Option<Box<Bridge>>,
     /// Why a call of gRPC was refused, which it was told with a 200.
     pub refused_call: Option<StatusCode>,
     /// Why the request failed, for the log.
@@ -157,6 +160,7 @@ impl Context {
             preferred: None,
             cache: None,
             stream: None,
+            bridge: None,
             refused_call: None,
             error: None,
         }

@@ -344,6 +344,9 @@ fn fields_to_server(fields: &mut HeaderMap, authority: Option<&Authority>, ctx: 
         fields.insert(name.clone(), value.clone());
     }
     trace::to_server(fields, ctx);
+    if let Some(bridge) = &ctx.bridge {
+        bridge.head(fields);
+    }
     apply(&ctx.routed().request_headers, fields);
 }
 

@@ -10,6 +10,7 @@ mod alive;
 mod answer;
 mod balance;
 mod cached;
+mod calls;
 mod client;
 mod coded;
 mod context;
@@ -119,7 +120,10 @@ impl ProxyHttp for Service {
                 preflight(session, ctx).await?;
                 Answered::Yes
             }
-            Way::Pass => Answered::No,
+            Way::Pass => {
+                calls::begin(session, ctx);
+                Answered::No
+            }
             Way::Ask(_) => unreachable!("it was decided"),
         };
         match answered {
@@ -174,6 +178,9 @@ impl ProxyHttp for Service {
     ) -> pingora::Result<()> {
         let te = headers::te(request);
         headers::to_server(request, ctx)?;
+        if let Some(bridge) = &mut ctx.bridge {
+            bridge.begin();
+        }
         if let Some(te) = te {
             request.insert_header(TE, te)?;
         }
@@ -192,14 +199,15 @@ impl ProxyHttp for Service {
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
-        let Some(body) = body else { return Ok(()) };
-        ctx.body_bytes += body.len() as u64;
+        ctx.body_bytes += body.as_ref().map_or(0, Bytes::len) as u64;
         if !ctx.upgrade && ctx.body_bytes > ctx.routed().body_size {
-            let mut e = Error::explain(ErrorType::HTTPStatus(413), "body over the route's limit");
+            // Whoever else it is from, Pingora goes on without the body where the server speaks HTTP/2.
+            let e = Error::explain(ErrorType::HTTPStatus(413), "body over the route's limit");
+            let mut e = e.into_down();
             e.set_retry(false);
             return Err(e);
         }
-        Ok(())
+        calls::request(body, end_of_stream, ctx)
     }
 
     async fn response_filter(
@@ -239,6 +247,9 @@ impl ProxyHttp for Service {
             if let Some(cookie) = sticky(session, ctx) {
                 fields.append(SET_COOKIE, cookie);
             }
+            if let Some(bridge) = &mut ctx.bridge {
+                bridge.answer(fields);
+            }
             headers::to_client(fields, ctx);
         });
         ctx.stream = stream;
@@ -257,7 +268,18 @@ impl ProxyHttp for Service {
         if ctx.stream.is_some() {
             *body = coded::next(&mut ctx.stream, body.take(), end_of_stream)?;
         }
+        calls::answer(body, ctx);
         Ok(None)
+    }
+
+    /// What is given back goes into the body instead.
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        ctx: &mut Context,
+    ) -> pingora::Result<Option<Bytes>> {
+        Ok(calls::trailers(trailers, ctx))
     }
 
     fn error_while_proxy(

@@ -40,6 +40,8 @@ pub struct Route {
     pub images: Option<Arc<Images>>,
     /// Whether text is coded for clients that accept it.
     pub compress: bool,
+    /// Whether calls of pages, in gRPC-web, are made to gRPC.
+    pub grpc_web: bool,
     pub priority: Priority,
     /// Requests at once; more are refused.
     pub concurrency: Option<usize>,
@@ -161,6 +163,7 @@ impl Foundation {
                 .map(|cache| route_cache(cache, parts.zones)),
             images: parts.images.cloned().filter(|_| settings.images),
             compress: settings.compress,
+            grpc_web: settings.grpc_web,
             priority: settings.priority,
             concurrency: settings.concurrency,
             websockets: settings.websockets,

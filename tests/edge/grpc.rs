@@ -284,7 +284,7 @@ routes:
         ("/late/Hang", "4", 504),
         ("/gone/Echo", "14", 502),
         ("/denied/Echo", "7", 403),
-        ("/small/Echo", "8", 413),
+        ("/small/Hang", "8", 413),
         ("/closed/Echo", "14", 503),
     ] {
         let mut call = calls.begin(&to(target));

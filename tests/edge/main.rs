@@ -13,6 +13,7 @@ mod warm;
 
 mod events;
 mod grpc;
+mod grpc_web;
 mod http3;
 
 mod announced;

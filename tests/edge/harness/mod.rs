@@ -22,7 +22,7 @@ pub use browser::Browser;
 pub use client::{Ask, Client, Reply, ask, get, head, post};
 pub use edge::{ADMIN_TOKEN, Edge, binary, lakh, lakh_origin};
 pub use folder::Folder;
-pub use grpc::{Calls, GrpcServer};
+pub use grpc::{Calls, GrpcServer, framed};
 pub use h2c::{h2, h2c};
 pub use http2::{Http2, Streaming};
 pub use http3::Http3;

@@ -5,8 +5,8 @@ use crate::domain::clock::Moment;
 use crate::domain::job::Lane;
 use crate::handlers::admission::{Admission, Gate, admit};
 use crate::handlers::{
-    accounts, bookings, devices, documents, health, home, issues, jobs, lend, listings, payments,
-    photos, problem, progress, socket, tasks,
+    accounts, bookings, devices, documents, exports, health, home, issues, jobs, lend, listings,
+    payments, photos, problem, progress, socket, tasks,
 };
 use crate::hub::Hub;
 use crate::mail::Mail;
@@ -126,20 +126,36 @@ impl App {
 
 pub fn routes(app: Arc<App>) -> Router {
     let admission = Admission::of(MOST_AT_ONCE);
+    lending()
+        .merge(service())
+        .layer(from_fn_with_state(admission, admit))
+        // Below the layer: these have bounds of their own, and a busy process is still a healthy one.
+        .route("/lend", post(lend::lend.layer(DefaultBodyLimit::disable())))
+        .route(
+            "/api/v1/listings/{id}/photos",
+            post(photos::add.layer(DefaultBodyLimit::disable())),
+        )
+        .route(
+            "/api/v1/issues/{id}/photos",
+            post(issues::add_photo.layer(DefaultBodyLimit::disable())),
+        )
+        .route("/api/v1/photos/{name}/events", get(progress::follow))
+        .route("/api/v1/devices/{name}/socket", get(socket::listen))
+        .route("/health", get(health::show))
+        .route("/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .fallback(problem::unknown_path)
+        .method_not_allowed_fallback(problem::wrong_method)
+        .layer(DefaultBodyLimit::max(MOST_JSON_BYTES))
+        .layer(from_fn_with_state(app.clone(), request::observe))
+        .with_state(app)
+}
+
+/// What people do with each other's things.
+fn lending() -> Router<Arc<App>> {
     Router::new()
         .route("/", get(home::show))
         .route("/photos/{name}", get(photos::show))
-        .route("/api/v1/register", post(accounts::register))
-        .route("/api/v1/login", post(accounts::login))
-        .route("/api/v1/refresh", post(accounts::refresh))
-        .route("/api/v1/logout", post(accounts::logout))
-        .route(
-            "/api/v1/sessions",
-            get(accounts::sessions).delete(accounts::logout_everywhere),
-        )
-        .route("/api/v1/me", get(accounts::me))
-        .route("/api/v1/users/{id}", patch(accounts::grant))
-        .route("/api/v1/audit", get(accounts::audit))
         .route("/api/v1/suggestions", get(listings::suggestions))
         .route("/api/v1/facets", get(listings::facets))
         .route(
@@ -166,6 +182,22 @@ pub fn routes(app: Arc<App>) -> Router {
         .route("/api/v1/payments/{id}", get(payments::show))
         .route("/api/v1/webhooks/payments", post(payments::webhook))
         .route("/sandbox/payments/{reference}", post(payments::check_out))
+}
+
+/// Who they are, what is to be done in their street, and what this application says of itself.
+fn service() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/v1/register", post(accounts::register))
+        .route("/api/v1/login", post(accounts::login))
+        .route("/api/v1/refresh", post(accounts::refresh))
+        .route("/api/v1/logout", post(accounts::logout))
+        .route(
+            "/api/v1/sessions",
+            get(accounts::sessions).delete(accounts::logout_everywhere),
+        )
+        .route("/api/v1/me", get(accounts::me))
+        .route("/api/v1/users/{id}", patch(accounts::grant))
+        .route("/api/v1/audit", get(accounts::audit))
         .route("/api/v1/issues", get(issues::list).post(issues::report))
         .route(
             "/api/v1/issues/{id}",
@@ -182,31 +214,13 @@ pub fn routes(app: Arc<App>) -> Router {
         .route("/api/v1/devices/{name}/requests", post(devices::ask))
         .route("/api/v1/broadcasts", post(devices::broadcast))
         .route("/api/v1/requests/{id}", get(devices::request))
+        .route("/api/v1/exports", post(exports::ask))
+        .route("/api/v1/exports/{id}", get(exports::show))
+        .route("/api/v1/exports/{id}/csv", get(exports::csv))
         .route("/api/v1/jobs/dead", get(jobs::dead))
         .route("/api/v1/jobs/{id}/replay", post(jobs::replay))
         .route("/.well-known/jwks.json", get(documents::keys))
         .route("/api/v1/openapi.json", get(documents::openapi))
         .route("/api/v1/docs", get(documents::page))
         .route("/api/v1/docs.js", get(documents::script))
-        .layer(from_fn_with_state(admission, admit))
-        // Below the layer: these have bounds of their own, and a busy process is still a healthy one.
-        .route("/lend", post(lend::lend.layer(DefaultBodyLimit::disable())))
-        .route(
-            "/api/v1/listings/{id}/photos",
-            post(photos::add.layer(DefaultBodyLimit::disable())),
-        )
-        .route(
-            "/api/v1/issues/{id}/photos",
-            post(issues::add_photo.layer(DefaultBodyLimit::disable())),
-        )
-        .route("/api/v1/photos/{name}/events", get(progress::follow))
-        .route("/api/v1/devices/{name}/socket", get(socket::listen))
-        .route("/health", get(health::show))
-        .route("/ready", get(health::ready))
-        .route("/metrics", get(health::metrics))
-        .fallback(problem::unknown_path)
-        .method_not_allowed_fallback(problem::wrong_method)
-        .layer(DefaultBodyLimit::max(MOST_JSON_BYTES))
-        .layer(from_fn_with_state(app.clone(), request::observe))
-        .with_state(app)
 }

@@ -28,6 +28,7 @@ words! {
         /// A photo of the demonstration.
         Drawing = "drawing",
         Letter = "letter",
+        Export = "export",
     }
 }
 
@@ -51,7 +52,9 @@ impl Kind {
         match self {
             Self::Request => Lane::Requests,
             Self::Letter => Lane::Letters,
-            Self::Photo | Self::PaymentEvent | Self::Refund | Self::Drawing => Lane::Work,
+            Self::Photo | Self::PaymentEvent | Self::Refund | Self::Drawing | Self::Export => {
+                Lane::Work
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod booking;
 pub mod clock;
 pub mod days;
 pub mod device;
+pub mod export;
 pub mod fields;
 pub mod issue;
 pub mod job;

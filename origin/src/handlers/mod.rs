@@ -5,6 +5,7 @@ pub mod admission;
 pub mod bookings;
 pub mod devices;
 pub mod documents;
+pub mod exports;
 pub mod health;
 pub mod home;
 pub mod issues;

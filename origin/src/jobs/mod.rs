@@ -3,6 +3,7 @@
 pub mod demo;
 
 mod behind;
+mod exports;
 mod folder;
 mod letters;
 mod payments;
@@ -112,6 +113,7 @@ async fn carry_out(app: &App, claim: &Claim) {
             Kind::Request => requests::answer(app, claim).await,
             Kind::PaymentEvent => payments::apply(app, claim).await,
             Kind::Letter => letters::send(app, claim).await,
+            Kind::Export => exports::make(app, claim).await,
             Kind::Refund => payments::refund(app, claim).await,
         }
     };

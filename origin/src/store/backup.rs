@@ -12,7 +12,7 @@ use std::io::{BufRead, Write};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Those that others refer to come first.
-const TABLES: [&str; 20] = [
+const TABLES: [&str; 21] = [
     "users",
     "sessions",
     "audit",
@@ -33,10 +33,11 @@ const TABLES: [&str; 20] = [
     "messages",
     "requests",
     "letters",
+    "exports",
 ];
 
 /// Those that number their rows.
-const NUMBERED: [&str; 13] = [
+const NUMBERED: [&str; 14] = [
     "users",
     "audit",
     "listings",
@@ -50,6 +51,7 @@ const NUMBERED: [&str; 13] = [
     "messages",
     "requests",
     "letters",
+    "exports",
 ];
 
 impl Store {

@@ -6,6 +6,7 @@ mod harness;
 mod backup;
 mod bookings;
 mod devices;
+mod exports;
 mod issues;
 mod letters;
 mod listings;

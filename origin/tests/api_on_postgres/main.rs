@@ -11,6 +11,8 @@ mod backup;
 mod bookings;
 #[path = "../api/devices.rs"]
 mod devices;
+#[path = "../api/exports.rs"]
+mod exports;
 #[path = "../api/issues.rs"]
 mod issues;
 #[path = "../api/letters.rs"]

@@ -6,3 +6,14 @@ CREATE TABLE letters (
     text       TEXT NOT NULL,
     created_at TEXT NOT NULL
 ) STRICT;
+
+-- Tables that people take along. `csv`: once it is made.
+CREATE TABLE exports (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    user_id    INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    about      TEXT NOT NULL,
+    csv        TEXT,
+    created_at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX exports_by_user ON exports (user_id, id);

@@ -115,7 +115,8 @@ pub async fn answer(
         };
         if (only_if_cached || is_part) && stale.is_none() && zone.has_slower() && !looked_below {
             looked_below = true;
-            if promote(edge, request, ctx, resource, &key).await? {
+            // Aside: most who wait here wait for a fill.
+            if Box::pin(promote(edge, request, ctx, resource, &key)).await? {
                 continue;
             }
         }

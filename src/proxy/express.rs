@@ -43,6 +43,8 @@ pub enum Left {
     Pingora,
     /// It is for `wait`.
     Waits(Box<Waits>),
+    /// It is for `switch`: it asks for another protocol.
+    Switches(Box<Waits>),
     /// There is another one, once this much is sent.
     More,
     /// No whole request is left.
@@ -158,7 +160,8 @@ pub async fn wait(edge: &Arc<Edge>, conn: &mut Conn, waits: Waits, limit: Durati
         return Left::Broken;
     }
     if ctx.upgrade && matches!(way, Way::Pass) {
-        return tunnel::serve(edge, conn, request, ctx, limit).await;
+        let found = Found { ctx, way };
+        return Left::Switches(Box::new(Waits { found, request }));
     }
     let mut client = Plain::new(conn, request, limit);
     let mut answered = match way {
@@ -201,6 +204,17 @@ pub async fn wait(edge: &Arc<Edge>, conn: &mut Conn, waits: Waits, limit: Durati
             false => Left::Empty,
         },
     }
+}
+
+/// Answers a request for another protocol, and carries that to its end. `limit`: as of `wait`.
+pub fn switch<'a>(
+    edge: &'a Edge,
+    conn: &'a mut Conn,
+    waits: Waits,
+    limit: Duration,
+) -> impl Future<Output = Left> + 'a {
+    let Waits { found, request } = waits;
+    tunnel::serve(edge, conn, request, found.ctx, limit)
 }
 
 /// Writes the answer of one that is not let in.

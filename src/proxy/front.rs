@@ -218,6 +218,10 @@ impl Front {
                 // Aside, so that connections that don't wait are no larger for it.
                 left = Box::pin(express::wait(&self.edge, &mut conn, *waits, limit)).await;
             }
+            if let Left::Switches(waits) = left {
+                // Not within the wait before: mostly silent for hours, it is to hold little.
+                left = Box::pin(express::switch(&self.edge, &mut conn, *waits, limit)).await;
+            }
             match left {
                 Left::Pingora => break,
                 Left::Empty => return Some(conn),
@@ -228,7 +232,7 @@ impl Front {
                     conn.close().await;
                     return None;
                 }
-                Left::More | Left::Waits(_) => {}
+                Left::More | Left::Waits(_) | Left::Switches(_) => {}
             }
         }
         self.request(conn).await

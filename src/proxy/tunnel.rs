@@ -51,11 +51,13 @@ pub async fn serve(
         return Left::Pingora;
     };
     let mut client = Plain::new(conn, request, limit);
-    let done = match pass::open(edge, &mut client, &mut ctx).await {
+    // Aside, and gone when it is answered: what the tunnel holds is held for hours.
+    let opened = Box::pin(pass::open(edge, &mut client, &mut ctx)).await;
+    let done = match opened {
         Ok(Ok(response)) if response.head().status == StatusCode::SWITCHING_PROTOCOLS => {
             return switch(edge, client, ctx, response).await;
         }
-        Ok(Ok(response)) => relay(&mut client, &mut ctx, response, None).await,
+        Ok(Ok(response)) => Box::pin(relay(&mut client, &mut ctx, response, None)).await,
         Ok(Err(problem)) => {
             let way = Way::Refuse(problem);
             conn.pack(Box::new(Found { ctx, way }));

@@ -91,7 +91,8 @@ pub fn find(request: &Request<'_>, ctx: &mut Context) -> Way {
 /// again.
 pub async fn decided(mut way: Way, request: &Request<'_>, ctx: &mut Context) -> Way {
     while let Way::Ask(question) = way {
-        let admission = admit::go_on(question, request, ctx).await;
+        // Aside: who asks nobody far away is no larger for those who do.
+        let admission = Box::pin(admit::go_on(question, request, ctx)).await;
         way = admitted(admission, request, ctx);
     }
     way

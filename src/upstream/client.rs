@@ -166,7 +166,8 @@ impl Client {
             speak_http1(&mut peer);
         }
         loop {
-            let connected = self.connector.get_http_session(&*peer).await;
+            // Aside: whoever waits for the answer, or takes it for hours, is no larger for this.
+            let connected = Box::pin(self.connector.get_http_session(&*peer)).await;
             let (session, reused) = connected.map_err(|e| {
                 let outcome = no_connection(&e);
                 (outcome, Error::new(Kind::Connect, e.to_string()))

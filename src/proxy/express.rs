@@ -214,7 +214,7 @@ pub fn switch<'a>(
     limit: Duration,
 ) -> impl Future<Output = Left> + 'a {
     let Waits { found, request } = waits;
-    tunnel::serve(edge, conn, request, found.ctx, limit)
+    tunnel::serve(edge, conn, request, Box::new(found.ctx), limit)
 }
 
 /// Writes the answer of one that is not let in.

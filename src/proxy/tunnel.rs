@@ -42,12 +42,12 @@ pub async fn serve(
     edge: &Edge,
     conn: &mut Conn,
     request: Box<RequestHeader>,
-    mut ctx: Context,
+    mut ctx: Box<Context>,
     limit: Duration,
 ) -> Left {
     let Some(_open) = Open::begin(ctx.routed()) else {
         let way = Way::Refuse(Problem::RouteBusy);
-        conn.pack(Box::new(Found { ctx, way }));
+        conn.pack(Box::new(Found { ctx: *ctx, way }));
         return Left::Pingora;
     };
     let mut client = Plain::new(conn, request, limit);
@@ -60,7 +60,7 @@ pub async fn serve(
         Ok(Ok(response)) => Box::pin(relay(&mut client, &mut ctx, response, None)).await,
         Ok(Err(problem)) => {
             let way = Way::Refuse(problem);
-            conn.pack(Box::new(Found { ctx, way }));
+            conn.pack(Box::new(Found { ctx: *ctx, way }));
             return Left::Pingora;
         }
         Err(e) => Err(e),
@@ -75,7 +75,12 @@ pub async fn serve(
     Left::Empty
 }
 
-async fn switch(edge: &Edge, mut client: Plain<'_>, mut ctx: Context, response: Response) -> Left {
+async fn switch(
+    edge: &Edge,
+    mut client: Plain<'_>,
+    mut ctx: Box<Context>,
+    response: Response,
+) -> Left {
     let (mut head, mut body) = response.into_parts();
     head.set_version(Version::HTTP_11);
     headers::edit_answer(&mut head, |fields| {

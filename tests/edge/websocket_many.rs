@@ -8,8 +8,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// Above what the kernel keeps for a connection's two sockets; of an unoptimised build.
-const MOST: u64 = 24 << 10;
+/// Above what the kernel keeps for a connection's two sockets.
+const MOST: u64 = 15 << 10;
 /// Clients that connect at the same time.
 const CONNECTING: usize = 64;
 /// "hi" from a client, masked with zeros; the server sends it back as it is.

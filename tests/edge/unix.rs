@@ -172,7 +172,7 @@ fn a_file_is_made_for_whom_it_is_for_and_goes_with_its_listener() {
     let second = LOCAL.replace("$dir/web.sock", &path.display().to_string());
     let mut other = Edge::launch(&second, &[&origin]);
     assert_eq!(other.await_exit().code(), Some(1));
-    assert!(other.stderr().contains("in use"), "{}", other.stderr());
+    eventually("it says why", || other.stderr().contains("in use"));
     assert!(is_well(&path));
 
     let without = LOCAL
@@ -183,7 +183,7 @@ fn a_file_is_made_for_whom_it_is_for_and_goes_with_its_listener() {
     assert!(is_well(&edge.dir.join("other.sock")));
     fs::write(&path, "a letter").expect("written");
     edge.reload_refused(LOCAL);
-    assert!(edge.stderr().contains("no socket"), "{}", edge.stderr());
+    eventually("it says why", || edge.stderr().contains("no socket"));
     assert_eq!(fs::read_to_string(&path).expect("still there"), "a letter");
     assert!(is_well(&edge.dir.join("other.sock")));
 }

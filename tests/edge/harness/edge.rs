@@ -337,7 +337,8 @@ impl Drop for Edge {
     fn drop(&mut self) {
         let failing = std::thread::panicking();
         let page = self.was_ready.then(|| self.admin("/metrics")).flatten();
-        let panics = page.map(|page| {
+        // One that is about to end may say that it can't.
+        let panics = page.filter(|page| page.status == 200).map(|page| {
             let text = page.text();
             text.lines()
                 .find_map(|line| line.strip_prefix("lakh_panics_total ").map(str::to_owned))

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 /// Bytes above what the kernel keeps for a connection's two sockets.
 const MOST: u64 = 15 << 10;
 /// With what an allocator keeps of a busy beginning, which of few sockets is much for each.
-const MOST_OF_FEW: u64 = 26 << 10;
+const MOST_OF_FEW: u64 = 24 << 10;
 /// Clients that connect at the same time.
 const CONNECTING: usize = 64;
 /// "hi" from a client, masked with zeros; the server sends it back as it is.

@@ -170,12 +170,17 @@ impl<H> Fills<H> {
         }
     }
 
-    /// `anew`: an answer that has come already won't do. `names`: what the object is called, asked
-    /// for at the time given.
-    pub fn join(&self, key: &Key, anew: bool, names: impl FnOnce(u64) -> Names) -> Joined<H> {
+    /// `will_do`: whether an answer that has come already does. `names`: what the object is called,
+    /// asked for at the time given.
+    pub fn join(
+        &self,
+        key: &Key,
+        will_do: impl FnOnce(&Head) -> bool,
+        names: impl FnOnce(u64) -> Names,
+    ) -> Joined<H> {
         let mut running = lock(&self.running);
         if let Some(fill) = running.get(key)
-            && fill.takes(anew)
+            && fill.takes(will_do)
             && fill.is_untouched(&self.purges)
         {
             return Joined::Follows(Follower::new(fill.clone(), false));
@@ -213,7 +218,7 @@ impl<H> Fills<H> {
 
     /// Leads, or None when the object is being filled already: for refreshing behind an answer.
     pub fn lead(&self, key: &Key, names: impl FnOnce(u64) -> Names) -> Option<Filling<H>> {
-        match self.join(key, false, names) {
+        match self.join(key, |_| true, names) {
             Joined::Leads(filling, _) => Some(filling),
             Joined::Follows(_) => None,
         }
@@ -245,10 +250,14 @@ impl<H> Fill<H> {
         }
     }
 
-    /// Whether another may join; `anew`: one for whom an answer that has come won't do.
-    fn takes(&self, anew: bool) -> bool {
+    /// Whether another may join; `will_do`: whether an answer that has come does for it.
+    fn takes(&self, will_do: impl FnOnce(&Head) -> bool) -> bool {
         let state = lock(&self.state);
-        !state.closed && (!anew || matches!(state.phase, Phase::Waiting))
+        match &state.phase {
+            _ if state.closed => false,
+            Phase::Open(head) => will_do(head),
+            _ => true,
+        }
     }
 
     /// Whether surely no purge since it began is of its object.
@@ -670,14 +679,14 @@ mod tests {
     }
 
     fn lead(fills: &Fills<u32>) -> (Filling<u32>, Follower<u32>) {
-        match fills.join(&key(), false, names) {
+        match fills.join(&key(), |_| true, names) {
             Joined::Leads(filling, follower) => (filling, follower),
             Joined::Follows(_) => panic!("somebody leads already"),
         }
     }
 
     fn follow(fills: &Fills<u32>) -> Follower<u32> {
-        match fills.join(&key(), false, names) {
+        match fills.join(&key(), |_| true, names) {
             Joined::Follows(follower) => follower,
             Joined::Leads(..) => panic!("nobody leads"),
         }
@@ -709,15 +718,18 @@ mod tests {
         let fills = Fills::new(1 << 20, Arc::default());
         let (filling, _follower) = lead(&fills);
         assert!(matches!(
-            fills.join(&key(), true, names),
+            fills.join(&key(), |_| false, names),
             Joined::Follows(_)
         ));
         filling.open(Opening::Head(Arc::new(head())));
         assert!(matches!(
-            fills.join(&key(), false, names),
+            fills.join(&key(), |_| true, names),
             Joined::Follows(_)
         ));
-        assert!(matches!(fills.join(&key(), true, names), Joined::Leads(..)));
+        assert!(matches!(
+            fills.join(&key(), |_| false, names),
+            Joined::Leads(..)
+        ));
     }
 
     #[tokio::test]
@@ -732,7 +744,7 @@ mod tests {
         });
         assert_eq!(read(&mut follower).await, Ok(b"old".to_vec()));
         assert!(matches!(
-            fills.join(&key(), false, names),
+            fills.join(&key(), |_| true, names),
             Joined::Follows(_)
         ));
     }
@@ -772,7 +784,10 @@ mod tests {
         let (filling, _follower) = lead(&fills);
         filling.open(Opening::Head(Arc::new(head())));
         assert!(!filling.is_outdated());
-        assert!(matches!(fills.join(&key(), true, names), Joined::Leads(..)));
+        assert!(matches!(
+            fills.join(&key(), |_| false, names),
+            Joined::Leads(..)
+        ));
         assert!(filling.is_outdated());
     }
 
@@ -782,7 +797,7 @@ mod tests {
         let (filling, follower) = lead(&fills);
         assert!(!filling.abandon());
         assert!(matches!(
-            fills.join(&key(), false, names),
+            fills.join(&key(), |_| true, names),
             Joined::Follows(_)
         ));
         drop(follower);

@@ -12,7 +12,7 @@ use super::request::Request;
 use super::resource::{Resource, unix_now};
 use crate::cache::{
     Asked, CacheControl, Follower, Found, Head, Joined, Key, Object, Opened, Passing, Progress,
-    Refused, Use, Zone, not_modified, refuses_stored, usable, vary_names,
+    Refused, Use, Zone, not_modified, usable, vary_names,
 };
 use crate::error::Kind;
 use crate::runtime::Route;
@@ -354,9 +354,10 @@ pub fn join(
     key: &Key,
     stale: Option<&Arc<Object>>,
 ) -> pingora::Result<(Follower<Response>, Option<Job>)> {
-    let anew = refuses_stored(&request.headers);
+    let now = unix_now();
+    let will_do = |head: &Head| usable(&head.freshness, &request.headers, now) == Use::Fresh;
     let names = |since| resource.names(&Request::of(request), since);
-    match resource.zone().fills.join(key, anew, names) {
+    match resource.zone().fills.join(key, will_do, names) {
         Joined::Follows(follower) => Ok((follower, None)),
         Joined::Leads(filling, follower) => {
             let job = Job::new(edge, request, ctx, resource, filling, stale.cloned())?;

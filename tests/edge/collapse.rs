@@ -132,6 +132,44 @@ fn who_comes_late_gets_the_beginning_too() {
 }
 
 #[test]
+fn who_asks_for_something_fresher_does_not_join_what_has_come() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |_| {
+        let first = "HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\nage: 20\r\n\
+                     content-length: 9\r\n\r\nfirst";
+        Answer::raw(first)
+            .then(Step::Wait(held.clone()))
+            .then_send("last")
+    });
+    let edge = Edge::start(CACHED, &[&origin]);
+    let ask = |said: &str| {
+        let mut client = edge.connect();
+        client.send(get("/").with("cache-control", said).wire());
+        client
+            .read_head()
+            .expect("the head")
+            .cache_status()
+            .to_owned()
+    };
+
+    let mut first = asking(&edge, "/");
+    first.read_head().expect("the head");
+    for (said, joins) in [
+        ("max-age=30", true),
+        ("max-age=10", false),
+        ("min-fresh=10", true),
+        ("min-fresh=50", false),
+        ("no-cache", false),
+    ] {
+        let status = ask(said);
+        assert_eq!(status.contains("collapsed"), joins, "{said}: {status}");
+    }
+    gate.open();
+    assert_eq!(origin.count(), 4);
+}
+
+#[test]
 fn a_slow_client_does_not_hold_the_others() {
     let body = noise(6 << 20, 23);
     let sent = body.clone();

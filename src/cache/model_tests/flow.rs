@@ -8,7 +8,7 @@ use crate::cache::{
     Asked, CacheControl, CacheSettings, Filling, Follower, Found, Freshness, Head, Joined, Key,
     KeyRules, KeySettings, Name, Names, Object, Opened, Opening, Outcome, Parts, Progress, Purges,
     RouteTtl, Scheme, Tiers, Url, Use, Zone, invalidates, may_look_up, not_modified, parts,
-    refuses_stored, storable, usable, vary_names,
+    storable, usable, vary_names,
 };
 use crate::error::Kind;
 use crate::observe::Metrics;
@@ -50,6 +50,7 @@ pub struct Exchange {
 pub struct Served {
     pub client: usize,
     pub ask: Ask,
+    pub asked_at: u64,
     pub asked_in: usize,
     pub at: u64,
     pub how: How,
@@ -122,6 +123,7 @@ struct Fill {
 struct Client {
     number: usize,
     ask: Ask,
+    asked_at: u64,
     asked_in: usize,
     looks: usize,
 }
@@ -177,6 +179,7 @@ impl World {
         let client = Client {
             number: self.clients,
             ask: ask.clone(),
+            asked_at: self.now,
             asked_in: self.step,
             looks: 0,
         };
@@ -220,8 +223,9 @@ impl World {
             return self.serve(&client, How::Passed);
         }
         let names = |since| self.names(client.ask.uri, since);
-        let anew = refuses_stored(&fields);
-        let follower = match self.zone.fills.join(&key, anew, names) {
+        let now = self.now;
+        let will_do = |head: &Head| usable(&head.freshness, &fields, now) == Use::Fresh;
+        let follower = match self.zone.fills.join(&key, will_do, names) {
             Joined::Follows(follower) => follower,
             Joined::Leads(filling, follower) => {
                 let known = stale.as_ref().map(|(object, _)| object.clone());
@@ -526,6 +530,7 @@ impl World {
         self.served.push(Served {
             client: client.number,
             ask: client.ask.clone(),
+            asked_at: client.asked_at,
             asked_in: client.asked_in,
             at: self.now,
             how,

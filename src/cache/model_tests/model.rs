@@ -211,20 +211,7 @@ fn reusable(world: &World, served: &Served, shown: &Shown, why: Why) -> Judgemen
         );
         return Ok(());
     }
-    forbid!(asked.has("no-cache"), "§5.2.1.4: the request said no-cache");
-    if let Some(max) = asked.seconds("max-age") {
-        forbid!(age > max, "§5.2.1.1: {age} s old, asked for {max} s");
-        forbid!(
-            left <= 0 && !asked.has("max-stale"),
-            "§5.2.1.1: stale, and max-age refuses that"
-        );
-    }
-    if let Some(min) = asked.seconds("min-fresh") {
-        forbid!(
-            left < min,
-            "§5.2.1.3: fresh for {left} s, asked for {min} s"
-        );
-    }
+    wanted(&asked, age, left)?;
     if left <= 0 {
         let allowed = stale_for(
             &said,
@@ -241,23 +228,43 @@ fn reusable(world: &World, served: &Served, shown: &Shown, why: Why) -> Judgemen
     Ok(())
 }
 
+/// §5.2.1: what the request said of what has come before it.
+fn wanted(asked: &Directives, age: i64, left: i64) -> Judgement {
+    forbid!(asked.has("no-cache"), "§5.2.1.4: the request said no-cache");
+    if let Some(max) = asked.seconds("max-age") {
+        forbid!(age > max, "§5.2.1.1: {age} s old, asked for {max} s");
+        forbid!(
+            left <= 0 && !asked.has("max-stale"),
+            "§5.2.1.1: stale, and max-age refuses that"
+        );
+    }
+    if let Some(min) = asked.seconds("min-fresh") {
+        forbid!(
+            left < min,
+            "§5.2.1.3: fresh for {left} s, asked for {min} s"
+        );
+    }
+    Ok(())
+}
+
 /// By a fill that another led: it was on its way when this client asked, or may be used by all.
 fn joined(world: &World, served: &Served, shown: &Shown) -> Judgement {
     let exchange = &world.exchanges[shown.exchange];
-    let fields = fields_after(world, &chain(world, shown.exchange));
+    let chain = chain(world, shown.exchange);
+    let fields = fields_after(world, &chain);
     let came_before = exchange
         .answered_in
         .is_some_and(|step| step < served.asked_in);
-    let asked = asks(&served.ask);
+    if !came_before {
+        return Ok(());
+    }
     forbid!(
-        came_before && asked.has("no-cache"),
-        "§5.2.1.4: it had come before the request that said no-cache"
-    );
-    forbid!(
-        came_before && control(&fields).has("no-cache"),
+        control(&fields).has("no-cache"),
         "§5.2.2.4: it had come before the request, and is no-cache"
     );
-    Ok(())
+    let age = age_of(exchange, &fields, served.asked_at);
+    let left = lifetime(world, &chain, &fields) - age;
+    wanted(&asks(&served.ask), age, left)
 }
 
 /// RFC 9110 §13 and §14: 304, 206 and 416 only where the request asks for them, and rightly.

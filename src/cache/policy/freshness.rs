@@ -62,11 +62,6 @@ pub enum Use {
     },
 }
 
-/// §5.2.1.4: what was answered before won't do.
-pub fn refuses_stored(request: &HeaderMap) -> bool {
-    asked_by(request).no_cache
-}
-
 /// Cache-Control, or where there is none Pragma, §5.4.
 fn asked_by(request: &HeaderMap) -> CacheControl {
     if request.contains_key(CACHE_CONTROL) {

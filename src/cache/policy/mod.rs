@@ -12,7 +12,7 @@ mod targeted;
 pub use conditional::not_modified;
 pub use date::date;
 pub use directives::{CacheControl, split_list};
-pub use freshness::{Freshness, Use, refuses_stored, usable};
+pub use freshness::{Freshness, Use, usable};
 pub use method::{invalidates, may_look_up};
 pub use storable::{Asked, Passing, Refused, RouteTtl, storable, vary_names};
 

@@ -47,7 +47,7 @@ pub async fn answer(
         }
     }
     let names = |since| work.source.names(&Request::of(client.request()), since);
-    let mut follower = match zone.fills.join(&work.goal.key, false, names) {
+    let mut follower = match zone.fills.join(&work.goal.key, |_| true, names) {
         Joined::Follows(follower) => follower,
         Joined::Leads(filling, follower) => {
             make(edge, client.request(), ctx, work, filling, true)?;

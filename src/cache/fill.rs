@@ -164,7 +164,7 @@ impl<H> Fills<H> {
     pub fn new(max_object: u64, purges: Arc<Purges>) -> Fills<H> {
         Fills {
             running: Arc::new(Mutex::new(HashMap::new())),
-            begun: AtomicU64::new(0),
+            begun: AtomicU64::new(1),
             max_object,
             purges,
         }
@@ -186,7 +186,8 @@ impl<H> Fills<H> {
             return Joined::Follows(Follower::new(fill.clone(), false));
         }
         let number = self.begun.fetch_add(1, Ordering::Relaxed);
-        let fill = Arc::new(Fill::new(number, names(self.purges.now())));
+        let names = names(self.purges.now()).filled_by(number);
+        let fill = Arc::new(Fill::new(number, names));
         // Of two answers under way, the one asked for first must not end up in the other's place.
         if let Some(older) = running.insert(key.clone(), fill.clone()) {
             older.outdate();

@@ -78,6 +78,8 @@ impl Name {
 #[derive(Debug, Default)]
 pub struct Names {
     since: u64,
+    /// Of the fill that asked for it: a later one has a higher. 0: what another process asked for.
+    fill: u64,
     names: Arc<[Name]>,
     /// The last time that it was looked at and kept.
     kept_at: AtomicU64,
@@ -103,12 +105,13 @@ impl Names {
     pub fn tagged(&self, answer: &HeaderMap) -> Names {
         let names = self.names.iter().copied().filter(|name| !name.is_tag());
         let tags = tags(answer).take(MAX_TAGS).map(Name::tag);
-        Names::of(names.chain(tags).collect(), self.since)
+        Names::of(names.chain(tags).collect(), self.since).filled_by(self.fill)
     }
 
     pub(super) fn of(names: Arc<[Name]>, since: u64) -> Names {
         Names {
             since,
+            fill: 0,
             names,
             kept_at: AtomicU64::new(since),
         }
@@ -124,13 +127,26 @@ impl Names {
         self.since
     }
 
+    pub(super) fn filled_by(self, fill: u64) -> Names {
+        Names { fill, ..self }
+    }
+
+    pub(super) fn fill(&self) -> u64 {
+        self.fill
+    }
+
     pub(super) fn list(&self) -> &[Name] {
         &self.names
     }
 
-    /// The same names, asked for anew.
+    /// The same names, counting as asked for anew.
     pub fn since(&self, since: u64) -> Names {
-        Names::of(self.names.clone(), since)
+        Names::of(self.names.clone(), since).filled_by(self.fill)
+    }
+
+    /// The same names, asked for when what is called `asked` was.
+    pub fn asked_with(&self, asked: &Names) -> Names {
+        Names::of(self.names.clone(), asked.since).filled_by(asked.fill)
     }
 
     /// Bytes, for the weight of what carries them.

@@ -28,7 +28,7 @@ impl<H> Zone<H> {
     ) -> Option<Recalled> {
         let below = |names: &[HeaderName]| key.variant(0, names, request);
         let (found, tier) = self.look_below(root, below).await?;
-        let key = self.place(key, &found.names, request);
+        let key = self.place(key, &found.names, request, &found.object.names);
         self.recalled(found, tier, key, now)
     }
 

@@ -72,18 +72,37 @@ impl<K: Hash + Eq, V: Clone> Slots<K, V> {
     /// Keeps `value` instead of what was there. Gives what had to go for it; that may be `value`
     /// itself, if it alone weighs too much.
     pub fn insert(&self, key: K, value: V, weight: u64) -> Vec<V> {
-        if weight > self.capacity() {
-            self.remove(&key);
-            return vec![value];
-        }
+        self.insert_unless(key, value, weight, |_| false)
+            .unwrap_or_default()
+    }
+
+    /// The same, but for where what is there `stays`: None then.
+    pub fn insert_unless(
+        &self,
+        key: K,
+        value: V,
+        weight: u64,
+        stays: impl FnOnce(&V) -> bool,
+    ) -> Option<Vec<V>> {
         let hash = self.hasher.hash_one(&key);
         let mut shard = self.write(hash);
+        if shard
+            .find(hash, &key)
+            .is_some_and(|entry| stays(&entry.value))
+        {
+            return None;
+        }
+        if weight > self.capacity() {
+            drop(shard);
+            self.remove(&key);
+            return Some(vec![value]);
+        }
         self.weight.fetch_add(weight, Ordering::Relaxed);
         let replaced = shard.insert(hash, key, value, weight);
         self.lighten(replaced.as_ref());
         drop(shard);
         drop(replaced);
-        self.evict()
+        Some(self.evict())
     }
 
     /// Takes `change`'s word for what the value with this key weighs now; None leaves it.

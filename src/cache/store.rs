@@ -106,12 +106,28 @@ enum Slot {
     Pass {
         whose: Passing,
         until: u64,
+        /// Whose answer it was.
+        fill: u64,
     },
 }
 
 struct Varies {
     generation: u64,
     names: Box<[HeaderName]>,
+    /// The last that said so.
+    fill: AtomicU64,
+}
+
+impl Slot {
+    /// Whether what this says was surely asked for after what is called `names`.
+    fn is_newer(&self, names: &Names) -> bool {
+        let last = match self {
+            Slot::Object(object) => object.names.fill(),
+            Slot::Varies(by) => by.fill.load(Ordering::Relaxed),
+            Slot::Pass { fill, .. } => *fill,
+        };
+        names.fill() != 0 && names.fill() < last
+    }
 }
 
 pub enum Found {
@@ -215,7 +231,7 @@ impl<H> Zone<H> {
                     Found::Nothing { key }
                 }
             },
-            Some(Slot::Pass { whose, until }) if now < until => Found::Pass { key, whose },
+            Some(Slot::Pass { whose, until, .. }) if now < until => Found::Pass { key, whose },
             _ => Found::Nothing { key },
         }
     }
@@ -234,28 +250,47 @@ impl<H> Zone<H> {
         aged
     }
 
-    /// The key under which an answer that varies by `names` goes, for an object asked by `key`.
-    /// Makes the object one with variants.
-    pub fn place(&self, key: &Key, names: &[HeaderName], request: &HeaderMap) -> Key {
-        if names.is_empty() {
+    /// The key under which an answer that varies by `vary` goes, for an object asked by `key`.
+    /// Makes the object one with variants, unless what is known of it was asked for after what is
+    /// called `names`: nobody finds that answer then.
+    pub fn place(&self, key: &Key, vary: &[HeaderName], request: &HeaderMap, names: &Names) -> Key {
+        if vary.is_empty() {
             return key.clone();
         }
         let generation = match self.kept.slots.get(key) {
-            Some(Slot::Varies(by)) if *by.names == *names => by.generation,
-            _ => {
-                let generation = self.kept.generations.fetch_add(1, Ordering::Relaxed);
-                let names = names.into();
-                let by = Varies { generation, names };
-                self.insert(key.clone(), Slot::Varies(Arc::new(by)));
-                generation
+            Some(Slot::Varies(by)) if *by.names == *vary => {
+                by.fill.fetch_max(names.fill(), Ordering::Relaxed);
+                by.generation
             }
+            _ => self.vary(key, vary, names),
         };
-        key.variant(generation, names, request)
+        key.variant(generation, vary, request)
     }
 
-    pub fn store(&self, key: Key, object: Arc<Object>) {
+    /// The generation of the variants.
+    fn vary(&self, key: &Key, by: &[HeaderName], names: &Names) -> u64 {
+        let generation = self.kept.generations.fetch_add(1, Ordering::Relaxed);
+        let varies = Varies {
+            generation,
+            names: by.into(),
+            fill: AtomicU64::new(names.fill()),
+        };
+        self.insert_unless_newer(key.clone(), Slot::Varies(Arc::new(varies)), names);
+        generation
+    }
+
+    /// Stores what a fill brought; false where what is there was asked for later.
+    pub fn store(&self, key: Key, object: Arc<Object>) -> bool {
         self.metrics.fills_stored.inc();
-        self.promote(key, object);
+        self.insert_unless_newer(key, Slot::Object(object.clone()), &object.names)
+    }
+
+    fn insert_unless_newer(&self, key: Key, slot: Slot, names: &Names) -> bool {
+        let weight = weight(&key, &slot);
+        let is_newer = |stored: &Slot| stored.is_newer(names);
+        let gone = self.kept.slots.insert_unless(key, slot, weight, is_newer);
+        self.count_evicted(gone.as_deref().unwrap_or_default());
+        gone.is_some()
     }
 
     /// Stores what another tier holds already.
@@ -283,10 +318,12 @@ impl<H> Zone<H> {
     }
 
     /// Remembers that what this key names can't be stored, or not of whom.
-    pub fn pass(&self, key: Key, whose: Passing, until: u64) {
+    /// `names`: what the answer that says so is called.
+    pub fn pass(&self, key: Key, whose: Passing, until: u64, names: &Names) {
         let is_others = || matches!(self.kept.slots.get(&key), Some(Slot::Object(_)));
         if whose == Passing::All || !is_others() {
-            self.insert(key, Slot::Pass { whose, until });
+            let fill = names.fill();
+            self.insert_unless_newer(key, Slot::Pass { whose, until, fill }, names);
         }
     }
 
@@ -595,7 +632,7 @@ pub(super) mod tests {
             HeaderMap::from_iter([(names[0].clone(), http::HeaderValue::from_static(l))])
         };
         for (language, text) in [("de", &b"hallo"[..]), ("en", b"hello")] {
-            let place = zone.place(&key("/x"), &names, &lang(language));
+            let place = zone.place(&key("/x"), &names, &lang(language), &Names::default());
             zone.store(place, object(text));
         }
         assert_eq!(
@@ -608,7 +645,7 @@ pub(super) mod tests {
         );
         assert_eq!(body(&zone, "/x", &lang("fr")), None);
         zone.invalidate(&key("/x"));
-        zone.place(&key("/x"), &names, &lang("fr"));
+        zone.place(&key("/x"), &names, &lang("fr"), &Names::default());
         assert_eq!(body(&zone, "/x", &lang("de")), None);
     }
 
@@ -688,7 +725,7 @@ pub(super) mod tests {
     #[test]
     fn a_pass_ends() {
         let zone = zone(1 << 20);
-        zone.pass(key("/x"), Passing::All, 10);
+        zone.pass(key("/x"), Passing::All, 10, &Names::default());
         assert!(matches!(
             zone.find(key("/x"), &HeaderMap::new(), 9),
             Found::Pass { .. }

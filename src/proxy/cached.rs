@@ -392,7 +392,10 @@ async fn wait(
 /// Whether what is being filled is the variant that this request asks for.
 fn ours(request: &RequestHeader, resource: &Resource, head: &Head) -> bool {
     let request = &request.headers;
-    resource.zone().place(&resource.key, &head.vary, request) == head.key
+    resource
+        .zone()
+        .place(&resource.key, &head.vary, request, &head.names)
+        == head.key
 }
 
 /// Answers with what is stale, if it may be used when the origin fails.

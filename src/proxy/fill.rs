@@ -309,7 +309,8 @@ fn private(job: Job, response: Response, passing: Option<Passing>) {
     zone.metrics.fills_uncacheable.inc();
     if let Some(whose) = passing {
         let key = job.filling.key().clone();
-        zone.pass(key, whose, unix_now() + PASS_SECONDS);
+        let until = unix_now() + PASS_SECONDS;
+        zone.pass(key, whose, until, job.filling.names());
     }
     job.filling.open(Opening::Private(Some(response)));
 }
@@ -354,7 +355,7 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
         kept.unwrap_or(stale.freshness),
         match has_tags(answer) {
             true => job.filling.names().tagged(answer),
-            false => stale.names.since(job.filling.names().asked_at()),
+            false => stale.names.asked_with(job.filling.names()),
         },
     );
     object.encoded = coded::renewed(&job.route, stale, &object);
@@ -365,10 +366,9 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
         zone.invalidate(job.filling.key());
         return job.filling.open(Opening::Own(object));
     }
-    let key = zone.place(&job.key, &vary, &job.client);
+    let key = zone.place(&job.key, &vary, &job.client, &object.names);
     let opening = for_waiters(&job.filling, &key, object.clone());
-    if !job.filling.is_outdated() {
-        zone.store(key, object.clone());
+    if !job.filling.is_outdated() && zone.store(key, object.clone()) {
         zone.hand_down(&job.root, &job.key, &vary, &job.client, &object);
     }
     job.filling.open(opening);
@@ -401,7 +401,7 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
     let mut headers = dated(job.to_keep(&response.head().headers, true));
     coded::announce(&job.route, status, &mut headers);
     let vary = selecting(&job, &headers);
-    let key = zone.place(&job.key, &vary, &job.client);
+    let key = zone.place(&job.key, &vary, &job.client, &names);
     let head = Head {
         status,
         headers: headers.clone(),
@@ -440,8 +440,9 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
             let mut object = Object::new(status, headers, body, freshness, names);
             object.encoded = encoded;
             let object = Arc::new(object);
-            zone.store(key, object.clone());
-            zone.hand_down(&job.root, &job.key, &vary, &job.client, &object);
+            if zone.store(key, object.clone()) {
+                zone.hand_down(&job.root, &job.key, &vary, &job.client, &object);
+            }
         }
         Outcome::NotKept => zone.metrics.fills_uncacheable.inc(),
     });

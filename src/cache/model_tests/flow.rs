@@ -340,7 +340,8 @@ impl World {
                 let fill = self.fills.remove(i);
                 if let Some(whose) = refused.passes() {
                     let key = fill.filling.key().clone();
-                    self.zone.pass(key, whose, now + PASS_SECONDS);
+                    let names = fill.filling.names();
+                    self.zone.pass(key, whose, now + PASS_SECONDS, names);
                 }
                 fill.filling.open(Opening::Private(Some(fill.exchange)));
             }
@@ -352,7 +353,8 @@ impl World {
         let fill = &self.fills[i];
         let exchange = &self.exchanges[fill.exchange];
         let vary = vary_names(&exchange.fields).unwrap_or_default();
-        let key = self.zone.place(&fill.key, &vary, &exchange.request);
+        let names = fill.filling.names();
+        let key = self.zone.place(&fill.key, &vary, &exchange.request, names);
         let head = Head {
             status,
             headers: end_to_end(&exchange.fields),
@@ -415,13 +417,15 @@ impl World {
             headers,
             stale.body.clone(),
             kept.unwrap_or(stale.freshness),
-            stale.names.since(fill.filling.names().asked_at()),
+            stale.names.asked_with(fill.filling.names()),
         ));
         if kept.is_err() {
             self.zone.invalidate(fill.filling.key());
             return fill.filling.open(Opening::Own(object));
         }
-        let key = self.zone.place(&fill.key, &vary, &exchange.request);
+        let key = self
+            .zone
+            .place(&fill.key, &vary, &exchange.request, &object.names);
         let opening = match key == *fill.filling.key() {
             true => Opening::Object(object.clone()),
             false => Opening::Own(object.clone()),
@@ -456,7 +460,8 @@ impl World {
             Opened::Head(head) => {
                 let place = |w: &World| {
                     let base = w.key(&client.ask);
-                    w.zone.place(&base, &head.vary, &client.ask.fields)
+                    w.zone
+                        .place(&base, &head.vary, &client.ask.fields, &head.names)
                 };
                 if !head.vary.is_empty() && place(self) != head.key {
                     return self.look(client, say);

@@ -172,8 +172,9 @@ impl Making {
         let work = &self.work;
         let object = Arc::new(object_of(made, work, original));
         let zone = work.source.zone();
-        zone.store(goal.key.clone(), object.clone());
-        zone.hand_down_made(&self.root, &goal.key, &object);
+        if zone.store(goal.key.clone(), object.clone()) {
+            zone.hand_down_made(&self.root, &goal.key, &object);
+        }
         let shelf = &work.images.shelf;
         shelf.add(&work.source.key, &goal.plan, &goal.key);
         object

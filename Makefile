@@ -54,7 +54,7 @@ configs:
 	  JWT_SECRET_FILE=tests/configs/files/jwt.secret target/debug/lakh check --config $$file; done
 
 edge:
-	cargo test --workspace --locked --test edge
+	scripts/again cargo test --workspace --locked --test edge
 
 screenshots: build
 	@mkdir -p docs

@@ -136,7 +136,7 @@ impl Secure {
             watched.have_changed()
         };
         if changed {
-            self.read_again();
+            self.read_again(own);
         }
         self.warn_of_staples();
         self.renew_tickets(own);
@@ -159,12 +159,14 @@ impl Secure {
         }
     }
 
-    fn read_again(&self) {
+    fn read_again(&self, own: &OwnSecrets) {
         let listener = &self.listener;
         match read(&self.settings, self.spoken, &self.tickets) {
             Ok(in_force) => {
                 in_force.warn_of_untimely(listener);
                 self.current.store(Arc::new(in_force));
+                // Before it is told: by then all of it is in force.
+                self.renew_tickets(own);
                 self.stale.store(false, Relaxed);
                 self.metrics.loads.inc();
                 tracing::info!(listener, "certificates and keys were read again");

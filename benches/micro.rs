@@ -77,7 +77,9 @@ fn cache(c: &mut Criterion) {
         let metrics = Metrics::new().cache("z");
         let zone: Zone<()> = Zone::new(settings, metrics, Arc::default(), Tiers::default());
         let (rules, object) = (KeyRules::default(), Arc::new(object()));
-        (0..count).for_each(|n| zone.store(key(&rules, n), object.clone()));
+        (0..count).for_each(|n| {
+            zone.store(key(&rules, n), object.clone());
+        });
         let none = HeaderMap::new();
         let mut n = 0;
         group.bench_function(BenchmarkId::from_parameter(count), |b| {

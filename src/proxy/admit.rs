@@ -177,8 +177,12 @@ fn prove(request: &Request<'_>, ctx: &mut Context, asked: bool) -> Admission {
         }
         (None, _) => (None, None),
         (Some(RouteAuth { auth, require }), _) => {
-            match auth.check(request.headers, unix_now(), asked) {
-                Identity::Known(claims) => {
+            let found = auth.check(request.headers, unix_now(), asked);
+            if !ctx.looking {
+                auth.count(&found);
+            }
+            match found {
+                Identity::Known(claims, _) => {
                     let missing = missing_claim(auth, require, &claims);
                     (Some(claims), missing)
                 }

@@ -67,7 +67,7 @@ impl RouteAuth {
         now: u64,
     ) -> bool {
         match self.auth.check(headers, now, false) {
-            Identity::Known(known) => claims.iter().all(|(name, is)| known.holds(name, is)),
+            Identity::Known(known, _) => claims.iter().all(|(name, is)| known.holds(name, is)),
             Identity::Undecided(_) | Identity::NoKeys => true,
             Identity::Nobody | Identity::Refused(_) => false,
         }

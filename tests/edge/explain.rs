@@ -231,6 +231,25 @@ fn nothing_is_taken_and_nothing_counted() {
 }
 
 #[test]
+fn who_asks_is_told_and_not_counted() {
+    let origin = Origin::saying("hello");
+    let yaml = "
+upstreams: {app: {servers: [$0]}}
+auth: {people: {jwt: {secret_file: $dir/secret}}}
+routes: [{name: all, match: {path: /*}, upstream: app, auth: people}]
+";
+    let edge = Edge::start_with(yaml, &[&origin], |dir| {
+        let secret = "a secret of this test, and of no other";
+        std::fs::write(dir.join("secret"), secret).expect("the folder is ours");
+    });
+    let told = explain(&edge, &get("/"));
+    assert_eq!(told["outcome"]["problem"], "credentials-missing", "{told:#}");
+    assert_eq!(edge.metric("lakh_auth_total"), 0.0);
+    get("/").send(&edge).expect(401);
+    assert_eq!(edge.metric("lakh_auth_total"), 1.0);
+}
+
+#[test]
 fn what_other_edges_have_taken_of_a_shared_limit_is_seen_and_nothing_taken() {
     let (redis, origin) = (Redis::start(), Origin::saying("hello"));
     let shared = format!(

@@ -7,9 +7,8 @@ use super::rules::{self, Validity};
 use super::settings::JwtSettings;
 use super::token::{LONGEST, Token};
 use super::verified::{Verified, fingerprint};
-use super::{Identity, presented};
+use super::{Identity, Proven, presented};
 use crate::guard::claims::Claims;
-use crate::observe::AuthMetrics;
 use http::HeaderMap;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -32,13 +31,7 @@ pub enum Keys {
 
 impl Jwt {
     /// As `Auth::check`, but for what is refused or needless.
-    pub fn check(
-        &self,
-        headers: &HeaderMap,
-        now: u64,
-        asked: bool,
-        metrics: &AuthMetrics,
-    ) -> Identity {
+    pub fn check(&self, headers: &HeaderMap, now: u64, asked: bool) -> Identity {
         let text = match presented::token(&self.rules, headers) {
             Ok(text) if text.len() <= LONGEST => text,
             Ok(_) => return Identity::Refused(Flaw::TooLong),
@@ -51,8 +44,7 @@ impl Jwt {
         let generation = set.as_ref().map_or(0, |set| set.generation);
         let print = fingerprint(text);
         if let Some(claims) = self.verified.get(&print, generation, now) {
-            metrics.cached.inc();
-            return Identity::Known(claims);
+            return Identity::Known(claims, Proven::Before);
         }
         let trusted = set.as_ref().map_or(&[][..], |set| &set.keys);
         match prove(text, trusted, &self.rules, now) {
@@ -61,8 +53,7 @@ impl Jwt {
                 let claims = Arc::new(claims);
                 self.verified
                     .keep(print, claims.clone(), validity, generation);
-                metrics.verified.inc();
-                Identity::Known(claims)
+                Identity::Known(claims, Proven::Now)
             }
             Err(Flaw::UnknownKey) => match &self.keys {
                 Keys::Of(issuer) if !asked => Identity::Undecided(issuer.clone()),

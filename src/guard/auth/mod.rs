@@ -56,7 +56,7 @@ enum Proof {
 
 /// Who asks.
 pub enum Identity {
-    Known(Arc<Claims>),
+    Known(Arc<Claims>, Proven),
     /// There is no proof, and none is needed.
     Nobody,
     Refused(Flaw),
@@ -66,27 +66,40 @@ pub enum Identity {
     NoKeys,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proven {
+    Now,
+    /// And kept since.
+    Before,
+}
+
 impl Auth {
     pub fn name(&self) -> &str {
         &self.settings.name
     }
 
-    /// Who sent `headers`. `now` is Unix seconds; `asked`: the issuer was asked for it already.
+    /// Who sent `headers`; nothing is counted. `now` is Unix seconds; `asked`: the issuer was asked for
+    /// it already.
     pub fn check(&self, headers: &HeaderMap, now: u64, asked: bool) -> Identity {
         let found = match &self.proof {
-            Proof::Jwt(jwt) => jwt.check(headers, now, asked, &self.metrics),
+            Proof::Jwt(jwt) => jwt.check(headers, now, asked),
             Proof::ApiKeys { header, keys } => self.look_up(keys, header, headers),
         };
         match found {
-            Identity::Refused(Flaw::Missing) if self.settings.optional => {
-                self.metrics.nobody.inc();
-                Identity::Nobody
-            }
-            Identity::Refused(flaw) => {
-                self.metrics.refused.inc();
-                Identity::Refused(flaw)
-            }
+            Identity::Refused(Flaw::Missing) if self.settings.optional => Identity::Nobody,
             found => found,
+        }
+    }
+
+    /// Counts what was found of a request.
+    pub fn count(&self, found: &Identity) {
+        match found {
+            Identity::Known(_, Proven::Now) => self.metrics.verified.inc(),
+            Identity::Known(_, Proven::Before) => self.metrics.cached.inc(),
+            Identity::Nobody => self.metrics.nobody.inc(),
+            Identity::Refused(_) => self.metrics.refused.inc(),
+            // The one is asked again, and the other is no verdict.
+            Identity::Undecided(_) | Identity::NoKeys => {}
         }
     }
 
@@ -95,10 +108,7 @@ impl Auth {
             Err(flaw) => Identity::Refused(flaw),
             Ok(key) if key.len() > token::LONGEST => Identity::Refused(Flaw::TooLong),
             Ok(key) => match keys.find(key) {
-                Some(claims) => {
-                    self.metrics.verified.inc();
-                    Identity::Known(claims.clone())
-                }
+                Some(claims) => Identity::Known(claims.clone(), Proven::Now),
                 None => Identity::Refused(Flaw::UnknownApiKey),
             },
         }

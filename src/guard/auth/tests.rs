@@ -66,8 +66,10 @@ fn bearer_of(token: &str) -> HeaderMap {
 
 /// `sub`, or what is wrong.
 fn found(auth: &Auth, headers: &HeaderMap, now: u64) -> Result<String, Flaw> {
-    match auth.check(headers, now, true) {
-        Identity::Known(claims) => Ok(claims.get("sub").unwrap_or("").to_owned()),
+    let found = auth.check(headers, now, true);
+    auth.count(&found);
+    match found {
+        Identity::Known(claims, _) => Ok(claims.get("sub").unwrap_or("").to_owned()),
         Identity::Nobody => Ok("nobody".into()),
         Identity::Refused(flaw) => Err(flaw),
         Identity::Undecided(_) | Identity::NoKeys => panic!("it can be decided"),
@@ -303,7 +305,7 @@ fn api_keys_are_known_by_their_hash() {
         auth.challenge(Flaw::Missing),
         "ApiKey realm=\"devices\", header=\"x-api-key\""
     );
-    let Identity::Known(claims) = auth.check(&with(key), NOW, false) else {
+    let Identity::Known(claims, _) = auth.check(&with(key), NOW, false) else {
         panic!("it is known")
     };
     let told: Vec<_> = claims

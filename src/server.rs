@@ -238,7 +238,7 @@ async fn drain(
     front.close_idle().await;
     tokio::select! {
         () = foundation.caps.emptied() => {}
-        () = sleep(limit) => tracing::warn!(open = foundation.caps.open(), "drain: time is up"),
+        () = sleep(limit) => tracing::warn!(open = foundation.caps.open(), "drain: time is up; process.drain gives more"),
         () = signals.stop() => tracing::warn!(open = foundation.caps.open(), "told to stop at once"),
     }
     doors.farewell(FAREWELL).await;

@@ -288,7 +288,9 @@ impl Opened {
         if let Some(file) = &self.file
             && let Err(e) = file.set_mode(door.socket_mode())
         {
-            tracing::warn!("the permissions of a listener's socket can't be changed: {e}");
+            tracing::warn!(
+                "the permissions of a listener's socket can't be changed, and stay as they are; see who owns its folder: {e}"
+            );
         }
     }
 }

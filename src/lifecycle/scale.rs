@@ -139,7 +139,7 @@ async fn started(address: std::net::SocketAddr) {
         }
     };
     if timeout(START_PATIENCE, connected).await.is_err() {
-        tracing::warn!(%address, "a new process does not take connections yet");
+        tracing::warn!(%address, "a new process does not take connections yet: see what it writes to its log");
     }
 }
 

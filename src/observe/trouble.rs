@@ -17,6 +17,11 @@ impl Trouble {
         true
     }
 
+    /// Whether it failed the last time.
+    pub fn lasts(&self) -> bool {
+        self.known().is_some()
+    }
+
     /// It worked. True when it had not the time before.
     pub fn is_over(&self) -> bool {
         self.known().take().is_some()
@@ -35,10 +40,10 @@ mod tests {
     #[test]
     fn it_is_told_when_it_begins_when_its_cause_changes_and_when_it_is_over() {
         let trouble = Trouble::default();
-        assert!(!trouble.is_over());
+        assert!(!trouble.is_over() && !trouble.lasts());
         assert!(trouble.is_news("refused") && !trouble.is_news("refused"));
         assert!(trouble.is_news("timed out") && !trouble.is_news("timed out"));
-        assert!(trouble.is_over() && !trouble.is_over());
+        assert!(trouble.lasts() && trouble.is_over() && !trouble.is_over());
         assert!(trouble.is_news("timed out"));
     }
 }

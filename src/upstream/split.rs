@@ -99,12 +99,12 @@ impl Verdicts {
         let others = (0..self.sides.len()).filter(|other| *other != side);
         let (route, upstream) = (&self.route, &self.settings.sides[side].0);
         if others.map(|other| self.share(other)).sum::<u32>() == 0 {
-            tracing::warn!(%route, %upstream, "too many errors, but nothing else is left");
+            tracing::warn!(%route, %upstream, "too many errors, but nothing else is left: see why its servers fail");
             return;
         }
         verdict.out.store(true, Relaxed);
         let limit = format!("{}%", rules.errors * 100.0);
-        tracing::error!(%route, %upstream, limit, "rolled back: more errors than the limit");
+        tracing::error!(%route, %upstream, limit, "rolled back: more errors than the limit; mend it, then reload to give it its share again");
         self.show();
     }
 

@@ -243,7 +243,10 @@ routes: [{name: all, match: {path: /*}, upstream: app, auth: people}]
         std::fs::write(dir.join("secret"), secret).expect("the folder is ours");
     });
     let told = explain(&edge, &get("/"));
-    assert_eq!(told["outcome"]["problem"], "credentials-missing", "{told:#}");
+    assert_eq!(
+        told["outcome"]["problem"], "credentials-missing",
+        "{told:#}"
+    );
     assert_eq!(edge.metric("lakh_auth_total"), 0.0);
     get("/").send(&edge).expect(401);
     assert_eq!(edge.metric("lakh_auth_total"), 1.0);

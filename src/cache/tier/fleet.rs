@@ -223,7 +223,9 @@ impl Fleet {
         if self.in_touch.swap(in_touch, Ordering::Relaxed) != in_touch {
             match in_touch {
                 true => tracing::info!("in touch with the fleet"),
-                false => tracing::warn!("out of touch with redis: nothing is read from it"),
+                false => tracing::warn!(
+                    "out of touch with redis, and nothing is read from it until it answers at its url"
+                ),
             }
         }
         self.metrics.in_touch.set(in_touch.into());

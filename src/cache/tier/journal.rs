@@ -213,7 +213,7 @@ impl Writer {
                 continue;
             };
             if let Err(e) = self.write(&entries) {
-                tracing::error!(path = %self.path.display(), error = %e, "the journal of purges can't be written: what is on disk will not outlive this process");
+                tracing::error!(path = %self.path.display(), error = %e, "the journal of purges can't be written: what is on disk will not outlive this process; see that there is room and that this user may write there");
                 // Without it, nothing is believed after a restart.
                 let _ = std::fs::remove_file(&self.path);
                 return;

@@ -4,6 +4,7 @@
 //! allocation and a wake-up each.
 
 use super::Reopened;
+use crate::observe::Trouble;
 use prometheus::IntCounter;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -44,7 +45,7 @@ pub struct Target {
     out: Box<dyn Write + Send>,
     /// Of a file; and how often it was opened anew.
     file: Option<(PathBuf, Reopened, usize)>,
-    failing: bool,
+    trouble: Trouble,
 }
 
 impl Queue {
@@ -132,7 +133,7 @@ impl Target {
         Target {
             out: Box::new(io::stdout()),
             file: None,
-            failing: false,
+            trouble: Trouble::default(),
         }
     }
 
@@ -141,7 +142,7 @@ impl Target {
         Ok(Target {
             out: Box::new(append(path)?),
             file: Some((path.to_owned(), reopened, times)),
-            failing: false,
+            trouble: Trouble::default(),
         })
     }
 
@@ -149,14 +150,14 @@ impl Target {
     fn write(&mut self, lines: &[u8], dropped: &IntCounter) {
         self.reopen();
         match self.out.write_all(lines).and_then(|()| self.out.flush()) {
-            Ok(()) => self.failing = false,
+            Ok(()) if self.trouble.is_over() => tracing::info!("access log: it is written again"),
+            Ok(()) => {}
             Err(e) => {
                 let lost = memchr::memchr_iter(b'\n', lines).count();
                 dropped.inc_by(lost as u64);
-                if !self.failing {
-                    tracing::error!(error = %e, "access log: it can't be written; lines are dropped");
+                if self.trouble.is_news(&e.to_string()) {
+                    tracing::error!(error = %e, "access log: it can't be written, and lines are dropped until there is room for it and it may be written");
                 }
-                self.failing = true;
             }
         }
     }
@@ -215,7 +216,7 @@ mod tests {
         let target = Target {
             out: Box::new(Slow(gone, tell)),
             file: None,
-            failing: false,
+            trouble: Trouble::default(),
         };
         let queue = Queue::start(target, dropped()).expect("a thread");
         let line = [b'x'; 1 << 10];
@@ -246,7 +247,7 @@ mod tests {
             Target {
                 out: Box::new(Full),
                 file: None,
-                failing: false,
+                trouble: Trouble::default(),
             },
             dropped(),
         );

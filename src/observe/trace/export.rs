@@ -2,8 +2,8 @@
 
 use super::Trace;
 use super::otlp::{self, Span};
-use crate::observe::TraceMetrics;
 use crate::observe::settings::TracingSettings;
+use crate::observe::{TraceMetrics, Trouble};
 use http::HeaderMap;
 use std::future::Future;
 use std::mem::take;
@@ -59,8 +59,7 @@ struct Exporter {
     service: String,
     deliver: Deliver,
     metrics: TraceMetrics,
-    /// The last delivery failed: one line in the log is enough.
-    failing: bool,
+    trouble: Trouble,
 }
 
 impl Tracer {
@@ -72,7 +71,7 @@ impl Tracer {
             service: settings.service.clone(),
             deliver,
             metrics: metrics.clone(),
-            failing: false,
+            trouble: Trouble::default(),
         };
         Tracer {
             sample: settings.sample,
@@ -180,22 +179,26 @@ impl Exporter {
     async fn deliver(&mut self, spans: &[Span]) {
         let request = otlp::request(&self.service, spans);
         let mut pauses = PAUSES.iter();
-        let count = spans.len() as u64;
+        let (count, is_away) = (spans.len() as u64, self.trouble.lasts());
         loop {
             let why = match (self.deliver)(request.clone()).await {
                 Ok(()) => {
-                    self.failing = false;
+                    if self.trouble.is_over() {
+                        tracing::info!("traces: the collector takes them again");
+                    }
                     return self.metrics.exported.inc_by(count);
                 }
                 Err(why) => why,
             };
-            if !self.failing {
-                tracing::warn!(why, "traces: the collector does not take them");
+            if self.trouble.is_news(&why) {
+                tracing::warn!(
+                    why,
+                    "traces: the collector does not take them; see that it answers at tracing.otlp"
+                );
             }
             // While it is away, each batch has one try: the next ones wait.
-            let pause = pauses.next().filter(|_| !self.failing);
+            let pause = pauses.next().filter(|_| !is_away);
             let Some(pause) = pause else {
-                self.failing = true;
                 return self.metrics.failed.inc_by(count);
             };
             sleep(*pause).await;

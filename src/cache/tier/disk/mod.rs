@@ -104,7 +104,7 @@ impl Disk {
             Ok(runtime) => Threads(Some(runtime)),
             Err(e) => {
                 let path = self.settings.path.display();
-                tracing::error!(%path, error = %e, "no threads for the disk: it is not used");
+                tracing::error!(%path, error = %e, "no threads for the disk, which is not used; raise the limit of processes (ulimit -u)");
                 return;
             }
         };
@@ -285,7 +285,11 @@ impl Opening {
                     return open;
                 }
                 Err(why) if trouble.is_news(&why) => {
-                    tracing::warn!(path, why, "the disk can't be used yet");
+                    tracing::warn!(
+                        path,
+                        why,
+                        "the disk can't be used yet, and is tried again: see that the folder is there and that this user may write to it"
+                    );
                 }
                 Err(_) => {}
             }

@@ -349,6 +349,13 @@ impl RequestId {
         }
     }
 
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            IdText::Own(digits) => digits,
+            IdText::Theirs(text) => text.as_bytes(),
+        }
+    }
+
     pub fn as_str(&self) -> &str {
         match &self.0 {
             IdText::Own(digits) => std::str::from_utf8(digits).expect("hexadecimal digits"),

@@ -66,8 +66,8 @@ fn line<'a>(
     let journal = journal.unwrap_or(&ctx.journal);
     let last = journal.last();
     Line {
-        time: wall(ctx.started, ctx.started + took),
-        request_id: ctx.id.as_str(),
+        time: wall(ctx.started),
+        request_id: ctx.id.as_bytes(),
         client: ctx.client,
         method: request.method.as_str(),
         host: request.host,

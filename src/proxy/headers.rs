@@ -220,7 +220,7 @@ pub fn add_limits(fields: &mut HeaderMap, ctx: &Context) {
 /// `to_client` as HTTP/1 writes it, for a route that edits no answers.
 pub fn write_to_client(out: &mut Vec<u8>, ctx: &Context) {
     out.extend_from_slice(b"Via: 1.1 lakh\r\nx-request-id: ");
-    out.extend_from_slice(ctx.id.as_str().as_bytes());
+    out.extend_from_slice(ctx.id.as_bytes());
     if let Some(status) = ctx.cache {
         out.extend_from_slice(b"\r\ncache-status: ");
         out.extend_from_slice(status.to_value().as_bytes());

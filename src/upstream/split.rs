@@ -104,7 +104,7 @@ impl Verdicts {
         }
         verdict.out.store(true, Relaxed);
         let limit = format!("{}%", rules.errors * 100.0);
-        tracing::error!(%route, %upstream, limit, "rolled back: more errors than the limit; mend it, then reload to give it its share again");
+        tracing::error!(%route, %upstream, limit, "rolled back: more errors than the limit; mend it, then `lakh restore {route}`");
         self.show();
     }
 

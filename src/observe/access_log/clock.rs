@@ -11,7 +11,7 @@ const ALIKE: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy)]
 struct Clocks {
     instant: Instant,
-    wall: SystemTime,
+    unix: Duration,
 }
 
 #[derive(Clone, Copy)]
@@ -28,27 +28,33 @@ thread_local! {
     static CLOCKS: Cell<Option<Clocks>> = const { Cell::new(None) };
 }
 
-/// When `at` was, asked at `now`.
-pub fn wall(at: Instant, now: Instant) -> SystemTime {
-    let known = CLOCKS.get();
-    let known = known.filter(|known| now.saturating_duration_since(known.instant) < ALIKE);
-    let clocks = known.unwrap_or_else(|| {
-        let (instant, wall) = (Instant::now(), SystemTime::now());
-        CLOCKS.set(Some(Clocks { instant, wall }));
-        Clocks { instant, wall }
-    });
-    match at.checked_duration_since(clocks.instant) {
-        Some(later) => clocks.wall + later,
-        None => clocks.wall - (clocks.instant - at),
+/// When `at` was, since 1970.
+pub fn wall(at: Instant) -> Duration {
+    CLOCKS
+        .get()
+        .and_then(|known| {
+            let later = at.checked_duration_since(known.instant)?;
+            (later < ALIKE).then(|| known.unix + later)
+        })
+        .unwrap_or_else(|| ask(at))
+}
+
+fn ask(at: Instant) -> Duration {
+    let (instant, now) = (Instant::now(), SystemTime::now());
+    let unix = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    CLOCKS.set(Some(Clocks { instant, unix }));
+    match instant.checked_duration_since(at) {
+        Some(ago) => unix.saturating_sub(ago),
+        None => unix + (at - instant),
     }
 }
 
 /// RFC 3339 with milliseconds.
-pub fn write_iso(time: SystemTime, out: &mut Vec<u8>) {
-    let (second, millis) = second(time);
+pub fn write_iso(unix: Duration, out: &mut Vec<u8>) {
+    let (second, millis) = (second(unix), unix.subsec_millis());
     out.extend_from_slice(&second.iso);
     let digit = |n: u32| b'0' + (n % 10) as u8;
-    out.extend([
+    out.extend_from_slice(&[
         b'.',
         digit(millis / 100),
         digit(millis / 10),
@@ -58,19 +64,17 @@ pub fn write_iso(time: SystemTime, out: &mut Vec<u8>) {
 }
 
 /// As the common log format has it.
-pub fn write_common(time: SystemTime, out: &mut Vec<u8>) {
-    out.extend_from_slice(&second(time).0.common);
+pub fn write_common(unix: Duration, out: &mut Vec<u8>) {
+    out.extend_from_slice(&second(unix).common);
 }
 
-fn second(time: SystemTime) -> (Second, u32) {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let known = PRESENT.get().filter(|s| s.unix == since.as_secs());
-    let second = known.unwrap_or_else(|| {
-        let second = Second::of(since.as_secs());
+fn second(unix: Duration) -> Second {
+    let known = PRESENT.get().filter(|s| s.unix == unix.as_secs());
+    known.unwrap_or_else(|| {
+        let second = Second::of(unix.as_secs());
         PRESENT.set(Some(second));
         second
-    });
-    (second, since.subsec_millis())
+    })
 }
 
 impl Second {
@@ -101,11 +105,8 @@ mod tests {
     #[test]
     fn the_wall_clock_is_as_it_was_at_a_moment() {
         let (now, wall_now) = (Instant::now(), SystemTime::now());
-        let off = |at: Instant, ago: Duration| {
-            let found = wall(at, now) + ago;
-            let off = found.duration_since(wall_now);
-            off.unwrap_or_else(|e| e.duration())
-        };
+        let unix = wall_now.duration_since(UNIX_EPOCH).expect("after 1970");
+        let off = |at: Instant, ago: Duration| (wall(at) + ago).abs_diff(unix);
         let minute = Duration::from_secs(60);
         for _ in 0..2 {
             // Generously, for a thread may be kept waiting between two looks at clocks.
@@ -117,8 +118,8 @@ mod tests {
 
     #[test]
     fn both_ways_to_write_a_time() {
-        let at = |millis| UNIX_EPOCH + Duration::from_millis(millis);
-        let text = |write: fn(SystemTime, &mut Vec<u8>), time| {
+        let at = Duration::from_millis;
+        let text = |write: fn(Duration, &mut Vec<u8>), time| {
             let mut out = Vec::new();
             write(time, &mut out);
             String::from_utf8(out).expect("ASCII")

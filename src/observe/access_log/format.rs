@@ -1,9 +1,12 @@
 //! How a line is written: as JSON, or by a template.
 
 use super::super::settings::AccessLogSettings;
-use super::line::{FIELDS, Field, Line, Value, header_value, query};
+use super::clock;
+use super::line::{
+    FIELDS, Field, Line, client, header_value, query, write_address, write_millis, write_number,
+};
+use crate::endpoint::Endpoint;
 use http::HeaderName;
-use std::borrow::Cow;
 use std::io::Write;
 
 /// Most lines of JSON are shorter.
@@ -100,112 +103,98 @@ fn field_of(name: &str) -> Option<Field> {
     Some(field.clone())
 }
 
-/// Writes a member that is not the first, unless its value is None. What it is called stands there as
-/// it is written: that costs a fifth of putting it together for each line.
+/// Writes a member that is not the first. What it is called stands there as it is written: that costs
+/// a fifth of putting it together for each line.
 macro_rules! member {
-    ($out:ident, $name:literal = $value:expr) => {
+    ($out:ident, $name:literal, text $value:expr) => {
+        $out.extend_from_slice(concat!(",\"", $name, "\":\"").as_bytes());
+        json_text($value, $out);
+        $out.push(b'"');
+    };
+    ($out:ident, $name:literal, plain $value:expr) => {
+        $out.extend_from_slice(concat!(",\"", $name, "\":\"").as_bytes());
+        $out.extend_from_slice($value);
+        $out.push(b'"');
+    };
+    ($out:ident, $name:literal, $write:ident $value:expr) => {
+        $out.extend_from_slice(concat!(",\"", $name, "\":").as_bytes());
+        $write($value, $out);
+    };
+}
+
+/// The same, unless its value is None.
+macro_rules! member_of {
+    ($out:ident, $name:literal, $kind:ident $value:expr) => {
         if let Some(value) = $value {
-            $out.extend_from_slice(concat!(",\"", $name, "\":").as_bytes());
-            value.json($out);
+            member!($out, $name, $kind value);
         }
     };
 }
 
-/// What a member's value may be.
-trait Json {
-    fn json(self, out: &mut Vec<u8>);
-}
-
-/// Text that is known to be plain: no quote, no backslash, ASCII.
-struct Plain<'a>(&'a str);
-
-impl Json for Plain<'_> {
-    fn json(self, out: &mut Vec<u8>) {
-        out.push(b'"');
-        out.extend_from_slice(self.0.as_bytes());
-        out.push(b'"');
-    }
-}
-
-impl Json for &[u8] {
-    fn json(self, out: &mut Vec<u8>) {
-        out.push(b'"');
-        json_text(self, out);
-        out.push(b'"');
-    }
-}
-
-impl Json for &str {
-    fn json(self, out: &mut Vec<u8>) {
-        self.as_bytes().json(out);
-    }
-}
-
-impl Json for Cow<'_, [u8]> {
-    fn json(self, out: &mut Vec<u8>) {
-        (&*self).json(out);
-    }
-}
-
-impl Json for Value<'_> {
-    fn json(self, out: &mut Vec<u8>) {
-        let quote = (!self.is_number()).then_some(b'"');
-        out.extend(quote);
-        self.write(out, json_text);
-        out.extend(quote);
-    }
-}
-
-/// Its members, and their order, are those of `FIELDS`.
+/// Its members, and their order, are those of `FIELDS`. Plain is what has no quote, no backslash and
+/// nothing beyond ASCII, whoever asks.
 fn json(headers: &[HeaderName], line: &Line<'_>, settings: &AccessLogSettings, out: &mut Vec<u8>) {
-    let phases = &line.phases;
     out.reserve(LINE);
-    out.extend_from_slice(b"{\"time\":");
-    Value::Iso(line.time).json(out);
-    member!(out, "id" = Some(line.request_id));
-    member!(out, "client" = Field::Client.value(line, settings));
-    member!(out, "method" = Some(Plain(line.method)));
-    member!(out, "host" = Some(line.host));
-    member!(out, "path" = Some(line.path));
-    member!(out, "query" = query(line, settings));
-    member!(out, "version" = Some(Plain(line.version)));
+    out.extend_from_slice(b"{\"time\":\"");
+    clock::write_iso(line.time, out);
+    out.extend_from_slice(b"\",\"id\":\"");
+    out.extend_from_slice(line.request_id);
+    out.extend_from_slice(b"\",\"client\":\"");
+    write_address(client(line, settings), out);
+    out.push(b'"');
+    member!(out, "method", plain line.method.as_bytes());
+    member!(out, "host", text line.host.as_bytes());
+    member!(out, "path", text line.path);
+    member_of!(out, "query", text query(line, settings).as_deref());
+    member!(out, "version", plain line.version.as_bytes());
     if let Some((version, cipher, name)) = line.tls {
-        member!(out, "tls" = Some(Plain(version)));
-        member!(out, "cipher" = Some(Plain(cipher)));
-        member!(out, "sni" = name);
+        member!(out, "tls", plain version.as_bytes());
+        member!(out, "cipher", plain cipher.as_bytes());
+        member_of!(out, "sni", text name.map(str::as_bytes));
     }
-    member!(out, "status" = Some(Value::Number(line.status.into())));
-    member!(out, "bytes" = Some(Value::Number(line.bytes as u64)));
-    member!(out, "received" = Field::Received.value(line, settings));
-    member!(out, "ms" = Some(Value::Time(line.duration)));
-    member!(out, "wait_ms" = phases.wait.map(Value::Time));
-    member!(out, "connect_ms" = phases.connect.map(Value::Time));
-    member!(out, "first_byte_ms" = phases.first_byte.map(Value::Time));
-    member!(out, "route" = Some(line.route));
-    member!(out, "upstream" = line.upstream);
-    member!(out, "server" = line.server.map(Value::Server));
-    member!(out, "attempts" = Field::Attempts.value(line, settings));
-    member!(out, "cache" = line.cache.map(Plain));
-    member!(out, "limit" = line.limit);
-    member!(out, "dry_limit" = line.dry_limit);
-    member!(out, "trace" = line.trace.map(Value::Trace));
-    member!(out, "error" = line.error);
+    member!(out, "status", write_number line.status.into());
+    member!(out, "bytes", write_number line.bytes as u64);
+    member_of!(out, "received", write_number Some(line.received).filter(|n| *n > 0));
+    member!(out, "ms", write_millis line.duration);
+    member_of!(out, "wait_ms", write_millis line.phases.wait);
+    member_of!(out, "connect_ms", write_millis line.phases.connect);
+    member_of!(out, "first_byte_ms", write_millis line.phases.first_byte);
+    member!(out, "route", text line.route.as_bytes());
+    member_of!(out, "upstream", text line.upstream.map(str::as_bytes));
+    member_of!(out, "server", write_server line.server);
+    member_of!(out, "attempts", write_number Some(line.attempts as u64).filter(|n| *n > 0));
+    member_of!(out, "cache", plain line.cache.map(str::as_bytes));
+    member_of!(out, "limit", text line.limit.map(str::as_bytes));
+    member_of!(out, "dry_limit", text line.dry_limit.map(str::as_bytes));
+    if let Some(trace) = line.trace {
+        member!(out, "trace", plain format!("{trace:032x}").as_bytes());
+    }
+    member_of!(out, "error", text line.error.map(str::as_bytes));
     for name in headers {
         if let Some(value) = header_value(name, line, settings) {
             out.extend_from_slice(b",\"header:");
             out.extend_from_slice(name.as_str().as_bytes());
-            out.extend_from_slice(b"\":");
-            value.json(out);
+            out.extend_from_slice(b"\":\"");
+            json_text(&value, out);
+            out.push(b'"');
         }
     }
     out.extend_from_slice(b"}\n");
 }
 
+fn write_server(server: &Endpoint, out: &mut Vec<u8>) {
+    out.push(b'"');
+    match server {
+        // Writing to a Vec can't fail.
+        Endpoint::Tcp(address) => drop(write!(out, "{address}")),
+        Endpoint::Unix(_) => json_text(server.to_string().as_bytes(), out),
+    }
+    out.push(b'"');
+}
+
 /// RFC 8259 §7. What is not UTF-8 is replaced.
 fn json_text(text: &[u8], out: &mut Vec<u8>) {
-    let is_plain = |b: &u8| (b' '..0x7f).contains(b) && *b != b'"' && *b != b'\\';
-    // All are looked at, so that many are at once.
-    if text.iter().fold(true, |all, b| all & is_plain(b)) {
+    if is_plain(text) {
         return out.extend_from_slice(text);
     }
     for c in String::from_utf8_lossy(text).chars() {
@@ -216,6 +205,22 @@ fn json_text(text: &[u8], out: &mut Vec<u8>) {
             c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
+}
+
+/// Whether it is written as it is: eight bytes at a time, for most texts are, and short.
+fn is_plain(text: &[u8]) -> bool {
+    let (words, rest) = text.as_chunks();
+    let mut last = [b' '; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    words.iter().chain([&last]).all(|word| {
+        const ONES: u64 = u64::MAX / 255;
+        let word = u64::from_ne_bytes(*word);
+        // In some byte the highest bit is set, surely and only if some byte is below `n`.
+        let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word;
+        let has = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+        let strange = word | below(word, 0x20) | has(b'"') | has(b'\\') | has(0x7f);
+        strange & (ONES * 0x80) == 0
+    })
 }
 
 /// So that a line stays one, and what stands in quotes there: nothing, as web servers write it, is `-`.
@@ -345,6 +350,18 @@ mod tests {
             let text = written(LogFormat::combined(), &line, false);
             prop_assert_eq!(text.matches('\n').count(), 1);
             prop_assert_eq!(text.matches('"').count(), 6);
+        }
+
+        #[test]
+        fn plain_is_what_json_writes_as_it_is(text: Vec<u8>, plain in "[ !#-\\[\\]-~]{0,40}") {
+            prop_assert!(is_plain(plain.as_bytes()));
+            let is = |b: &u8| (b' '..0x7f).contains(b) && !b"\"\\".contains(b);
+            prop_assert_eq!(is_plain(&text), text.iter().all(is));
+            // One among many that are plain.
+            for byte in text {
+                let mixed = [plain.as_bytes(), &[byte], plain.as_bytes()].concat();
+                prop_assert_eq!(is_plain(&mixed), is(&byte));
+            }
         }
     }
 }

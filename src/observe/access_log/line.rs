@@ -8,13 +8,13 @@ use http::{HeaderMap, HeaderName, header};
 use std::borrow::Cow;
 use std::io::Write;
 use std::net::IpAddr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// A finished request.
 pub struct Line<'a> {
-    /// When its head had come.
-    pub time: SystemTime,
-    pub request_id: &'a str,
+    /// When its head had come, since 1970.
+    pub time: Duration,
+    pub request_id: &'a [u8],
     pub client: IpAddr,
     pub method: &'a str,
     pub host: &'a str,
@@ -129,8 +129,8 @@ pub enum Value<'a> {
     Number(u64),
     /// In milliseconds.
     Time(Duration),
-    Iso(SystemTime),
-    CommonTime(SystemTime),
+    Iso(Duration),
+    CommonTime(Duration),
     Client(IpAddr),
     Server(&'a Endpoint),
     Trace(u128),
@@ -143,9 +143,8 @@ impl Field {
         Some(match self {
             Field::Time => Value::Iso(line.time),
             Field::CommonTime => Value::CommonTime(line.time),
-            Field::Id => text(line.request_id),
-            Field::Client if settings.truncate => Value::Client(truncated(line.client)),
-            Field::Client => Value::Client(line.client),
+            Field::Id => Value::Text(Cow::Borrowed(line.request_id)),
+            Field::Client => Value::Client(client(line, settings)),
             Field::Method => text(line.method),
             Field::Host => text(line.host),
             Field::Path => Value::Text(Cow::Borrowed(line.path)),
@@ -176,6 +175,13 @@ impl Field {
     }
 }
 
+pub fn client(line: &Line<'_>, settings: &AccessLogSettings) -> IpAddr {
+    match settings.truncate {
+        true => truncated(line.client),
+        false => line.client,
+    }
+}
+
 pub fn query<'a>(line: &Line<'a>, settings: &AccessLogSettings) -> Option<Cow<'a, [u8]>> {
     let query = line.query.filter(|_| settings.query)?;
     Some(settings.redact.query(query))
@@ -202,10 +208,6 @@ pub fn header_value<'a>(
 }
 
 impl Value<'_> {
-    pub fn is_number(&self) -> bool {
-        matches!(self, Value::Number(_) | Value::Time(_))
-    }
-
     /// `escape` is for what clients and servers have chosen; all else is plain.
     pub fn write(&self, out: &mut Vec<u8>, escape: fn(&[u8], &mut Vec<u8>)) {
         match self {
@@ -214,30 +216,42 @@ impl Value<'_> {
             Value::Time(time) => write_millis(*time, out),
             Value::Iso(time) => clock::write_iso(*time, out),
             Value::CommonTime(time) => clock::write_common(*time, out),
-            Value::Client(IpAddr::V4(v4)) => {
-                for (n, octet) in v4.octets().into_iter().enumerate() {
-                    out.extend((n > 0).then_some(b'.'));
-                    write_number(octet.into(), out);
-                }
-            }
+            Value::Client(address) => write_address(*address, out),
             // Writing to a Vec can't fail.
-            Value::Client(address) => drop(write!(out, "{address}")),
             Value::Server(address) => drop(write!(out, "{address}")),
             Value::Trace(id) => drop(write!(out, "{id:032x}")),
         }
     }
 }
 
-fn write_number(number: u64, out: &mut Vec<u8>) {
+pub fn write_address(address: IpAddr, out: &mut Vec<u8>) {
+    let IpAddr::V4(v4) = address else {
+        // Writing to a Vec can't fail.
+        return drop(write!(out, "{address}"));
+    };
+    for (n, octet) in v4.octets().into_iter().enumerate() {
+        if n > 0 {
+            out.push(b'.');
+        }
+        let digits = [octet / 100, octet / 10 % 10, octet % 10].map(|digit| b'0' + digit);
+        out.extend_from_slice(match octet {
+            100.. => &digits,
+            10.. => &digits[1..],
+            _ => &digits[2..],
+        });
+    }
+}
+
+pub fn write_number(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// To the microsecond.
-fn write_millis(time: Duration, out: &mut Vec<u8>) {
+pub fn write_millis(time: Duration, out: &mut Vec<u8>) {
     let micros = time.as_micros() as u64;
     write_number(micros / 1000, out);
     let digit = |n: u64| b'0' + (n % 10) as u8;
-    out.extend([b'.', digit(micros / 100), digit(micros / 10), digit(micros)]);
+    out.extend_from_slice(&[b'.', digit(micros / 100), digit(micros / 10), digit(micros)]);
 }
 
 #[cfg(test)]
@@ -263,8 +277,8 @@ pub fn example() -> Line<'static> {
         fields
     });
     Line {
-        time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_709_210_096_789),
-        request_id: "abc",
+        time: Duration::from_millis(1_709_210_096_789),
+        request_id: b"abc",
         client: [203, 0, 113, 77].into(),
         method: "GET",
         host: "shop.example",

@@ -30,12 +30,16 @@ impl Trace {
         fields: &HeaderMap,
         trusted: bool,
         sample: f64,
-        draw: impl FnOnce() -> f64,
+        draw: impl Fn() -> f64,
     ) -> Option<Trace> {
+        // Most have neither: they need not be asked what they say.
+        if !trusted && draw() >= sample {
+            return None;
+        }
         let theirs = Traceparent::of(fields);
         let is_sampled = match theirs.filter(|_| trusted) {
             Some(theirs) => theirs.sampled,
-            None => draw() < sample,
+            None => !trusted || draw() < sample,
         };
         is_sampled.then(|| Trace {
             id: theirs.map_or_else(TraceId::new, |theirs| theirs.trace),

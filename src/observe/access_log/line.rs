@@ -229,17 +229,22 @@ pub fn write_address(address: IpAddr, out: &mut Vec<u8>) {
         // Writing to a Vec can't fail.
         return drop(write!(out, "{address}"));
     };
-    for (n, octet) in v4.octets().into_iter().enumerate() {
-        if n > 0 {
-            out.push(b'.');
+    let (mut text, mut end) = ([0; 16], 0);
+    let mut put = |byte| {
+        text[end] = byte;
+        end += 1;
+    };
+    for octet in v4.octets() {
+        if octet >= 100 {
+            put(b'0' + octet / 100);
         }
-        let digits = [octet / 100, octet / 10 % 10, octet % 10].map(|digit| b'0' + digit);
-        out.extend_from_slice(match octet {
-            100.. => &digits,
-            10.. => &digits[1..],
-            _ => &digits[2..],
-        });
+        if octet >= 10 {
+            put(b'0' + octet / 10 % 10);
+        }
+        put(b'0' + octet % 10);
+        put(b'.');
     }
+    out.extend_from_slice(&text[..end - 1]);
 }
 
 pub fn write_number(number: u64, out: &mut Vec<u8>) {

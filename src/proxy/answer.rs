@@ -1,5 +1,6 @@
 //! The only place that turns an error into an HTTP answer: problem+json, RFC 9457.
 
+use super::client::Client;
 use super::context::{Context, RequestId};
 use super::finish::Sent;
 use super::headers::{self, X_CACHE};
@@ -16,7 +17,6 @@ use http::header::{
 };
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::HttpTask;
 use pingora::proxy::Session;
 use std::time::{Duration, SystemTime};
 
@@ -356,16 +356,13 @@ pub async fn problem(
     if let Some(dialect) = Dialect::of(&request.method, &request.headers) {
         refuse_call(&mut head, dialect, problem)?;
         ctx.refused_call = Some(problem.status());
-        // As a task, because that alone ends the stream with its head: gRPC's clients take a head that is
-        // followed by nothing for an answer that broke off.
-        let whole = HttpTask::Header(Box::new(head), true);
-        return session.write_response_tasks(vec![whole]).await.map(drop);
+        return session.send_head(Box::new(head), true).await;
     }
     if request.method == Method::HEAD {
-        return session.write_response_header(Box::new(head), true).await;
+        return session.send_head(Box::new(head), true).await;
     }
-    session.write_response_header(Box::new(head), false).await?;
-    session.write_response_body(Some(body), true).await
+    session.send_head(Box::new(head), false).await?;
+    session.send_body(body, true).await
 }
 
 /// The same to a client that knows of HTTP's statuses only that they are not 200.

@@ -15,6 +15,7 @@ mod events;
 mod grpc;
 mod grpc_web;
 mod http3;
+mod interim;
 
 mod announced;
 mod devices;

@@ -74,6 +74,8 @@ pub enum Problem {
     Insecure {
         location: String,
     },
+    /// On a connection whose certificate is another host's.
+    Misdirected,
     Upstream(Kind),
     Internal,
 }
@@ -103,6 +105,7 @@ impl Problem {
             }
             Problem::RateLimited { .. } | Problem::ClientBusy => StatusCode::TOO_MANY_REQUESTS,
             Problem::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
+            Problem::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Problem::LimitUnknown | Problem::Upstream(Kind::NoServer | Kind::Busy | Kind::Full) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -143,6 +146,7 @@ impl Problem {
             Problem::ImageSource(_) => "image-source",
             Problem::OnlyIfCached => "not-cached",
             Problem::Insecure { .. } => "https-only",
+            Problem::Misdirected => "misdirected",
             Problem::Upstream(Kind::NoServer) => "no-server",
             Problem::Upstream(Kind::Busy) => "upstream-busy",
             Problem::Upstream(Kind::Full) => "images-busy",
@@ -208,6 +212,9 @@ impl Problem {
                 "Not in the cache, and the request asked for nothing else.".into()
             }
             Problem::Insecure { location } => format!("This is at {location}."),
+            Problem::Misdirected => {
+                "This connection was made to another host. Ask again on one of its own.".into()
+            }
             Problem::Upstream(Kind::NoServer) => "No server is available at the moment.".into(),
             Problem::Upstream(Kind::Busy) => "Too many requests are waiting already.".into(),
             Problem::Upstream(Kind::Full) => {

@@ -11,6 +11,7 @@ mod purge_method;
 mod routes;
 mod warm;
 
+mod clients;
 mod events;
 mod grpc;
 mod grpc_web;

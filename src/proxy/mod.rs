@@ -14,6 +14,7 @@ mod calls;
 mod client;
 mod coded;
 mod context;
+mod expect;
 mod explain;
 mod express;
 mod fill;
@@ -51,7 +52,7 @@ use cached::Answered;
 use client::Client;
 use context::Context;
 use finish::{Sent, finish};
-use http::header::{CONTENT_LOCATION, EXPECT, LOCATION, SET_COOKIE, TE, TRANSFER_ENCODING};
+use http::header::{CONTENT_LOCATION, LOCATION, SET_COOKIE, TE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -179,7 +180,7 @@ impl ProxyHttp for Service {
         ctx: &mut Context,
     ) -> pingora::Result<()> {
         let te = headers::te(request.version, &session.req_header().headers);
-        go_on(session, request).await?;
+        expect::go_on(session, request).await?;
         headers::to_server(request, ctx)?;
         if let Some(bridge) = &mut ctx.bridge {
             bridge.begin();
@@ -378,19 +379,6 @@ async fn preflight(session: &mut Session, ctx: &Context) -> pingora::Result<()> 
     }
     let head = reply::head(StatusCode::NO_CONTENT, fields);
     session.send_head(head, true).await
-}
-
-/// A server over HTTP/2 that tells a client to send its body is not heard: Pingora drops what comes before
-/// an answer there. So the edge says it itself, as RFC 9110 §10.1.1 lets it, and the server is asked nothing.
-async fn go_on(session: &mut Session, request: &mut RequestHeader) -> pingora::Result<()> {
-    let over_http2 = request.version == Version::HTTP_2;
-    if !over_http2 || request.remove_header(&EXPECT).is_none() {
-        return Ok(());
-    }
-    // Told once, however often a server is tried.
-    session.req_header_mut().remove_header(&EXPECT);
-    let head = reply::head(StatusCode::CONTINUE, HeaderMap::new());
-    session.send_interim(head).await
 }
 
 fn sticky(session: &Session, ctx: &Context) -> Option<HeaderValue> {

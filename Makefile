@@ -12,7 +12,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 BUILD_PACKAGES := cmake g++ nasm pkg-config
-TEST_PACKAGES := $(BUILD_PACKAGES) redis-server postgresql slowhttptest python3-pil openssl curl testssl.sh prometheus chromium
+TEST_PACKAGES := $(BUILD_PACKAGES) redis-server postgresql slowhttptest python3-pil openssl curl testssl.sh prometheus chromium nghttp2-client
 BENCH_PACKAGES := $(BUILD_PACKAGES) wrk nginx-light haproxy varnish openssl
 
 .PHONY: help run screenshots test test-cache test-tls fuzz sanitize format unit edge configs build bench bench-images micro clean

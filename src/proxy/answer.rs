@@ -1,5 +1,6 @@
 //! The only place that turns an error into an HTTP answer: problem+json, RFC 9457.
 
+use super::client::Client;
 use super::context::{Context, RequestId};
 use super::finish::Sent;
 use super::headers::{self, X_CACHE};
@@ -16,7 +17,6 @@ use http::header::{
 };
 use http::{Method, StatusCode};
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::HttpTask;
 use pingora::proxy::Session;
 use std::time::{Duration, SystemTime};
 
@@ -74,6 +74,8 @@ pub enum Problem {
     Insecure {
         location: String,
     },
+    /// On a connection whose certificate is another host's.
+    Misdirected,
     Upstream(Kind),
     Internal,
 }
@@ -103,6 +105,7 @@ impl Problem {
             }
             Problem::RateLimited { .. } | Problem::ClientBusy => StatusCode::TOO_MANY_REQUESTS,
             Problem::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
+            Problem::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Problem::LimitUnknown | Problem::Upstream(Kind::NoServer | Kind::Busy | Kind::Full) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -143,6 +146,7 @@ impl Problem {
             Problem::ImageSource(_) => "image-source",
             Problem::OnlyIfCached => "not-cached",
             Problem::Insecure { .. } => "https-only",
+            Problem::Misdirected => "misdirected",
             Problem::Upstream(Kind::NoServer) => "no-server",
             Problem::Upstream(Kind::Busy) => "upstream-busy",
             Problem::Upstream(Kind::Full) => "images-busy",
@@ -208,6 +212,9 @@ impl Problem {
                 "Not in the cache, and the request asked for nothing else.".into()
             }
             Problem::Insecure { location } => format!("This is at {location}."),
+            Problem::Misdirected => {
+                "This connection was made to another host. Ask again on one of its own.".into()
+            }
             Problem::Upstream(Kind::NoServer) => "No server is available at the moment.".into(),
             Problem::Upstream(Kind::Busy) => "Too many requests are waiting already.".into(),
             Problem::Upstream(Kind::Full) => {
@@ -356,16 +363,13 @@ pub async fn problem(
     if let Some(dialect) = Dialect::of(&request.method, &request.headers) {
         refuse_call(&mut head, dialect, problem)?;
         ctx.refused_call = Some(problem.status());
-        // As a task, because that alone ends the stream with its head: gRPC's clients take a head that is
-        // followed by nothing for an answer that broke off.
-        let whole = HttpTask::Header(Box::new(head), true);
-        return session.write_response_tasks(vec![whole]).await.map(drop);
+        return session.send_head(Box::new(head), true).await;
     }
     if request.method == Method::HEAD {
-        return session.write_response_header(Box::new(head), true).await;
+        return session.send_head(Box::new(head), true).await;
     }
-    session.write_response_header(Box::new(head), false).await?;
-    session.write_response_body(Some(body), true).await
+    session.send_head(Box::new(head), false).await?;
+    session.send_body(body, true).await
 }
 
 /// The same to a client that knows of HTTP's statuses only that they are not 200.

@@ -6,7 +6,7 @@ use super::client::Client;
 use super::coded::{self, Form, ToCode};
 use super::context::{CacheStatus, Context, Told};
 use super::fill::{self, Job};
-use super::relay::{broken, end, frame, next, relay, send_interim, write};
+use super::relay::{broken, end, frame, has_no_body, next, relay, send_interim, write};
 use super::reply::{self, Hit, Reply};
 use super::request::Request;
 use super::resource::{Resource, unix_now};
@@ -460,7 +460,7 @@ async fn stream(
             .send_head(reply::head(StatusCode::NOT_MODIFIED, fields), true)
             .await;
     }
-    let head_only = request.method == Method::HEAD;
+    let bodiless = request.method == Method::HEAD || has_no_body(head.status);
     let mut fields = head.headers.clone();
     // One encoder for a fill, however many wait for it; the others get it as it is.
     let mut coding = match follower.leads() {
@@ -470,9 +470,9 @@ async fn stream(
     frame(&mut fields, head.status, request.version);
     reply::complete(&mut fields, age, ctx);
     client
-        .send_head(reply::head(head.status, fields), head_only)
+        .send_head(reply::head(head.status, fields), bodiless)
         .await?;
-    if head_only {
+    if bodiless {
         return Ok(());
     }
     loop {

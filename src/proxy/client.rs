@@ -10,6 +10,7 @@ use crate::listen::Conn;
 use bytes::Bytes;
 use http::header::{DATE, TRANSFER_ENCODING};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::HttpTask;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 use std::future::Future;
@@ -50,7 +51,13 @@ impl Client for Session {
 
     async fn send_head(&mut self, head: Box<ResponseHeader>, end: bool) -> Result {
         front::keep_date(self, &head.headers);
-        self.write_response_header(head, end).await
+        if !end {
+            return self.write_response_header(head, false).await;
+        }
+        // As a task, because that alone ends a stream with its head: gRPC's clients take a head that is
+        // followed by nothing for an answer that broke off.
+        let whole = vec![HttpTask::Header(head, true)];
+        self.write_response_tasks(whole).await.map(drop)
     }
 
     async fn send_body(&mut self, part: Bytes, end: bool) -> Result {

@@ -3,16 +3,15 @@
 use super::answer::Problem;
 use super::context::RequestId;
 use super::express::{self, Found, Left};
-use super::within::{self, Within};
+use super::within;
 use super::{Edge, Service};
 use crate::listen::tls::{Listening, Secure, Turns};
-use crate::listen::{Begun, Conn, ConnLimits, Entry, Places, Socket, Unsecured};
+use crate::listen::{Begun, Conn, ConnLimits, Entry, Limits, Places, Socket, Unsecured};
 use crate::observe::Handshake;
 use http::HeaderMap;
 use http::header::DATE;
-use pingora::apps::{HttpServerApp, HttpServerOptions, ServerApp};
+use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::H2Options;
 use pingora::proxy::{HttpProxy, Session};
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
@@ -25,12 +24,6 @@ use std::time::Duration;
 
 /// Tries of one request in all, stale connections included; the pool's own bound is lower.
 const MAX_TRIES: usize = 16;
-/// Requests that one HTTP/2 connection may have open.
-const H2_STREAMS: u32 = 100;
-/// Bytes of an HTTP/2 head that are ever decoded; `limits.header_size` is checked within.
-const H2_HEAD: u32 = 1 << 20;
-const H2_IDLE: Duration = Duration::from_secs(60);
-
 /// A client that is about to ask again does not know yet that the edge drains: so long it may still ask,
 /// and learns with the answer that the connection ends.
 const LAST_CALL: Duration = Duration::from_millis(500);
@@ -52,14 +45,6 @@ impl Front {
             ..ServerConf::default()
         };
         let mut proxy = HttpProxy::new(Service(edge.clone()), Arc::new(conf));
-        let mut options = HttpServerOptions::default();
-        options.h2c = true;
-        options.h2_idle_timeout = Some(H2_IDLE);
-        proxy.server_options = Some(options);
-        let mut h2 = H2Options::new();
-        h2.max_concurrent_streams(H2_STREAMS)
-            .max_header_list_size(H2_HEAD);
-        proxy.h2_options = Some(h2);
         proxy.handle_init_modules();
         Front {
             edge,
@@ -105,7 +90,8 @@ impl Front {
                     Some(next) => conn = next,
                     None => return,
                 },
-                Begun::Http2 if settings.http2 => return self.http2(conn).await,
+                // Aside, as above.
+                Begun::Http2 if settings.http2 => return Box::pin(self.http2(conn)).await,
                 Begun::Closed => return conn.leave().await,
                 refused => return self.refuse(*conn, refused).await,
             }
@@ -168,14 +154,6 @@ impl Front {
         };
         tls.metrics.shook(how);
         None
-    }
-
-    async fn http2(&self, conn: Box<Conn>) {
-        let within = Arc::new(Within {
-            proxy: self.proxy.clone(),
-            entry: conn.entry().clone(),
-        });
-        within.process_new(conn, &self.shutdown).await;
     }
 
     /// Waits for a request; once the edge drains, not for long.
@@ -272,6 +250,10 @@ impl Front {
             .await;
     }
 
+    pub(super) fn limits(&self) -> Limits {
+        self.edge.runtime.load().limits.clone()
+    }
+
     /// Counts a head that was no request.
     pub(super) fn note_refused(&self, peer: SocketAddr, problem: &Problem) {
         let (runtime, metrics) = (self.edge.runtime.load(), &self.edge.foundation.metrics);
@@ -291,7 +273,7 @@ pub fn entry(session: &Session) -> Option<Arc<Entry>> {
     }
 }
 
-/// Lets the answer keep its origin's Date. Over HTTP/2 Pingora gives it the present time.
+/// Lets the answer keep its origin's Date: Pingora gives it the present time over HTTP/1.1.
 pub fn keep_date(session: &Session, fields: &HeaderMap) {
     if let (Some(conn), Some(date)) = (conn(session), fields.get(DATE)) {
         conn.keep_date(date.as_bytes());

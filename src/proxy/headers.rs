@@ -99,14 +99,13 @@ pub fn to_server(request: &mut RequestHeader, ctx: &Context) -> pingora::Result<
 }
 
 /// What is said anew to a server over HTTP/2, where trailers pass: RFC 9113 §8.2.2 lets nothing else be said.
-/// gRPC's servers may refuse calls without it.
-pub fn te(request: &RequestHeader) -> Option<HeaderValue> {
+/// gRPC's servers may refuse calls without it. `fields`: as the client has sent them.
+pub fn te(version: Version, fields: &HeaderMap) -> Option<HeaderValue> {
     let takes_trailers = |line: &HeaderValue| {
         let mut codings = line.as_bytes().split(|b| *b == b',');
         codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
     };
-    let is_said = request.version == Version::HTTP_2
-        && request.headers.get_all(TE).iter().any(takes_trailers);
+    let is_said = version == Version::HTTP_2 && fields.get_all(TE).iter().any(takes_trailers);
     is_said.then(|| HeaderValue::from_static("trailers"))
 }
 

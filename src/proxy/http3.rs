@@ -5,9 +5,8 @@ use super::front::{Front, Open};
 use super::within;
 use crate::listen::quic::{self, Connection, Incoming, STREAMS, Socket, Stream, Unshaken};
 use crate::listen::tls::{Listening, Secure, Secured};
-use crate::listen::{Entry, Limits, Manner, Places};
+use crate::listen::{Entry, Manner, Places};
 use crate::observe::Handshake;
-use pingora::protocols::http::ServerSession;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -102,7 +101,6 @@ impl Front {
         let (limits, peer) = (self.limits(), stream.peer());
         let refused = match timeout(limits.header_timeout, stream.read(&limits)).await {
             Ok(Ok(Some(session))) => {
-                let session = ServerSession::new_custom(Box::new(session));
                 within::answer(&self.proxy, entry, session, &self.shutdown).await;
                 return;
             }
@@ -112,10 +110,6 @@ impl Front {
         };
         // It was reset.
         self.note_refused(peer, &refused);
-    }
-
-    fn limits(&self) -> Limits {
-        self.edge.runtime.load().limits.clone()
     }
 }
 

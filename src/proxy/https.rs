@@ -1,4 +1,5 @@
-//! The way to HTTPS for those who come without it, to a listener that is there for that.
+//! The way to HTTPS for those who come without it, to a listener that is there for that; and to the right
+//! connection for those who come on another one.
 
 use super::answer::Problem;
 use super::context::Context;
@@ -26,15 +27,19 @@ pub fn asked_without(request: &Request<'_>, ctx: &Context) -> Option<Problem> {
     })
 }
 
+/// Whoever reuses a connection for another host's requests gets them only where its certificate is that
+/// host's too. Proxies that are trusted ask for whom they like.
+pub fn misdirected(request: &Request<'_>, ctx: &Context) -> Option<Problem> {
+    let secured = ctx.secured().filter(|_| !ctx.peer_is_trusted)?;
+    let misdirected = secured.is_misdirected(without_port(request.host));
+    misdirected.then_some(Problem::Misdirected)
+}
+
 /// None where there is no such URL.
 fn location(host: &str, target: &[u8], port: u16) -> Option<String> {
     let target = std::str::from_utf8(target).ok();
     let target = target.filter(|target| target.starts_with('/'))?;
-    let name = match host.rsplit_once(':') {
-        // A colon within brackets is no port's.
-        Some((name, port)) if !port.contains(']') => name,
-        _ => host,
-    };
+    let name = without_port(host);
     if name.is_empty() {
         return None;
     }
@@ -42,6 +47,14 @@ fn location(host: &str, target: &[u8], port: u16) -> Option<String> {
         443 => format!("https://{name}{target}"),
         port => format!("https://{name}:{port}{target}"),
     })
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        // A colon within brackets is no port's.
+        Some((name, port)) if !port.contains(']') => name,
+        _ => host,
+    }
 }
 
 #[cfg(test)]

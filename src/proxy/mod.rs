@@ -14,6 +14,7 @@ mod calls;
 mod client;
 mod coded;
 mod context;
+mod expect;
 mod explain;
 mod express;
 mod fill;
@@ -21,6 +22,7 @@ mod finish;
 mod frames;
 mod front;
 mod headers;
+mod http2;
 mod http3;
 mod https;
 mod images;
@@ -47,6 +49,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cached::Answered;
+use client::Client;
 use context::Context;
 use finish::{Sent, finish};
 use http::header::{CONTENT_LOCATION, LOCATION, SET_COOKIE, TE, TRANSFER_ENCODING};
@@ -172,11 +175,12 @@ impl ProxyHttp for Service {
 
     async fn upstream_request_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> pingora::Result<()> {
-        let te = headers::te(request);
+        let te = headers::te(request.version, &session.req_header().headers);
+        expect::go_on(session, request).await?;
         headers::to_server(request, ctx)?;
         if let Some(bridge) = &mut ctx.bridge {
             bridge.begin();
@@ -374,7 +378,7 @@ async fn preflight(session: &mut Session, ctx: &Context) -> pingora::Result<()> 
         cors.permit(&mut fields, &session.req_header().headers);
     }
     let head = reply::head(StatusCode::NO_CONTENT, fields);
-    session.write_response_header(head, true).await
+    session.send_head(head, true).await
 }
 
 fn sticky(session: &Session, ctx: &Context) -> Option<HeaderValue> {

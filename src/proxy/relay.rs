@@ -118,6 +118,7 @@ pub fn frame(fields: &mut HeaderMap, status: StatusCode, version: Version) {
     }
 }
 
-fn has_no_body(status: StatusCode) -> bool {
+/// RFC 9110 §6.4.1.
+pub fn has_no_body(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }

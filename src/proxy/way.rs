@@ -77,7 +77,8 @@ pub fn find(request: &Request<'_>, ctx: &mut Context) -> Way {
         }
         return Way::Refuse(Problem::Banned { left });
     }
-    if let Some(problem) = https::asked_without(request, ctx) {
+    let elsewhere = https::asked_without(request, ctx);
+    if let Some(problem) = elsewhere.or_else(|| https::misdirected(request, ctx)) {
         return Way::Refuse(problem);
     }
     if let Some(way) = purge::way(request, ctx) {

@@ -1,7 +1,7 @@
 //! Alerts and boards, by a real Prometheus that scrapes a real edge.
 
 use crate::harness::{
-    Answer, Authority, Client, Edge, Folder, Origin, Trust, eventually, free_address, get,
+    Answer, Authority, Client, Edge, Folder, Origin, Trust, eventually, free_address, get, staples,
 };
 use crate::images::{jpeg, red_and_blue};
 use serde_json::Value;
@@ -140,7 +140,7 @@ fn busy_edge(secure: SocketAddr, authority: &Authority, origins: &[&Origin]) -> 
         "
 listeners:
   web: {{address: $web}}
-  secure: {{address: '{secure}', tls: {{certificates: [{{cert_file: $dir/site.pem, key_file: $dir/site.key}}]}}}}
+  secure: {{address: '{secure}', tls: {{certificates: [{{cert_file: $dir/site.pem, key_file: $dir/site.key, ocsp_file: $dir/ocsp}}]}}}}
 upstreams: {{app: {{servers: [$0, $1], concurrency: {{max: 50}}}}}}
 caches: {{pages: {{memory: 64MiB, disk: {{path: $dir/disk, size: 64MiB}}}}}}
 rate_limits: {{few: {{key: client_address, rate: 1/min, burst: 3}}}}
@@ -152,7 +152,9 @@ access_log: {{to: none}}
 "
     );
     Edge::start_with(&yaml, origins, |dir| {
-        authority.sign("edge.test").write(dir, "site")
+        authority.sign("edge.test").write(dir, "site");
+        let tomorrow = staples::until(staples::now() + 86_400, 1);
+        std::fs::write(dir.join("ocsp"), tomorrow).expect("written");
     })
 }
 

@@ -4,7 +4,8 @@ use crate::harness::{
     Authority, Calls, Edge, GrpcServer, Http2, Secured, Trust, eventually, free_address,
 };
 use h2::Reason;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 /// One route to servers at these addresses; `upstream` and `route` say more of them.
@@ -246,7 +247,8 @@ fn a_slow_reader_is_not_buffered_for_and_holds_up_nobody() {
 #[test]
 fn nor_is_a_server_that_does_not_read() {
     let server = GrpcServer::start();
-    let edge = before(&server, "", "");
+    // While a part waits to be written, these alone end the call: see ARCHITECTURE.md.
+    let edge = before(&server, ", timeouts: {write: 2s, read: 2s}", "");
     let calls = connect(&edge);
     let mut call = calls.begin(&Calls::to("Hang"));
     let sent = call.stream.send_for(Duration::from_millis(500), 64 << 20);
@@ -337,4 +339,56 @@ fn what_a_server_has_not_begun_another_is_asked() {
 
     assert!(!leaving.heads().is_empty());
     assert_eq!(server.heads().len(), 4);
+}
+
+/// RFC 9113 §6.8: nor was anything begun that a GOAWAY leaves out.
+#[test]
+fn what_a_server_leaves_out_as_it_goes_away_another_is_asked() {
+    let (going, server) = (going_away(), GrpcServer::start());
+    let servers = [going, server.address];
+    let edge = Edge::start(&config(&servers, ", balance: round_robin", ""), &[]);
+    let calls = connect(&edge);
+
+    for n in 1..=4 {
+        let mut call = calls.begin(&Calls::to("Echo"));
+        call.send(b"one");
+        call.head().expect(200);
+        assert_eq!(call.message().as_deref(), Some(&b"one"[..]));
+        call.stream.end().expect("it is open");
+        assert_eq!(call.message(), None);
+        assert_eq!(call.trailers().expect("trailers")["grpc-status"], "0");
+        assert_eq!(server.heads().len(), n);
+    }
+    let tried = edge.access_log(4);
+    assert!(tried.iter().any(|line| line["attempts"] == 2), "{tried:?}");
+}
+
+/// Answers whatever it is asked with a GOAWAY that leaves it out.
+fn going_away() -> SocketAddr {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    const PREFACE: usize = 24;
+    const HEADERS: u8 = 1;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            // Whoever leaves meanwhile is told nothing.
+            let _ = (|| -> std::io::Result<()> {
+                stream.read_exact(&mut [0; PREFACE])?;
+                stream.write_all(&SETTINGS)?;
+                loop {
+                    let mut head = [0; 9];
+                    stream.read_exact(&mut head)?;
+                    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                    std::io::copy(&mut (&stream).take(length.into()), &mut std::io::sink())?;
+                    if head[3] == HEADERS {
+                        stream.write_all(&GOAWAY)?;
+                    }
+                }
+            })();
+        }
+    });
+    address
 }

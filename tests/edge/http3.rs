@@ -3,6 +3,7 @@
 use crate::harness::{
     Answer, Authority, Edge, Gate, Http3, Origin, Step, Trust, eventually, get, head, noise, post,
 };
+use crate::images::{jpeg, red_and_blue};
 use crate::tls::config;
 use http::StatusCode;
 use std::path::Path;
@@ -434,4 +435,30 @@ fn after_an_upgrade_it_is_spoken_by_the_new_process() {
     eventually("HTTP/3 is there again", || {
         asked().is_some_and(|reply| reply.status == 200)
     });
+}
+
+/// The same bytes as over HTTP/1.1, on a route that makes pictures smaller.
+#[test]
+fn a_picture_comes_as_small_as_it_was_asked_for() {
+    let origin = Origin::start(|_| {
+        let kept = [
+            ("cache-control", "max-age=60"),
+            ("content-type", "image/jpeg"),
+        ];
+        Answer::of(200, &kept, jpeg(&red_and_blue(800, 600)))
+    });
+    let authority = Authority::new();
+    let yaml = with_http3("", "").replace("cache: {in: pages}", "cache: {in: pages}, images: true");
+    let edge = start_with(&origin, &authority, &yaml);
+    let asked = get("/photo.jpg?w=100").host("edge.test");
+
+    let mut http3 = connect(&edge, &authority);
+    let small = http3.send(&asked).expect(200);
+    let picture = image::load_from_memory(&small.body).expect("a picture");
+    assert_eq!((picture.width(), picture.height()), (100, 75));
+    let again = http3.send(&asked).expect(200);
+    assert!(again.is_hit() && again.body == small.body);
+    let mut http1 = Trust::of(&authority).connect(&edge, "edge.test");
+    assert_eq!(asked.on(&mut http1).expect(200).body, small.body);
+    assert_eq!(origin.count(), 1);
 }

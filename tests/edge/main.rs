@@ -11,10 +11,12 @@ mod purge_method;
 mod routes;
 mod warm;
 
+mod clients;
 mod events;
 mod grpc;
 mod grpc_web;
 mod http3;
+mod interim;
 
 mod announced;
 mod devices;

@@ -210,9 +210,25 @@ fn health_is_an_exit_code() {
 #[test]
 fn a_proxy_needs_no_file() {
     let origin = Origin::saying("hello");
+    proxies_to(&origin.address.to_string());
+}
+
+#[test]
+fn a_proxy_reaches_a_server_by_its_socket() {
+    let origin = Origin::saying("hello");
+    let by_file = "
+listeners: {web: {address: $web}, local: {address: \"unix:$dir/web.sock\"}}
+upstreams: {app: {servers: [$0]}}
+routes: [{name: all, match: {path: /*}, upstream: app}]
+";
+    let behind = Edge::start(by_file, &[&origin]);
+    proxies_to(&format!("unix:{}/web.sock", behind.dir.display()));
+}
+
+fn proxies_to(server: &str) {
     let (web, admin) = (free_address(), free_address());
     let mut child = Command::new(binary())
-        .args(["proxy", "--to", &origin.address.to_string()])
+        .args(["proxy", "--to", server])
         .args(["--listen", &web.to_string(), "--admin", &admin.to_string()])
         .env("LAKH_LOG", "error")
         .stdout(Stdio::null())

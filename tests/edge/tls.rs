@@ -1,7 +1,8 @@
 //! TLS on listeners: who is shown which certificate, what is spoken, and what is not.
 
 use crate::harness::{
-    Answer, Authority, Client, Edge, Origin, Trust, eventually, free_address, get, h2, head, post,
+    Answer, Authority, Client, Edge, Http2, Http3, Identity, Origin, Trust, eventually,
+    free_address, get, h2, head, post,
 };
 use rustls::HandshakeKind::{Full, Resumed};
 use rustls::{CipherSuite, ProtocolVersion};
@@ -35,9 +36,8 @@ fn cached() -> Origin {
     Origin::start(|_| Answer::of(200, &[("cache-control", "max-age=60")], "stored"))
 }
 
-#[test]
-fn a_certificate_is_chosen_by_name() {
-    let (origin, authority) = (Origin::saying("hello"), Authority::new());
+/// Three certificates, and who they are for.
+fn three(origin: &Origin, authority: &Authority, more: &str) -> (Edge, Vec<Identity>) {
     let lists = [
         &["first.test"][..],
         &["*.wild.test"],
@@ -49,11 +49,19 @@ fn a_certificate_is_chosen_by_name() {
         .collect();
     let pair = |n: usize| format!("{{cert_file: $dir/{n}.pem, key_file: $dir/{n}.key}}");
     let tls = format!("certificates: [{}, {}, {}]", pair(0), pair(1), pair(2));
-    let edge = Edge::start_with(&config(&tls, ""), &[&origin], |dir| {
+    let yaml = config(&tls, more).replace("$web,", "$web, http3: true,");
+    let edge = Edge::start_with(&yaml, &[origin], |dir| {
         for (n, identity) in identities.iter().enumerate() {
             identity.write(dir, &n.to_string());
         }
     });
+    (edge, identities)
+}
+
+#[test]
+fn a_certificate_is_chosen_by_name() {
+    let (origin, authority) = (Origin::saying("hello"), Authority::new());
+    let (edge, identities) = three(&origin, &authority, "");
     let trust = Trust::of(&authority);
 
     for name in ["first.test", "a.wild.test", "exact.wild.test", "other.test"] {
@@ -72,6 +80,74 @@ fn a_certificate_is_chosen_by_name() {
     let why = refused.expect("it is not for that name").to_string();
     assert!(why.contains("first.test"), "{why}");
     assert!(trust.try_connect(edge.web, "a.b.wild.test").is_err());
+}
+
+/// RFC 9110 §7.4, §15.5.20: a connection is good for the hosts that its certificate is for.
+#[test]
+fn a_request_on_another_hosts_connection_is_misdirected() {
+    let (origin, authority) = (cached(), Authority::new());
+    let (edge, _) = three(&origin, &authority, "");
+    let trust = Trust::of(&authority);
+    get("/")
+        .host("other.test")
+        .on(&mut trust.connect(&edge, "other.test"))
+        .expect(200);
+
+    for (name, host, status) in [
+        ("first.test", "first.test", 200),
+        ("first.test", "FIRST.test:8443", 200),
+        ("first.test", "other.test", 421),
+        ("first.test", "Other.test:8443", 421),
+        ("first.test", "a.wild.test", 421),
+        ("exact.wild.test", "other.test", 200),
+        // By this certificate's wildcard, though there is one that names it.
+        ("a.wild.test", "exact.wild.test", 200),
+        ("exact.wild.test", "a.wild.test", 421),
+        // Nobody's: there is no better connection to ask it on.
+        ("first.test", "nobody.test", 200),
+        ("other.test", "127.0.0.1", 200),
+    ] {
+        let mut http1 = trust.connect(&edge, name);
+        let asked = get("/").host(host);
+        let reply = asked.on(&mut http1);
+        assert_eq!(reply.status, status, "{host} on {name}'s");
+        if status == 421 {
+            let problem = reply.expect_problem(421).json();
+            assert_eq!(problem["type"], "urn:lakh:problem:misdirected");
+        }
+        // What was refused leaves the connection as it was.
+        get("/").host(name).on(&mut http1).expect(200);
+        let posted = post("/", "x").host(host).on(&mut http1);
+        assert_eq!(posted.status, status, "{host} on {name}'s, by POST");
+
+        let http2 = Http2::connect_tls(edge.web, &trust, name);
+        let reply = http2.ask(&asked).head().expect("an answer");
+        assert_eq!(reply.status, status, "{host} on {name}'s over HTTP/2");
+        let mut http3 = Http3::connect(edge.web, &trust, name);
+        assert_eq!(
+            http3.send(&asked).status,
+            status,
+            "{host} on {name}'s over HTTP/3"
+        );
+    }
+}
+
+#[test]
+fn who_names_nobody_or_is_trusted_asks_for_whom_they_like() {
+    let (origin, authority) = (Origin::saying("hello"), Authority::new());
+    let (edge, _) = three(&origin, &authority, "");
+    let trust = Trust::of(&authority);
+    let elsewhere = get("/").host("other.test");
+    let mut unnamed = trust.naming_nobody().connect(&edge, "first.test");
+    elsewhere.on(&mut unnamed).expect(200);
+    elsewhere
+        .on(&mut trust.connect(&edge, "first.test"))
+        .expect_problem(421);
+
+    let (edge, _) = three(&origin, &authority, "trusted_proxies: [127.0.0.1]");
+    elsewhere
+        .on(&mut trust.connect(&edge, "first.test"))
+        .expect(200);
 }
 
 #[test]

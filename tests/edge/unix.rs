@@ -1,7 +1,8 @@
 //! Unix sockets: clients come by one, and servers are reached at one.
 
-use crate::harness::{Answer, Client, Edge, Origin, binary, eventually, get};
+use crate::harness::{Answer, Authority, Client, Edge, Origin, Trust, binary, eventually, get};
 use crate::upgrade::upgraded;
+use crate::websocket::Echo;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -95,6 +96,64 @@ fn requests_pass_from_file_to_file() {
     let explained = front.command(&["explain", "GET", "http://edge.test/"]);
     let explained = String::from_utf8_lossy(&explained.stdout).into_owned();
     assert!(explained.contains(&server), "{explained}");
+}
+
+/// From file to file inside TLS; a WebSocket too.
+#[test]
+fn tls_and_websockets_pass_through_files() {
+    let (origin, echo, authority) = (Origin::saying("inside"), Echo::start(), Authority::new());
+    let pair = "{cert_file: $dir/site.pem, key_file: $dir/site.key}";
+    let yaml = format!(
+        "
+listeners:
+  web: {{address: $web}}
+  local: {{address: \"unix:$dir/web.sock\", tls: {{certificates: [{pair}]}}}}
+upstreams: {{app: {{servers: [$0]}}, echo: {{servers: [{}]}}}}
+routes:
+- {{name: plain, match: {{path: /plain}}, upstream: app}}
+- {{name: all, match: {{path: /*}}, upstream: echo}}
+",
+        echo.address
+    );
+    let files = |dir: &Path| authority.sign("app.internal").write(dir, "site");
+    let behind = Edge::start_with(&yaml, &[&origin], files);
+    let secure = format!(
+        "
+upstreams:
+  app: {{servers: [\"unix:{}\"], tls: {{server_name: app.internal, ca_file: $dir/ca.pem}}}}
+routes: [{{name: all, match: {{path: /*}}, upstream: app}}]
+",
+        socket(&behind).display()
+    );
+    let front = Edge::start_with(&secure, &[], |dir| authority.write(dir));
+
+    assert_eq!(get("/plain").send(&front).expect(200).text(), "inside");
+    let posted = crate::harness::post("/plain", "text").send(&front);
+    assert_eq!(posted.expect(200).text(), "inside");
+    let mut socket = echo.open(&front).expect("open");
+    echo.says(&mut socket, "hello");
+    echo.says(&mut socket, &"more of it".repeat(10_000));
+    let lines = behind.access_log(2);
+    assert!(
+        lines.iter().all(|line| line["sni"] == "app.internal"),
+        "{lines:?}"
+    );
+
+    let mut tls = Trust::of(&authority).begin("app.internal");
+    let mut stream = UnixStream::connect(self::socket(&behind)).expect("somebody listens");
+    stream
+        .set_read_timeout(Some(crate::harness::PATIENCE))
+        .expect("a socket has options");
+    let mut tls = rustls::Stream::new(&mut tls, &mut stream);
+    tls.write_all(&asking("/plain"))
+        .expect("it takes what is sent");
+    let mut said = String::new();
+    tls.read_to_string(&mut said)
+        .expect("an answer, and an end");
+    assert!(
+        said.starts_with("HTTP/1.1 200 ") && said.ends_with("inside"),
+        "{said}"
+    );
 }
 
 #[test]

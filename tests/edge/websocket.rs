@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
 
-type Socket = WebSocketStream<TcpStream>;
+pub type Socket = WebSocketStream<TcpStream>;
 
 /// Sends back every message; remembers how each socket was closed.
 pub struct Echo {
@@ -72,14 +72,14 @@ routes: [{{name: all, match: {{path: /*}}, upstream: app{more}}}]
         )
     }
 
-    fn open(&self, edge: &Edge) -> Result<Socket, Error> {
+    pub fn open(&self, edge: &Edge) -> Result<Socket, Error> {
         self.within(async {
             let stream = TcpStream::connect(edge.web).await?;
             Ok(client_async("ws://edge.test/", stream).await?.0)
         })
     }
 
-    fn says(&self, socket: &mut Socket, text: &str) {
+    pub fn says(&self, socket: &mut Socket, text: &str) {
         self.within(socket.send_now(Message::text(text)));
         let reply = self.within(next(socket)).expect("a reply").expect("whole");
         assert_eq!(reply, Message::text(text));

@@ -58,7 +58,7 @@ impl Conn {
             (_, true) => Handshake::Resumed13,
         };
         let mut secured = Secured::of(&tls);
-        secured.http3 = with.http3();
+        (secured.http3, secured.choice) = (with.http3(), Some(with.choice()));
         self.entry = Arc::new(Entry {
             listener: self.entry.listener.clone(),
             manner: Manner::Secured(secured),

@@ -1,7 +1,8 @@
 //! A connection's life: requests come in on streams, as many at once as may be.
 
+use super::exchange::Exchange;
 use super::streams::{Beside, Side, Streams};
-use super::{Session, request};
+use crate::listen::session::{Session, Terms, check};
 use crate::listen::{Limits, Malformed};
 use bytes::Bytes;
 use h3::error::Code;
@@ -22,6 +23,8 @@ pub struct Connection {
     http: h3::server::Connection<Streams, Bytes>,
     beside: Arc<Beside>,
 }
+
+pub type Request = Session<Exchange>;
 
 /// A stream that a request comes on.
 pub struct Stream {
@@ -74,17 +77,22 @@ impl Stream {
     }
 
     /// Reads the head. None: nobody is left to answer to. To be called with a deadline.
-    pub async fn read(self, limits: &Limits) -> Result<Option<Session>, Malformed> {
+    pub async fn read(self, limits: &Limits) -> Result<Option<Request>, Malformed> {
         let Ok((request, mut stream)) = self.resolver.resolve_request().await else {
             return Ok(None);
         };
-        match request::check(request) {
-            Ok(request) => Session::begin(request, stream, self.side, self.peer, limits).await,
-            Err(malformed) => {
-                stream.stop_stream(Code::H3_MESSAGE_ERROR);
-                stream.stop_sending(Code::H3_MESSAGE_ERROR);
-                Err(malformed)
-            }
-        }
+        let head = check(request).inspect_err(|_| {
+            stream.stop_stream(Code::H3_MESSAGE_ERROR);
+            stream.stop_sending(Code::H3_MESSAGE_ERROR);
+        })?;
+        let terms = Terms {
+            peer: self.peer,
+            local: None,
+            read: Some(limits.body_timeout),
+            min_rate: limits.min_body_rate,
+            write: limits.send_timeout,
+        };
+        let mut session = Session::new(head, Exchange::new(stream, self.side), &terms);
+        Ok(session.look_for_body().await.is_ok().then_some(session))
     }
 }

@@ -31,7 +31,8 @@ pub async fn shake(
     let shaking = async {
         let quic = incoming.accept_with(config).map_err(failed)?.await;
         let quic = quic.map_err(failed)?;
-        let secured = secured(&quic);
+        let mut secured = secured(&quic);
+        secured.choice = Some(tls.choice());
         let connection = Connection::begin(quic, limits).await;
         Ok((connection.map_err(failed)?, secured))
     };

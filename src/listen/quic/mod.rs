@@ -4,16 +4,14 @@
 //! others from there on.
 
 mod connection;
+mod exchange;
 mod handshake;
-mod request;
-mod session;
 mod socket;
 mod streams;
 
 pub use connection::{Connection, Stream};
 pub use handshake::{Unshaken, shake};
 pub use quinn::Incoming;
-pub use session::Session;
 pub use socket::Socket;
 
 /// Requests that a connection may have open.

@@ -22,7 +22,7 @@ const PART: usize = 8 << 10;
 /// Bytes of a stream that carries no request, in all: settings and the like are few.
 const CONTROL: usize = 1 << 20;
 
-type Later<T> = Pin<Box<dyn Future<Output = T> + Send + Sync>>;
+pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send + Sync>>;
 
 /// A connection, as `h3` sees it.
 pub struct Streams {

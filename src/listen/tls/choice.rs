@@ -59,6 +59,12 @@ impl Choice {
             names: Names::new(&names),
         }
     }
+
+    /// Whether who has asked for `asked` was shown a certificate that is not for `host`, while one who asks for
+    /// `host` is shown one that is.
+    pub fn has_better(&self, asked: &str, host: &str) -> bool {
+        self.names.have_better(asked, host)
+    }
 }
 
 impl ResolvesServerCert for Choice {
@@ -115,6 +121,16 @@ impl Names {
         names
     }
 
+    fn have_better(&self, asked: &str, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        let parent = host.split_once('.').map(|(_, parent)| parent);
+        let exact = self.exact.get(&*host).into_iter();
+        let wildcard = parent.and_then(|parent| self.wildcard.get(parent));
+        let shown = self.find(Some(asked));
+        let mut holders = exact.chain(wildcard).flatten().peekable();
+        holders.peek().is_some() && !holders.any(|holder| shown.contains(holder))
+    }
+
     fn find(&self, name: Option<&str>) -> &[usize] {
         let named = |name: &str| {
             let parent = name.split_once('.').map(|(_, parent)| parent);
@@ -161,6 +177,28 @@ mod tests {
         assert_eq!(names.find(Some("a.test")), [0, 1]);
         assert_eq!(names.find(Some("elsewhere")), [0, 1]);
         assert_eq!(names.find(Some("b.test")), [2]);
+    }
+
+    #[test]
+    fn another_is_better_where_it_alone_is_for_the_host() {
+        let names = names(&[&["a.test"], &["*.a.test"], &["www.a.test", "b.test"]]);
+        for (asked, host, better) in [
+            ("a.test", "b.test", true),
+            ("a.test", "B.test", true),
+            ("b.test", "a.test", true),
+            ("b.test", "x.a.test", true),
+            ("x.a.test", "y.a.test", false),
+            // A wildcard is for it too, though there is one by name.
+            ("x.a.test", "www.a.test", false),
+            ("b.test", "www.a.test", false),
+            // Who asks for a name that nobody has is shown the first.
+            ("nobody", "a.test", false),
+            ("nobody", "b.test", true),
+            ("a.test", "nobody", false),
+            ("a.test", "", false),
+        ] {
+            assert_eq!(names.have_better(asked, host), better, "{asked} {host}");
+        }
     }
 
     proptest! {

@@ -1,10 +1,12 @@
 //! What is known of a connection inside TLS, and of who made it.
 
+use super::choice::Choice;
 use http::{HeaderName, HeaderValue};
 use rustls::server::ServerConnection;
 use rustls::{CipherSuite, ProtocolVersion};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
+use std::sync::Arc;
 use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 
@@ -19,6 +21,8 @@ pub struct Secured {
     pub client: Option<ClientCertificate>,
     /// The port where the same is to be had over HTTP/3, for those who come otherwise.
     pub http3: Option<u16>,
+    /// What the certificate that was shown was chosen from, where it was.
+    pub choice: Option<Arc<Choice>>,
 }
 
 /// A client's certificate, in the fields that the origin is told it in.
@@ -48,6 +52,7 @@ impl Secured {
             server_name: tls.server_name().map(Into::into),
             client: client.map(|der| ClientCertificate::of(der)),
             http3: None,
+            choice: None,
         }
     }
 
@@ -59,7 +64,18 @@ impl Secured {
             server_name: server_name.map(Into::into),
             client: client.map(ClientCertificate::of),
             http3: None,
+            choice: None,
         }
+    }
+
+    /// Whether a request for this host belongs on another connection: the certificate that was shown here is
+    /// not for it, and one that another connection is shown is. RFC 9110 §15.5.20.
+    pub fn is_misdirected(&self, host: &str) -> bool {
+        let (Some(asked), Some(choice)) = (&self.server_name, &self.choice) else {
+            // Who names nobody is shown the same on every connection.
+            return false;
+        };
+        !asked.eq_ignore_ascii_case(host) && choice.has_better(asked, host)
     }
 }
 

@@ -73,6 +73,8 @@ struct Spoken {
 /// What was read, and can be used.
 struct InForce {
     config: Arc<ServerConfig>,
+    /// Of its certificates.
+    choice: Arc<Choice>,
     /// None where HTTP/3 is not spoken.
     quic: Option<Arc<QuicServerConfig>>,
     certificates: Vec<Certificate>,
@@ -117,6 +119,11 @@ impl Secure {
     /// For the next handshake.
     pub fn config(&self) -> Arc<ServerConfig> {
         self.current.load().config.clone()
+    }
+
+    /// What that chooses a certificate from.
+    pub fn choice(&self) -> Arc<Choice> {
+        self.current.load().choice.clone()
     }
 
     /// The port where HTTP/3 is spoken too.
@@ -268,6 +275,7 @@ fn read(settings: &TlsSettings, spoken: Spoken, tickets: &Arc<Tickets>) -> Resul
     let choices = certificates
         .iter()
         .map(|c| (c.key.clone(), c.names.clone()));
+    let choice = Arc::new(Choice::new(choices.collect()));
     let versions: &[_] = match settings.only_1_3 {
         true => &[&TLS13],
         false => &[&TLS13, &TLS12],
@@ -276,7 +284,7 @@ fn read(settings: &TlsSettings, spoken: Spoken, tickets: &Arc<Tickets>) -> Resul
         .with_protocol_versions(versions)
         .expect("the provider has suites of both versions")
         .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(Choice::new(choices.collect())));
+        .with_cert_resolver(choice.clone());
     config.ignore_client_order = true;
     config.ticketer = tickets.clone();
     // Tickets do the same, and are kept by clients.
@@ -288,6 +296,7 @@ fn read(settings: &TlsSettings, spoken: Spoken, tickets: &Arc<Tickets>) -> Resul
     Ok(InForce {
         quic: spoken.http3.map(|_| quic(&config)),
         config: Arc::new(config),
+        choice,
         expired: AtomicUsize::new(0),
         secrets: secrets.transpose()?,
         certificates,

@@ -85,6 +85,7 @@ fn listener(runtime: &Runtime, asked: &Asked) -> (Spot, Arc<Entry>) {
             server_name: Some(asked.host.as_str().into()),
             client: None,
             http3: None,
+            choice: None,
         }),
         (false, Some(port)) => Manner::ToHttps(port),
         (false, None) => Manner::Plain,

@@ -2,6 +2,7 @@
 
 use super::{Folder, PATIENCE, eventually};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -178,6 +179,18 @@ impl Browser {
         let of = |told: &Value| {
             let url = told["params"]["request"]["url"].as_str()?;
             (told["method"] == "Network.requestWillBeSent").then(|| url.to_owned())
+        };
+        self.events.iter().filter_map(of).collect()
+    }
+
+    /// The connections that answers to URLs with this in them came on.
+    pub fn connections(&mut self, part: &str) -> BTreeSet<String> {
+        self.eval("0");
+        let of = |told: &Value| {
+            let answer = &told["params"]["response"];
+            let fits = answer["url"].as_str().is_some_and(|url| url.contains(part));
+            (told["method"] == "Network.responseReceived" && fits)
+                .then(|| answer["connectionId"].to_string())
         };
         self.events.iter().filter_map(of).collect()
     }

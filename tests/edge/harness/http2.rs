@@ -4,7 +4,7 @@ use super::{Ask, PATIENCE, Reply, Trust};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use rustls::pki_types::ServerName;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -144,20 +144,20 @@ impl Streaming<'_> {
         self.sending.send_data(Bytes::new(), true)
     }
 
+    /// Waits for the next answer before the answer; None where that itself is next.
+    pub fn interim(&mut self) -> Result<Option<Reply>> {
+        let answer = self.answer.as_mut().expect("its head was not asked for");
+        let next = poll_fn(|cx| answer.poll_informational(cx));
+        let next = self.runtime.block_on(within(next)).transpose()?;
+        Ok(next.map(|head| reply(head.status(), head.headers())))
+    }
+
     /// Waits for the answer's head.
     pub fn head(&mut self) -> Result<Reply> {
         let answer = self.answer.take().expect("asked once");
         let (head, body) = self.runtime.block_on(within(answer))?.into_parts();
         self.body = Some(body);
-        let field = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-            (name.to_string(), value)
-        };
-        Ok(Reply {
-            status: head.status.as_u16(),
-            fields: head.headers.iter().map(field).collect(),
-            body: Vec::new(),
-        })
+        Ok(reply(head.status, &head.headers))
     }
 
     /// Whether the answer ended with its head.
@@ -188,6 +188,18 @@ impl Streaming<'_> {
 
     fn stream(&mut self) -> &mut RecvStream {
         self.body.as_mut().expect("its head was asked for")
+    }
+}
+
+fn reply(status: StatusCode, fields: &HeaderMap) -> Reply {
+    let field = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        (name.to_string(), value)
+    };
+    Reply {
+        status: status.as_u16(),
+        fields: fields.iter().map(field).collect(),
+        body: Vec::new(),
     }
 }
 

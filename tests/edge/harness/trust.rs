@@ -66,6 +66,13 @@ impl Trust {
         Trust(Arc::new(config))
     }
 
+    /// Says to nobody whom it has come for.
+    pub fn naming_nobody(&self) -> Trust {
+        let mut config = ClientConfig::clone(&self.0);
+        config.enable_sni = false;
+        Trust(Arc::new(config))
+    }
+
     /// Nothing of before.
     pub fn forgetful(&self) -> Trust {
         let mut config = ClientConfig::clone(&self.0);

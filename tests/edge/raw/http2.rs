@@ -1,8 +1,8 @@
 //! Over HTTP/2: what can't be said in HTTP/1.1 must not become something else there.
 //! RFC 9113 §8.
 
-use super::frames::{End, Frames};
-use crate::harness::{Edge, Origin};
+use super::frames::{End, Event, Frames, SETTINGS};
+use crate::harness::{Answer, Edge, Origin};
 
 type Fields = &'static [(&'static [u8], &'static [u8])];
 
@@ -108,4 +108,57 @@ fn what_is_right_arrives() {
     let stream = frames.request(&[post, S, P, A], Some(b"hello"));
     assert_eq!(frames.end(stream), End::Status(200));
     assert_eq!(origin.seen()[1].body, b"hello");
+}
+
+/// An answer that its client's window never lets through is given up; its connection goes on.
+#[test]
+fn who_takes_nothing_of_an_answer_for_too_long_gets_no_more_of_it() {
+    const NO_WINDOW: &[u8] = &[0, 4, 0, 0, 0, 0];
+    let origin = Origin::start(|seen| match seen.path() {
+        "/none" => Answer::of(204, &[], ""),
+        _ => Answer::ok([b'x'; 100_000]),
+    });
+    let yaml = "
+limits: {send_timeout: 1s}
+upstreams: {app: {servers: [$0]}}
+routes: [{name: all, match: {path: /*}, upstream: app}]
+";
+    let edge = Edge::start(yaml, &[&origin]);
+    let mut frames = Frames::connect(edge.web);
+    frames.frame(SETTINGS, 0, 0, NO_WINDOW);
+    let large = frames.request(&[M, S, P, A], None);
+    loop {
+        match frames.event() {
+            Event::Reset { stream, .. } if stream == large => break,
+            Event::Closed | Event::Silence => panic!("the stream alone ends"),
+            _ => {}
+        }
+    }
+    let none = frames.request(&[M, S, (b":path", b"/none"), A], None);
+    assert_eq!(frames.end(none), End::Status(204));
+    edge.await_metric("lakh_in_flight", 0.0);
+}
+
+/// RFC 9113 §10.5: one is a mistake, many are none.
+#[test]
+fn who_sends_what_is_malformed_again_and_again_is_sent_away() {
+    const ENHANCE_YOUR_CALM: u32 = 11;
+    let origin = Origin::saying("hello");
+    let edge = Edge::before(&origin);
+    let mut frames = Frames::connect(edge.web);
+    for _ in 0..31 {
+        let stream = frames.request(&[M, S, P, A, (b"host", b"other")], None);
+        assert_eq!(frames.end(stream), End::Refused);
+    }
+    let stream = frames.request(&[M, S, P, A], None);
+    assert_eq!(frames.end(stream), End::Status(200));
+    frames.request(&[M, S, P, A, (b"host", b"other")], None);
+    loop {
+        match frames.event() {
+            Event::GoAway { code } => break assert_eq!(code, ENHANCE_YOUR_CALM),
+            Event::Closed | Event::Silence => panic!("it is told why"),
+            _ => {}
+        }
+    }
+    assert_eq!(edge.metric("lakh_bad_requests_total"), 32.0);
 }

@@ -3,6 +3,7 @@
 //! message is passed off as whole.
 
 mod answers;
+mod ends;
 mod floods;
 mod frames;
 mod framing;

@@ -1,12 +1,12 @@
-//! Is this head a request that everybody reads alike? RFC 9114 §4.
+//! Is this head a request that everybody reads alike? RFC 9113 §8, RFC 9114 §4.
 
 use crate::listen::Malformed;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName, Method, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use pingora::http::RequestHeader;
 
-/// §4.2: what belongs to a connection of HTTP/1.
-const OF_THE_CONNECTION: [HeaderName; 5] = [
+/// What belongs to a connection of HTTP/1: RFC 9113 §8.2.2, RFC 9114 §4.2.
+pub const OF_THE_CONNECTION: [HeaderName; 5] = [
     CONNECTION,
     TRANSFER_ENCODING,
     UPGRADE,
@@ -14,8 +14,8 @@ const OF_THE_CONNECTION: [HeaderName; 5] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// The head as one of Pingora's, with the host in Host. What `h3` finds is not looked for again: names
-/// in upper case, pseudo-fields that are missing or unknown, an authority other than Host.
+/// The head as one of Pingora's, with the host in Host. What `h2` and `h3` find is not looked for again:
+/// names in upper case, pseudo-fields that are missing or unknown.
 pub fn check(request: Request<()>) -> Result<RequestHeader, Malformed> {
     let (mut parts, ()) = request.into_parts();
     check_fields(&parts.headers)?;
@@ -35,13 +35,23 @@ pub fn check(request: Request<()>) -> Result<RequestHeader, Malformed> {
         if authority.as_str().contains('@') {
             return Err(Malformed("an :authority with a user's name"));
         }
-        let host = authority.as_str().try_into();
-        parts
-            .headers
-            .insert(HOST, host.map_err(|_| Malformed("no :authority"))?);
+        let host = HeaderValue::from_str(authority.as_str());
+        let host = host.map_err(|_| Malformed("no :authority"))?;
+        let said = parts.headers.insert(HOST, host);
+        if said.is_some_and(|said| !same(&said, &parts.headers[HOST])) {
+            return Err(Malformed("a Host that is not its :authority"));
+        }
+    }
+    let host = parts.headers.get(HOST);
+    if host.is_none_or(|host| host.as_bytes().contains(&b'@')) {
+        return Err(Malformed("no host"));
     }
     parts.uri = Uri::from(uri.into_parts().path_and_query.expect("it was read above"));
     Ok(parts.into())
+}
+
+fn same(host: &HeaderValue, authority: &HeaderValue) -> bool {
+    host.as_bytes().eq_ignore_ascii_case(authority.as_bytes())
 }
 
 fn check_fields(fields: &HeaderMap) -> Result<(), Malformed> {
@@ -116,6 +126,9 @@ mod tests {
         let twice = [("content-length", "1"), ("content-length", "1")];
         assert!(of("POST", url, &twice).is_err());
         assert!(of("GET", url, &[("host", "a.test"), ("host", "a.test")]).is_err());
+        assert!(of("GET", url, &[("host", "other.test")]).is_err());
+        assert!(of("GET", "/", &[]).is_err());
+        assert!(of("GET", "/", &[("host", "me@shop.test")]).is_err());
         assert!(of("GET", "*", &[("host", "a.test")]).is_err());
         assert!(of("GET", "https://me@shop.test/", &[]).is_err());
     }

@@ -1,0 +1,74 @@
+//! HTTP/2: a connection, and the requests on its streams. RFC 9113.
+//!
+//! Frames, windows and floods are the affair of `h2`; a request is a session of Pingora's, as one over
+//! HTTP/3 is, and goes the same way as all others from there on.
+
+mod exchange;
+
+use super::session::{Session, Terms, check};
+use super::{Conn, Limits, Malformed};
+use bytes::Bytes;
+use exchange::Exchange;
+use h2::Reason;
+use h2::server::{Builder, Connection as H2};
+
+/// Requests that a connection may have open.
+const STREAMS: u32 = 100;
+/// Bytes of a head that are ever decoded; `limits.header_size` is checked within.
+const HEAD: u32 = 1 << 20;
+/// Requests that are none, after which a connection is closed: nobody sends many by mistake.
+const MALFORMED: usize = 32;
+
+pub struct Connection {
+    http: H2<Box<Conn>, Bytes>,
+    terms: Terms,
+    malformed: usize,
+}
+
+pub type Request = Session<Exchange>;
+
+impl Connection {
+    pub async fn begin(conn: Box<Conn>, limits: &Limits) -> Result<Connection, h2::Error> {
+        let terms = Terms {
+            peer: conn.peer(),
+            local: conn.local(),
+            // A stream waits where another one on its connection is not read: not its client's fault.
+            // And calls of gRPC may be silent for hours.
+            read: None,
+            min_rate: 0,
+            write: limits.send_timeout,
+        };
+        let mut builder = Builder::new();
+        builder.max_concurrent_streams(STREAMS);
+        builder.max_header_list_size(HEAD);
+        Ok(Connection {
+            http: builder.handshake(conn).await?,
+            terms,
+            malformed: 0,
+        })
+    }
+
+    /// The next request, or why what came is none; None once the connection is over. Whatever happens on
+    /// the connection, happens while this is waited for.
+    pub async fn accept(&mut self) -> Option<Result<Request, Malformed>> {
+        let (request, mut answer) = self.http.accept().await?.ok()?;
+        let (head, body) = request.into_parts();
+        Some(match check(http::Request::from_parts(head, ())) {
+            Ok(head) => Ok(Session::new(head, Exchange::new(body, answer), &self.terms)),
+            Err(malformed) => {
+                answer.send_reset(Reason::PROTOCOL_ERROR);
+                self.malformed += 1;
+                if self.malformed == MALFORMED {
+                    self.http.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                }
+                Err(malformed)
+            }
+        })
+    }
+
+    /// Tells the client to go elsewhere with what it has not asked yet: RFC 9113 §6.8. The connection is over
+    /// once all that it has asked is answered.
+    pub fn go_away(&mut self) {
+        self.http.graceful_shutdown();
+    }
+}

@@ -1,6 +1,7 @@
 //! What can be set, from the command line or the environment.
 
 use crate::domain::user::Role;
+use crate::storage::Place;
 use clap::{Parser, Subcommand, ValueEnum};
 use lettre::message::Mailbox;
 use std::{net::IpAddr, path::PathBuf, time::Duration};
@@ -40,6 +41,18 @@ pub struct Settings {
     /// instead of within half a second
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub redis: Option<String>,
+
+    /// Who stores large files, as 70=s3://bucket/folder?endpoint=https://host, with the weight that its share
+    /// follows from; any number, also of 20=file:///folder and 10=memory:///. What the query doesn't say is said
+    /// by AWS's environment variables. Without one, they are in the folder `files`
+    #[arg(
+        long,
+        env = "LAKH_ORIGIN_STORAGE",
+        hide_env_values = true,
+        value_name = "WEIGHT=URL",
+        value_delimiter = ','
+    )]
+    pub storage: Vec<Place>,
 
     /// An OpenAI-compatible service that answers what devices ask, as https://host/v1; without one,
     /// built-in rules do

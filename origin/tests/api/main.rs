@@ -7,6 +7,7 @@ mod backup;
 mod bookings;
 mod devices;
 mod exports;
+mod files;
 mod issues;
 mod letters;
 mod listings;

@@ -13,6 +13,8 @@ mod bookings;
 mod devices;
 #[path = "../api/exports.rs"]
 mod exports;
+#[path = "../api/files.rs"]
+mod files;
 #[path = "../api/issues.rs"]
 mod issues;
 #[path = "../api/letters.rs"]

@@ -22,7 +22,8 @@ pub struct Settings {
     #[arg(long, env = "PORT", default_value_t = 9001)]
     pub port: u16,
 
-    /// PostgreSQL's URL, as postgres://user:password@host/name; without one, SQLite in the data folder
+    /// PostgreSQL's URL, as postgres://user:password@host/name; without one, SQLite in the data folder. Across a
+    /// network add ?sslmode=verify-full, and &sslrootcert=file where the system does not know its authority
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database: Option<String>,
 

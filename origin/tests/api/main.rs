@@ -5,6 +5,7 @@ mod harness;
 
 mod backup;
 mod bookings;
+mod buckets;
 mod devices;
 mod exports;
 mod files;

@@ -9,6 +9,8 @@ mod harness;
 mod backup;
 #[path = "../api/bookings.rs"]
 mod bookings;
+#[path = "../api/buckets.rs"]
+mod buckets;
 #[path = "../api/devices.rs"]
 mod devices;
 #[path = "../api/exports.rs"]
@@ -32,6 +34,7 @@ mod search;
 
 mod moving;
 mod replicas;
+mod secured;
 
 fn database() -> Option<String> {
     Some(postgres::database())

@@ -50,6 +50,7 @@ fn uploads() -> Router<Arc<App>> {
 fn lending() -> Router<Arc<App>> {
     Router::new()
         .route("/", get(home::show))
+        .route("/icon.svg", get(home::icon))
         .route("/photos/{name}", get(photos::show))
         .route("/api/v1/suggestions", get(listings::suggestions))
         .route("/api/v1/facets", get(listings::facets))

@@ -12,6 +12,7 @@ mod mail;
 mod observe;
 mod payments;
 mod processing;
+mod redis;
 mod routes;
 mod settings;
 mod storage;

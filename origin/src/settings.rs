@@ -39,7 +39,7 @@ pub struct Settings {
     pub replicas: Vec<String>,
 
     /// Redis' URL, as redis://host:6379, by which the hubs of several processes wake each other at once
-    /// instead of within half a second
+    /// instead of within half a second, and which may have the sessions
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub redis: Option<String>,
 
@@ -54,6 +54,16 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub storage: Vec<Place>,
+
+    /// Where sessions are. In Redis the database isn't asked for them with each request; where Redis forgets them
+    /// people sign in again
+    #[arg(
+        long,
+        env = "LAKH_ORIGIN_SESSIONS",
+        default_value = "database",
+        requires_if("redis", "redis")
+    )]
+    pub sessions: Sessions,
 
     /// An OpenAI-compatible service that answers what devices ask, as https://host/v1; without one,
     /// built-in rules do
@@ -141,6 +151,12 @@ pub enum Command {
 
     /// Read such a file into an empty database, of the same kind or another
     Restore { file: PathBuf },
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub enum Sessions {
+    Database,
+    Redis,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -45,6 +45,7 @@ pub use users::Known;
 
 use dialect::Dialect;
 use nodes::Nodes;
+use sessions::InRedis;
 use sqlx::{Any, AnyPool, Result, query_scalar};
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -53,6 +54,8 @@ use writing::Writing;
 pub struct Store {
     nodes: Arc<Nodes>,
     dialect: Dialect,
+    /// Else they are in the database.
+    redis: Option<InRedis>,
     /// Ends with the store.
     _watch: JoinSet<()>,
 }

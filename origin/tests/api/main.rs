@@ -16,6 +16,7 @@ mod operation;
 mod people;
 mod photos;
 mod search;
+mod sessions;
 
 /// SQLite, which needs no URL.
 fn database() -> Option<String> {

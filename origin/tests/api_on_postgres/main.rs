@@ -31,6 +31,8 @@ mod people;
 mod photos;
 #[path = "../api/search.rs"]
 mod search;
+#[path = "../api/sessions.rs"]
+mod sessions;
 
 mod moving;
 mod replicas;

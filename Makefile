@@ -1,6 +1,7 @@
 # make run         build and serve on 127.0.0.1:8080
 # make test        everything that must be green
 # make test-cache  the public HTTP cache tests, and what they say of this cache
+# make test-api    what schemathesis finds wrong with the application's API
 # make test-tls    what testssl.sh finds wrong with TLS
 # make fuzz        a million inputs for whatever parses bytes from outside
 # make screenshots  the pictures of the README, of a dashboard under load
@@ -12,13 +13,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 BUILD_PACKAGES := cmake g++ nasm pkg-config
-TEST_PACKAGES := $(BUILD_PACKAGES) redis-server postgresql slowhttptest python3-pil openssl curl testssl.sh prometheus chromium nghttp2-client
+TEST_PACKAGES := $(BUILD_PACKAGES) redis-server postgresql slowhttptest python3-pil openssl curl testssl.sh prometheus chromium nghttp2-client python3-venv
 BENCH_PACKAGES := $(BUILD_PACKAGES) wrk nginx-light haproxy varnish openssl
 
-.PHONY: help run screenshots test test-cache test-tls fuzz sanitize format unit edge configs build bench bench-images micro clean
+.PHONY: help run screenshots test test-cache test-api test-tls fuzz sanitize format unit edge configs build bench bench-images micro clean
 
 help:
-	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -9
+	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -10
 
 run:
 	@scripts/need $(BUILD_PACKAGES)
@@ -29,8 +30,8 @@ run:
 	@exec target/release/lakh run --config conf/dev.yaml
 
 # What is tested is compiled by Clippy, which has no warnings to pass over: one build instead of two.
-test build unit configs edge screenshots test-cache test-tls: export RUSTC_WORKSPACE_WRAPPER = clippy-driver
-test build unit configs edge screenshots test-cache test-tls: export CLIPPY_ARGS = -Dwarnings__CLIPPY_HACKERY__
+test build unit configs edge screenshots test-cache test-api test-tls: export RUSTC_WORKSPACE_WRAPPER = clippy-driver
+test build unit configs edge screenshots test-cache test-api test-tls: export CLIPPY_ARGS = -Dwarnings__CLIPPY_HACKERY__
 
 # The order is from what fails fastest.
 test: format build unit configs edge
@@ -65,6 +66,13 @@ test-cache: build
 	@command -v npm >/dev/null || scripts/need nodejs npm
 	@npm install --silent --no-audit --no-fund --prefix target/http-cache-tests http-cache-tests@0.4.5
 	node tests/http-cache/run.mjs target/http-cache-tests/node_modules/http-cache-tests target/debug/lakh
+
+# Everything that the OpenAPI document allows and forbids, for a minute. schemathesis is installed below target/.
+SCHEMATHESIS := target/schemathesis
+test-api: build
+	@[ -x $(SCHEMATHESIS)/bin/schemathesis ] || python3 -m venv $(SCHEMATHESIS)
+	@$(SCHEMATHESIS)/bin/pip install --quiet schemathesis==4.32.5
+	python3 tests/openapi/run.py target/debug/lakh-origin $(SCHEMATHESIS)/bin/schemathesis
 
 # A minute or two of shaking hands, badly and well.
 test-tls:

@@ -12,7 +12,10 @@ mod mail;
 mod observe;
 mod payments;
 mod processing;
+mod redis;
+mod routes;
 mod settings;
+mod storage;
 mod store;
 
 use app::App;
@@ -67,7 +70,7 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     // An answer's head and body are two writes; Nagle's algorithm would hold back the second.
     let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
 
-    let service = axum::serve(listener, app::routes(app.clone()));
+    let service = axum::serve(listener, routes::of(app.clone()));
     let workers = Workers::start(&app);
     let last = app.store.last_message().await?;
     let hub = [

@@ -1,6 +1,7 @@
 //! What can be set, from the command line or the environment.
 
 use crate::domain::user::Role;
+use crate::storage::Place;
 use clap::{Parser, Subcommand, ValueEnum};
 use lettre::message::Mailbox;
 use std::{net::IpAddr, path::PathBuf, time::Duration};
@@ -21,7 +22,8 @@ pub struct Settings {
     #[arg(long, env = "PORT", default_value_t = 9001)]
     pub port: u16,
 
-    /// PostgreSQL's URL, as postgres://user:password@host/name; without one, SQLite in the data folder
+    /// PostgreSQL's URL, as postgres://user:password@host/name; without one, SQLite in the data folder. Across a
+    /// network add ?sslmode=verify-full, and &sslrootcert=file where the system does not know its authority
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database: Option<String>,
 
@@ -37,9 +39,31 @@ pub struct Settings {
     pub replicas: Vec<String>,
 
     /// Redis' URL, as redis://host:6379, by which the hubs of several processes wake each other at once
-    /// instead of within half a second
+    /// instead of within half a second, and which may have the sessions
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub redis: Option<String>,
+
+    /// Who stores large files, as 70=s3://bucket/folder?endpoint=https://host, with the weight that its share
+    /// follows from; any number, also of 20=file:///folder and 10=memory:///. What the query doesn't say is said
+    /// by AWS's environment variables. Without one, they are in the folder `files`
+    #[arg(
+        long,
+        env = "LAKH_ORIGIN_STORAGE",
+        hide_env_values = true,
+        value_name = "WEIGHT=URL",
+        value_delimiter = ','
+    )]
+    pub storage: Vec<Place>,
+
+    /// Where sessions are. In Redis the database isn't asked for them with each request; where Redis forgets them
+    /// people sign in again
+    #[arg(
+        long,
+        env = "LAKH_ORIGIN_SESSIONS",
+        default_value = "database",
+        requires_if("redis", "redis")
+    )]
+    pub sessions: Sessions,
 
     /// An OpenAI-compatible service that answers what devices ask, as https://host/v1; without one,
     /// built-in rules do
@@ -127,6 +151,12 @@ pub enum Command {
 
     /// Read such a file into an empty database, of the same kind or another
     Restore { file: PathBuf },
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub enum Sessions {
+    Database,
+    Redis,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -23,7 +23,7 @@ routes:
 - {name: all, match: {path: /*}, upstream: app, cache: {in: pages}}
 ";
 
-fn lending() -> (Edge, String) {
+pub fn lending() -> (Edge, String) {
     let edge = running(LENDING, 3);
     let token = joined(&edge, "ada@example.org");
     (edge, token)

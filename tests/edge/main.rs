@@ -23,6 +23,7 @@ mod devices;
 mod faults;
 mod fleet;
 mod lending;
+mod lending_page;
 mod resilience;
 mod secured;
 mod spawn;

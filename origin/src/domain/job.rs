@@ -29,20 +29,26 @@ words! {
         Drawing = "drawing",
         Letter = "letter",
         Export = "export",
+        /// Whether the chunks of a file are what was announced.
+        FileCheck = "file-check",
+        /// Bringing them to as many providers as are to have them.
+        FileCopies = "file-copies",
+        FileRemoval = "file-removal",
     }
 }
 
 words! {
     /// Jobs that wait for each other; those of another lane go by.
-    pub enum Lane { Work = "work", Requests = "requests", Letters = "letters" }
+    pub enum Lane { Work = "work", Requests = "requests", Letters = "letters", Files = "files" }
 }
 
 impl Lane {
-    /// After which a job is dead. A mail server may be away for an hour, and nobody waits for a letter.
+    /// After which a job is dead. A mail server may be away for an hour, and nobody waits for a letter; so may
+    /// be who stores files.
     pub const fn most_attempts(self) -> i64 {
         match self {
             Self::Work | Self::Requests => 3,
-            Self::Letters => 8,
+            Self::Letters | Self::Files => 8,
         }
     }
 }
@@ -52,6 +58,7 @@ impl Kind {
         match self {
             Self::Request => Lane::Requests,
             Self::Letter => Lane::Letters,
+            Self::FileCheck | Self::FileCopies | Self::FileRemoval => Lane::Files,
             Self::Photo | Self::PaymentEvent | Self::Refund | Self::Drawing | Self::Export => {
                 Lane::Work
             }

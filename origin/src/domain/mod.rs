@@ -8,6 +8,7 @@ pub mod days;
 pub mod device;
 pub mod export;
 pub mod fields;
+pub mod file;
 pub mod issue;
 pub mod job;
 pub mod letter;

@@ -3,7 +3,8 @@
 use super::problem::Problem;
 use axum::extract::{Request, State};
 use axum::{middleware::Next, response::Response};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::{self, Instant};
@@ -108,9 +109,68 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// No more than so many at once of each thing.
+pub struct Each {
+    most: usize,
+    counts: Mutex<HashMap<i64, usize>>,
+}
+
+/// One of them, until it is dropped.
+pub struct One<'e> {
+    each: &'e Each,
+    thing: i64,
+}
+
+impl Each {
+    pub fn at_most(most: usize) -> Self {
+        Self {
+            most,
+            counts: Mutex::default(),
+        }
+    }
+
+    /// None while there are as many as there may be.
+    pub fn enter(&self, thing: i64) -> Option<One<'_>> {
+        let mut counts = self.counts();
+        let count = counts.entry(thing).or_default();
+        if *count == self.most {
+            return None;
+        }
+        *count += 1;
+        Some(One { each: self, thing })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<i64, usize>> {
+        self.counts.lock().expect("nothing panics while it is held")
+    }
+}
+
+impl Drop for One<'_> {
+    fn drop(&mut self) {
+        let mut counts = self.each.counts();
+        match counts.get_mut(&self.thing) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(counts.remove(&self.thing)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn so_many_of_each_and_none_is_remembered() {
+        let each = Each::at_most(2);
+        let (first, second) = (each.enter(1), each.enter(1));
+        assert!(first.is_some() && second.is_some());
+        assert!(each.enter(1).is_none());
+        assert!(each.enter(2).is_some());
+        drop(first);
+        assert!(each.enter(1).is_some());
+        drop(second);
+        assert!(each.counts().is_empty());
+    }
 
     #[tokio::test]
     async fn some_enter_some_wait_the_rest_is_sent_away() {

@@ -44,9 +44,9 @@ pub async fn script(request: HeaderMap) -> Response {
 mod tests {
     use super::*;
 
-    /// The routes as they are written in `app.rs`, for axum doesn't tell them.
+    /// The routes as they are written in `routes.rs`, for axum doesn't tell them.
     fn routed() -> Vec<&'static str> {
-        let source = include_str!("../app.rs");
+        let source = include_str!("../routes.rs");
         let after_call = source.split(".route(").skip(1);
         let quoted = after_call.filter_map(|rest| rest.split('"').nth(1));
         let mut paths: Vec<_> = quoted.collect();

@@ -17,6 +17,8 @@ const CACHE: &str = "public, max-age=5, s-maxage=60";
 const CONTENT_POLICY: &str = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; \
     form-action 'self'; frame-ancestors 'none'";
 const STYLE: &str = include_str!("home.css");
+const FOR_A_DAY: &str = "public, max-age=86400";
+const ICON: &str = include_str!("home_icon.svg");
 const FORM: &str = include_str!("home_form.html");
 
 pub async fn show(
@@ -37,6 +39,11 @@ pub async fn show(
     Ok(response)
 }
 
+/// Browsers ask for one.
+pub async fn icon(request: HeaderMap) -> Response {
+    Representation::svg(ICON.into()).answer(&request, FOR_A_DAY, "")
+}
+
 fn html(listings: &[Listing], older: Option<&str>) -> String {
     let cards: String = listings.iter().map(card).collect();
     let cards = match cards.as_str() {
@@ -53,7 +60,7 @@ fn html(listings: &[Listing], older: Option<&str>) -> String {
     format!(
         "<!doctype html><html lang=en><head><meta charset=utf-8>\
          <meta name=viewport content=\"width=device-width, initial-scale=1\">\
-         <title>Lakh · borrow from your neighbours</title><style>{STYLE}</style></head><body>\
+         <link rel=icon href=/icon.svg><title>Lakh · borrow from your neighbours</title><style>{STYLE}</style></head><body>\
          <header><a href=/>Lakh</a><h1>Borrow it from next door.</h1>\
          <p>Ladders, kayaks, cameras: most things are needed one day a year.</p></header>\
          {FORM}<main>{cards}</main>{more}</body></html>"

@@ -3,9 +3,11 @@
 pub mod accounts;
 pub mod admission;
 pub mod bookings;
+pub mod content;
 pub mod devices;
 pub mod documents;
 pub mod exports;
+pub mod files;
 pub mod health;
 pub mod home;
 pub mod issues;
@@ -21,6 +23,7 @@ pub mod tasks;
 
 mod author;
 mod idempotency;
+mod incoming;
 mod json_body;
 mod path;
 mod query;

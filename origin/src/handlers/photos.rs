@@ -1,6 +1,7 @@
 //! Photos: owners add them, everybody sees them.
 
 use super::author::Author;
+use super::incoming::{UPLOAD_TIME, announced_length, linger};
 use super::listings::{find_own, tags};
 use super::path::Id;
 use super::problem::Problem;
@@ -8,12 +9,11 @@ use super::representation::Representation;
 use crate::app::App;
 use crate::domain::photo::{MOST_BYTES, MOST_PER_LISTING, PhotoKind, PhotoName};
 use crate::store::{Added, By, Photo, Refused};
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use http_body_util::BodyExt;
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 use tokio::time;
 use tower_http::services::ServeFile;
 
@@ -22,12 +22,6 @@ const FOR_GOOD: &str = "public, max-age=86400, immutable";
 
 /// Fewer, larger reads: a photo has megabytes.
 const CHUNK: usize = 256 * 1024;
-
-/// Who sends more slowly than this gives the place to somebody else.
-const UPLOAD_TIME: Duration = Duration::from_secs(300);
-
-const LINGER_BYTES: usize = 32 * 1024 * 1024;
-const LINGER_TIME: Duration = Duration::from_secs(5);
 
 /// Conditions, ranges and HEAD are the file service's. The query is the edge's: it resizes.
 pub async fn show(
@@ -104,9 +98,7 @@ pub async fn find(app: &App, name: &PhotoName) -> Result<Photo, Problem> {
     photo.ok_or_else(|| Problem::no_such("photo"))
 }
 
-/// Keeps what is uploaded, in its turn, if whoever sends it may. Whoever is refused while still sending
-/// would often not see why: closing a connection with unread bytes resets it. So a refusal reads on for a
-/// while, and drops what it reads.
+/// Keeps what is uploaded, in its turn, if whoever sends it may.
 pub async fn receive(
     app: &App,
     headers: &HeaderMap,
@@ -145,17 +137,6 @@ async fn may_add(app: &App, id: i64, author: &Author) -> Result<(), Problem> {
     }
 }
 
-async fn linger(body: &mut Body) {
-    let drop_rest = async {
-        let mut left = LINGER_BYTES;
-        while let (1.., Some(Ok(frame))) = (left, body.frame().await) {
-            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-        }
-    };
-    // Time over or all read: the refusal goes out either way.
-    let _ = time::timeout(LINGER_TIME, drop_rest).await;
-}
-
 fn kind(headers: &HeaderMap) -> Result<PhotoKind, Problem> {
     let label = headers
         .get(header::CONTENT_TYPE)
@@ -164,15 +145,6 @@ fn kind(headers: &HeaderMap) -> Result<PhotoKind, Problem> {
         let detail = "A photo must be image/jpeg, image/png or image/webp.";
         Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
     })
-}
-
-fn announced_length(headers: &HeaderMap) -> Option<u64> {
-    headers
-        .get(header::CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
 }
 
 fn no_room() -> Problem {

@@ -4,18 +4,20 @@ use crate::credentials::Crowded;
 use crate::domain::fields::{Fault, Invalid};
 use crate::observe::{log, request};
 use crate::payments::ProviderError;
+use crate::storage::Unavailable;
 use crate::store::Refused;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
+use std::borrow::Cow;
 use std::io;
 
 pub struct Problem {
     status: StatusCode,
     detail: String,
     faults: Vec<Fault>,
-    header: Option<(HeaderName, &'static str)>,
+    header: Option<(HeaderName, Cow<'static, str>)>,
 }
 
 #[derive(Serialize)]
@@ -61,7 +63,7 @@ impl Problem {
     }
 
     pub fn unauthorized(detail: &str) -> Self {
-        let challenge = (header::WWW_AUTHENTICATE, "Bearer");
+        let challenge = (header::WWW_AUTHENTICATE, "Bearer".into());
         Self {
             header: Some(challenge),
             ..Self::new(StatusCode::UNAUTHORIZED, detail)
@@ -86,21 +88,37 @@ impl Problem {
     }
 
     pub fn busy() -> Self {
-        let soon = (header::RETRY_AFTER, "1");
         let detail = "Too much is going on at the moment; please try again.";
+        Self::soon(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    /// Whoever asks does too much at once.
+    pub fn slow_down(detail: &str) -> Self {
+        Self::soon(StatusCode::TOO_MANY_REQUESTS, detail)
+    }
+
+    /// Of a representation with so many bytes. RFC 9110 §15.5.17.
+    pub fn no_such_range(bytes: u64) -> Self {
+        let detail = format!("There are only {bytes} bytes.");
+        let length = format!("bytes */{bytes}").into();
         Self {
-            header: Some(soon),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            header: Some((header::CONTENT_RANGE, length)),
+            ..Self::new(StatusCode::RANGE_NOT_SATISFIABLE, detail)
         }
     }
 
     fn unreachable(reason: &dyn std::error::Error) -> Self {
         log::error("database", json!({ "reason": reason.to_string() }));
-        let soon = (header::RETRY_AFTER, "1");
         let detail = "The database can't do this at the moment; please try again.";
+        Self::soon(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    /// It may be tried again in a second.
+    fn soon(status: StatusCode, detail: &str) -> Self {
+        let soon = (header::RETRY_AFTER, "1".into());
         Self {
             header: Some(soon),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            ..Self::new(status, detail)
         }
     }
 
@@ -162,6 +180,14 @@ impl From<ProviderError> for Problem {
     }
 }
 
+impl From<Unavailable> for Problem {
+    fn from(error: Unavailable) -> Self {
+        log::error("storage", json!({ "reason": error.to_string() }));
+        let detail = "Files can't be stored or read at the moment; please try again.";
+        Self::soon(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+}
+
 impl From<io::Error> for Problem {
     fn from(error: io::Error) -> Self {
         Self::internal(&error)
@@ -220,9 +246,10 @@ impl IntoResponse for Problem {
             (header::CACHE_CONTROL, "no-store"),
         ];
         let mut response = (self.status, headers, body).into_response();
-        let header = self
-            .header
-            .map(|(name, value)| (name, HeaderValue::from_static(value)));
+        let header = self.header.map(|(name, value)| {
+            let value = HeaderValue::from_str(&value);
+            (name, value.expect("ours are words and numbers"))
+        });
         response.headers_mut().extend(header);
         response
     }

@@ -37,6 +37,10 @@ impl Representation {
         Self::of("text/javascript; charset=utf-8", script.into_bytes())
     }
 
+    pub fn svg(picture: String) -> Self {
+        Self::of("image/svg+xml", picture.into_bytes())
+    }
+
     fn of(media_type: &'static str, body: Vec<u8>) -> Self {
         let etag = strong_etag(&body);
         Self {

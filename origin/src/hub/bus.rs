@@ -1,18 +1,14 @@
 //! Wakes the hubs of all processes when something was said: by Redis where there is one. A word that gets
 //! lost, or Redis itself, costs time and nothing else: hubs look by themselves, too.
 
-use crate::observe::log;
+use crate::redis::{RECONNECT, builder, stay_connected};
 use fred::clients::SubscriberClient;
 use fred::prelude::*;
-use fred::types::config::Config;
-use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::{task::JoinSet, time};
 
 const CHANNEL: &str = "lakh-origin:said";
-const RECONNECT: Duration = Duration::from_millis(500);
 
 pub struct Bus {
     /// Told when there is something to read.
@@ -26,11 +22,7 @@ impl Bus {
         let (woken, mut tasks) = (Arc::new(Notify::new()), JoinSet::new());
         let redis = match redis {
             Some(url) => {
-                let mut builder = Builder::from_config(Config::from_url(url)?);
-                builder.set_policy(ReconnectPolicy::new_constant(0, 500));
-                builder.with_performance_config(|options| {
-                    options.default_command_timeout = Duration::from_secs(1);
-                });
+                let builder = builder(url)?;
                 let (client, subscriber) = (builder.build()?, builder.build_subscriber_client()?);
                 tasks.spawn(stay_connected(client.clone()));
                 tasks.spawn(stay_connected(subscriber.clone()));
@@ -54,16 +46,6 @@ impl Bus {
                 let _: Result<(), Error> = redis.publish(CHANNEL, "").await;
             });
         }
-    }
-}
-
-/// Connecting ends when there is no server at the start; later on it reconnects by itself.
-async fn stay_connected(client: impl ClientLike) {
-    loop {
-        if let Ok(Err(error)) = client.connect().await {
-            log::error("redis", json!({ "reason": error.to_string() }));
-        }
-        time::sleep(RECONNECT).await;
     }
 }
 

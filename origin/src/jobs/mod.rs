@@ -4,6 +4,7 @@ pub mod demo;
 
 mod behind;
 mod exports;
+mod files;
 mod folder;
 mod letters;
 mod payments;
@@ -14,6 +15,7 @@ use crate::app::App;
 use crate::domain::clock::Moment;
 use crate::domain::job::{Kind, Lane, MOST_REQUEST_WORKERS, State, workers_for};
 use crate::observe::log;
+use crate::storage::Unavailable;
 use crate::store::Claim;
 use serde_json::json;
 use std::future::Future;
@@ -24,6 +26,7 @@ use tokio::{select, sync::watch, task::JoinSet, time};
 /// In each process.
 const WORKERS: usize = 5;
 const LETTER_WORKERS: usize = 2;
+const FILE_WORKERS: usize = 2;
 
 /// Jobs put there by this process are seen at once, those of others after this.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -46,6 +49,9 @@ impl Workers {
             .collect();
         for _ in 0..LETTER_WORKERS {
             workers.spawn(work(app.clone(), Lane::Letters));
+        }
+        for _ in 0..FILE_WORKERS {
+            workers.spawn(work(app.clone(), Lane::Files));
         }
         let wanted = Arc::new(watch::Sender::new(workers_for(0)));
         for place in 0..MOST_REQUEST_WORKERS {
@@ -115,6 +121,9 @@ async fn carry_out(app: &App, claim: &Claim) {
             Kind::Letter => letters::send(app, claim).await,
             Kind::Export => exports::make(app, claim).await,
             Kind::Refund => payments::refund(app, claim).await,
+            Kind::FileCheck => files::check(app, claim).await,
+            Kind::FileCopies => files::copy(app, claim).await,
+            Kind::FileRemoval => files::remove(app, claim).await,
         }
     };
     let outcome = match while_held(app, claim, job).await {
@@ -171,6 +180,12 @@ async fn sweep(app: Arc<App>) {
 
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
+        Self::Passing(error.to_string())
+    }
+}
+
+impl From<Unavailable> for Failure {
+    fn from(error: Unavailable) -> Self {
         Self::Passing(error.to_string())
     }
 }

@@ -4,7 +4,8 @@ use crate::app::App;
 use crate::domain::job::Kind;
 use axum::http::Method;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ pub struct Metrics {
     jobs: HistogramVec,
     queue: IntGaugeVec,
     uploads: IntGaugeVec,
+    /// By provider, operation and outcome.
+    pub storage: IntCounterVec,
     connections: IntGaugeVec,
     nodes: IntGaugeVec,
     hub: IntGauge,
@@ -47,7 +50,21 @@ impl Metrics {
                 &["kind", "outcome"],
             )?,
             queue: gauge("lakh_origin_jobs", "Jobs in the database", &["state"])?,
-            uploads: gauge("lakh_origin_uploads", "Uploads of this process", &["state"])?,
+            storage: {
+                let labels = ["provider", "operation", "outcome"];
+                let options = Opts::new(
+                    "lakh_origin_storage_total",
+                    "What providers of storage were asked for, after all attempts",
+                );
+                let storage = IntCounterVec::new(options, &labels)?;
+                registry.register(Box::new(storage.clone()))?;
+                storage
+            },
+            uploads: gauge(
+                "lakh_origin_uploads",
+                "Uploads of this process",
+                &["of", "state"],
+            )?,
             connections: gauge(
                 "lakh_origin_database_connections",
                 "Connections of this process",
@@ -76,6 +93,7 @@ impl Metrics {
             "GET" => "GET",
             "HEAD" => "HEAD",
             "POST" => "POST",
+            "PUT" => "PUT",
             "PATCH" => "PATCH",
             "DELETE" => "DELETE",
             _ => "other",
@@ -100,9 +118,11 @@ impl Metrics {
         for (state, count) in app.store.job_counts().await? {
             self.queue.with_label_values(&[state.as_str()]).set(count);
         }
-        let (running, waiting) = app.uploads.counts();
-        set(&self.uploads, &["running"], running);
-        set(&self.uploads, &["waiting"], waiting);
+        for (of, gate) in [("photos", &app.uploads), ("chunks", &app.chunks)] {
+            let (running, waiting) = gate.counts();
+            set(&self.uploads, &[of, "running"], running);
+            set(&self.uploads, &[of, "waiting"], waiting);
+        }
         for (pool, open, idle) in app.store.connections() {
             let used = (open as usize).saturating_sub(idle);
             set(&self.connections, &[pool, "idle"], idle);

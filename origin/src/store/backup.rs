@@ -12,7 +12,7 @@ use std::io::{BufRead, Write};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Those that others refer to come first.
-const TABLES: [&str; 21] = [
+const TABLES: [&str; 23] = [
     "users",
     "sessions",
     "audit",
@@ -34,10 +34,12 @@ const TABLES: [&str; 21] = [
     "requests",
     "letters",
     "exports",
+    "files",
+    "file_chunks",
 ];
 
 /// Those that number their rows.
-const NUMBERED: [&str; 14] = [
+const NUMBERED: [&str; 15] = [
     "users",
     "audit",
     "listings",
@@ -52,6 +54,7 @@ const NUMBERED: [&str; 14] = [
     "requests",
     "letters",
     "exports",
+    "files",
 ];
 
 impl Store {

@@ -129,6 +129,7 @@ impl Store {
         self.forget_keys(now).await?;
         self.forget_messages().await?;
         self.forget_exports(now).await?;
+        self.forget_files(now).await?;
         self.forget_leases(now).await
     }
 }

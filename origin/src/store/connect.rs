@@ -1,8 +1,8 @@
 //! Opening a database, and bringing it to the schema that this version knows.
 
 use super::nodes::{Node, Nodes};
-use super::{Store, dialect::Dialect};
-use crate::settings::Settings;
+use super::{Store, dialect::Dialect, sessions::InRedis};
+use crate::settings::{Sessions, Settings};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, install_drivers};
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Error, Result, raw_sql};
 use std::sync::{Arc, Once};
@@ -53,6 +53,7 @@ impl Store {
             _watch: nodes.watch(),
             nodes,
             dialect,
+            redis: sessions_in_redis(settings)?,
         };
         let primary = time::timeout(START_PATIENCE, store.nodes.primary()).await;
         primary.map_err(|_| Error::Io(io::Error::other("no database node takes writes")))?;
@@ -85,6 +86,13 @@ impl Store {
         }
         writing.commit().await
     }
+}
+
+fn sessions_in_redis(settings: &Settings) -> Result<Option<InRedis>> {
+    let url = settings.redis.as_deref();
+    let url = url.filter(|_| settings.sessions == Sessions::Redis);
+    let at = |url| InRedis::at(url).map_err(|error| Error::Configuration(error.into()));
+    url.map(at).transpose()
 }
 
 fn sqlite(folder: &Path) -> Result<Node> {

@@ -62,12 +62,14 @@ impl Dialect {
                 include_str!("schema/sqlite_2.sql"),
                 include_str!("schema/sqlite_3.sql"),
                 include_str!("schema/sqlite_4.sql"),
+                include_str!("schema/sqlite_5.sql"),
             ],
             Self::Postgres => &[
                 "",
                 include_str!("schema/postgres_2.sql"),
                 include_str!("schema/postgres_3.sql"),
                 include_str!("schema/postgres_4.sql"),
+                include_str!("schema/postgres_5.sql"),
             ],
         }
     }

@@ -13,6 +13,7 @@ mod files;
 mod idempotency;
 mod issues;
 mod jobs;
+mod large_files;
 mod leases;
 mod letters;
 mod listings;
@@ -34,6 +35,7 @@ pub use exports::Export;
 pub use files::{PhotoFiles, Refused};
 pub use idempotency::Key;
 pub use jobs::Claim;
+pub use large_files::{ChunkAdded, LargeFile};
 pub use listings::Removed;
 pub use payments::{Applied, StartedPayment};
 pub use photos::{Added, Photo, RenditionMade};
@@ -43,6 +45,7 @@ pub use users::Known;
 
 use dialect::Dialect;
 use nodes::Nodes;
+use sessions::InRedis;
 use sqlx::{Any, AnyPool, Result, query_scalar};
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -51,6 +54,8 @@ use writing::Writing;
 pub struct Store {
     nodes: Arc<Nodes>,
     dialect: Dialect,
+    /// Else they are in the database.
+    redis: Option<InRedis>,
     /// Ends with the store.
     _watch: JoinSet<()>,
 }

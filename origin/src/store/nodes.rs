@@ -158,9 +158,12 @@ impl Nodes {
 
 async fn ask_on(nodes: Arc<Nodes>, number: usize) {
     let node = &nodes.nodes[number];
+    let mut told = None;
     while let Some(pool) = &node.ask {
         let asked = Instant::now();
         let said = time::timeout(MOST_SILENCE, ask(pool)).await;
+        let failed = said.as_ref().ok().and_then(|said| said.as_ref().err());
+        tell_once(&mut told, number, failed);
         let said = said.ok().and_then(Result::ok);
         nodes.standing.send_modify(|standing| {
             let before = standing.primary();
@@ -175,6 +178,18 @@ async fn ask_on(nodes: Arc<Nodes>, number: usize) {
             () = node.look.notified() => time::sleep(Duration::from_millis(1)).await,
         }
     }
+}
+
+/// Why a node can't be asked, where that is not what was told before.
+fn tell_once(told: &mut Option<String>, node: usize, failed: Option<&Error>) {
+    let reason = failed.map(Error::to_string);
+    if let Some(reason) = reason
+        .as_ref()
+        .filter(|reason| Some(*reason) != told.as_ref())
+    {
+        log::error("database_node", json!({ "node": node, "reason": reason }));
+    }
+    *told = reason;
 }
 
 async fn ask(pool: &AnyPool) -> Result<Report> {

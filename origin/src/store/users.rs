@@ -4,7 +4,7 @@ use super::{By, Store, audit::note};
 use crate::domain::user::{Grant, User};
 use serde_json::json;
 use sqlx::any::AnyRow;
-use sqlx::{FromRow, Result, Row, query, query_as};
+use sqlx::{FromRow, Result, Row, query_as};
 
 /// What a login is checked against.
 pub struct Known {
@@ -64,10 +64,7 @@ impl Store {
         .fetch_optional(&mut *writing)
         .await?;
         if let Some(user) = &user {
-            query("DELETE FROM sessions WHERE user_id = $1")
-                .bind(id)
-                .execute(&mut *writing)
-                .await?;
+            self.end_sessions_in(&mut writing, id, None).await?;
             let detail = json!({ "role": user.role, "class": user.class });
             note(&mut writing, by, "grant", format!("user {id}"), detail).await?;
         }

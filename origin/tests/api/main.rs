@@ -5,8 +5,10 @@ mod harness;
 
 mod backup;
 mod bookings;
+mod buckets;
 mod devices;
 mod exports;
+mod files;
 mod issues;
 mod letters;
 mod listings;
@@ -14,6 +16,7 @@ mod operation;
 mod people;
 mod photos;
 mod search;
+mod sessions;
 
 /// SQLite, which needs no URL.
 fn database() -> Option<String> {

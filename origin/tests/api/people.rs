@@ -3,12 +3,12 @@
 use crate::harness::Origin;
 use serde_json::{Value, json};
 
-fn login(origin: &Origin, email: &str, password: &str) -> crate::harness::Reply {
+pub fn login(origin: &Origin, email: &str, password: &str) -> crate::harness::Reply {
     let body = json!({"email": email, "password": password, "device": "kitchen"});
     origin.post("/api/v1/login", None, &body)
 }
 
-fn text(value: &Value) -> String {
+pub fn text(value: &Value) -> String {
     value.as_str().expect("a text").to_owned()
 }
 
@@ -37,9 +37,12 @@ fn people_register_and_log_in() {
 
 #[test]
 fn a_refresh_token_is_good_once_and_whoever_shows_it_again_ends_the_session() {
-    let origin = Origin::start();
+    refresh(&Origin::start());
+}
+
+pub fn refresh(origin: &Origin) {
     origin.register("ada@example.org");
-    let first = login(&origin, "ada@example.org", "correct horse").json();
+    let first = login(origin, "ada@example.org", "correct horse").json();
     let renew = |token: &Value| {
         let body = json!({"refresh_token": token});
         origin.post("/api/v1/refresh", None, &body)
@@ -59,11 +62,14 @@ fn a_refresh_token_is_good_once_and_whoever_shows_it_again_ends_the_session() {
 
 #[test]
 fn signing_out_ends_one_session_or_all_of_them_on_every_process() {
-    let origin = Origin::start();
+    sign_out(&Origin::start());
+}
+
+pub fn sign_out(origin: &Origin) {
     let other = origin.start_another();
     let one = origin.register("ada@example.org");
     let [two, three] = [(); 2].map(|()| {
-        let reply = login(&origin, "ada@example.org", "correct horse");
+        let reply = login(origin, "ada@example.org", "correct horse");
         text(&reply.json()["token"])
     });
     let sessions = origin
@@ -83,7 +89,10 @@ fn signing_out_ends_one_session_or_all_of_them_on_every_process() {
 
 #[test]
 fn roles_are_given_by_administrators_and_asked_for_each_time() {
-    let origin = Origin::start();
+    give_roles(&Origin::start());
+}
+
+pub fn give_roles(origin: &Origin) {
     let ada = origin.register_as("admin", "ada@example.org");
     let eve = origin.register("eve@example.org");
     let id = origin.get_as(&eve, "/api/v1/me").json()["id"].clone();
@@ -101,7 +110,7 @@ fn roles_are_given_by_administrators_and_asked_for_each_time() {
 
     // Whoever has another role now signs in again, so that no token says what is not so any more.
     origin.get_as(&eve, "/api/v1/me").expect_status(401);
-    let eve = text(&login(&origin, "eve@example.org", "correct horse").json()["token"]);
+    let eve = text(&login(origin, "eve@example.org", "correct horse").json()["token"]);
     let claims = claims(&eve);
     assert_eq!(
         (&claims["role"], &claims["class"]),

@@ -9,10 +9,14 @@ mod harness;
 mod backup;
 #[path = "../api/bookings.rs"]
 mod bookings;
+#[path = "../api/buckets.rs"]
+mod buckets;
 #[path = "../api/devices.rs"]
 mod devices;
 #[path = "../api/exports.rs"]
 mod exports;
+#[path = "../api/files.rs"]
+mod files;
 #[path = "../api/issues.rs"]
 mod issues;
 #[path = "../api/letters.rs"]
@@ -27,9 +31,12 @@ mod people;
 mod photos;
 #[path = "../api/search.rs"]
 mod search;
+#[path = "../api/sessions.rs"]
+mod sessions;
 
 mod moving;
 mod replicas;
+mod secured;
 
 fn database() -> Option<String> {
     Some(postgres::database())

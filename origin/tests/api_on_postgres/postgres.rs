@@ -36,6 +36,21 @@ pub fn database() -> String {
 
 impl Postgres {
     pub fn primary() -> Self {
+        Self::primary_with(|_| {})
+    }
+
+    /// Takes nobody without TLS. Certificate and key in PEM.
+    pub fn behind_tls(certificate: &str, key: &str) -> Self {
+        Self::primary_with(|data| {
+            let settings = fs::read_to_string(data.join("postgresql.conf")).expect("it is made");
+            put(data, "postgresql.conf", &(settings + "\nssl = on\n"));
+            put(data, "pg_hba.conf", "hostssl all all 127.0.0.1/32 trust\n");
+            put(data, "server.crt", certificate);
+            put(data, "server.key", key);
+        })
+    }
+
+    fn primary_with(prepare: impl FnOnce(&Path)) -> Self {
         let folder = folder();
         let options = [
             "-U",
@@ -48,6 +63,7 @@ impl Postgres {
         ];
         let data = folder.path().join("data");
         succeed(as_somebody("initdb").args(options).arg("-D").arg(&data));
+        prepare(&data);
         Self::started(folder, free_port())
     }
 
@@ -216,6 +232,17 @@ fn folder() -> TempDir {
         std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("we are root");
     }
     folder
+}
+
+/// Into the data folder, for its owner alone.
+fn put(data: &Path, name: &str, text: &str) {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let file = data.join(name);
+    fs::write(&file, text).expect("we may write there");
+    if is_root() {
+        chown(&file, Some(NOBODY), Some(NOBODY)).expect("we are root");
+    }
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("it is ours");
 }
 
 fn is_root() -> bool {

@@ -150,6 +150,17 @@ impl Browser {
         self.call("Input.insertText", json!({"text": text}));
     }
 
+    /// Chooses a file in a form.
+    pub fn choose(&mut self, selector: &str, file: &Path) {
+        let input = format!("document.querySelector({selector:?})");
+        let found = self.call("Runtime.evaluate", json!({"expression": input}));
+        let object = &found["result"]["objectId"];
+        self.call(
+            "DOM.setFileInputFiles",
+            json!({"files": [file], "objectId": object}),
+        );
+    }
+
     /// As PNG.
     pub fn screenshot(&mut self, file: &Path) {
         use base64::Engine;
@@ -171,6 +182,18 @@ impl Browser {
         };
         let errors = self.events.iter().filter(is_error);
         errors.map(|told| format!("{:#}", told["params"])).collect()
+    }
+
+    /// What came, by URL: the status and the media type.
+    pub fn got(&mut self) -> Vec<(String, Value, Value)> {
+        self.eval("0");
+        let of = |told: &Value| {
+            let answer = &told["params"]["response"];
+            let url = answer["url"].as_str()?.to_owned();
+            let got = (url, answer["status"].clone(), answer["mimeType"].clone());
+            (told["method"] == "Network.responseReceived").then_some(got)
+        };
+        self.events.iter().filter_map(of).collect()
     }
 
     /// What it has asked the network for.

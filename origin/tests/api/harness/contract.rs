@@ -71,7 +71,7 @@ fn is_like(reply: &Reply, response: &'static Value, target: &str) {
     };
     let sent = reply.header("content-type");
     let essence = sent.split(';').next().unwrap_or(sent);
-    let Some(media) = content.get(essence) else {
+    let Some(media) = content.get(essence).or_else(|| content.get("*/*")) else {
         panic!(
             "{target}: {} {sent} is not documented: {}",
             reply.status,

@@ -1,6 +1,9 @@
 //! Real processes on free ports and temporary folders, and a plain client to talk to them.
 
 mod contract;
+mod redis;
+
+pub use redis::Redis;
 
 use serde_json::{Value, json};
 use std::ffi::OsStr;
@@ -54,6 +57,11 @@ impl Origin {
         let home = Home::on(&on_any_database());
         let process = home.spawn(&[ARGUMENTS, arguments].concat());
         Self::listening(process, home)
+    }
+
+    /// With these arguments besides, for every process and command of its home.
+    pub fn start_always_with(arguments: &[String]) -> Self {
+        Self::start_on(&[&on_any_database(), arguments].concat())
     }
 
     /// On the database that these arguments name.

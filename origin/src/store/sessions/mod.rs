@@ -1,12 +1,19 @@
-//! Where people are signed in. A refresh token is good once; of each, only its SHA-256 is kept.
+//! Where people are signed in. A refresh token is good once; of each, only its SHA-256 is kept. Sessions are in
+//! the database, or in Redis; what is noted of them is in the database.
 
-use super::{By, Store, audit::note};
+mod redis;
+
+pub use redis::InRedis;
+
+use super::{By, Store, Writing, audit::note};
 use crate::domain::clock::Moment;
 use crate::domain::user::User;
+use redis::Traded;
 use serde::Serialize;
 use serde_json::json;
 use sqlx::any::AnyRow;
-use sqlx::{FromRow, Result, Row, query, query_as};
+use sqlx::{Error, FromRow, Result, Row, query, query_as};
+use std::io;
 
 /// People have few devices; the oldest session goes when there are more.
 const MOST_SESSIONS: i64 = 50;
@@ -41,6 +48,17 @@ impl Store {
         now: Moment,
     ) -> Result<()> {
         let mut writing = self.write().await?;
+        let by = By {
+            user: Some(user),
+            at: now,
+        };
+        note(&mut writing, by, "sign_in", subject(user), json!({})).await?;
+        if let Some(redis) = &self.redis {
+            let moments = (expires, now);
+            let opened = redis.open(user, id, device, refresh, moments, MOST_SESSIONS);
+            opened.await.map_err(away)?;
+            return writing.commit().await;
+        }
         query("DELETE FROM sessions WHERE user_id = $1 AND (expires < $2 OR id IN \
                (SELECT id FROM sessions WHERE user_id = $1 ORDER BY used_at DESC, id LIMIT 100 OFFSET $3))")
             .bind(user)
@@ -60,18 +78,6 @@ impl Store {
         .bind(expires.0)
         .execute(&mut *writing)
         .await?;
-        let by = By {
-            user: Some(user),
-            at: now,
-        };
-        note(
-            &mut writing,
-            by,
-            "sign_in",
-            format!("user {user}"),
-            json!({}),
-        )
-        .await?;
         writing.commit().await
     }
 
@@ -83,6 +89,10 @@ impl Store {
         expires: Moment,
         now: Moment,
     ) -> Result<Refreshed> {
+        if let Some(redis) = &self.redis {
+            let traded = redis.trade(old, new, expires, now).await;
+            return self.refreshed(traded.map_err(away)?, now).await;
+        }
         let mut writing = self.write().await?;
         let session: Option<(String, i64)> = query_as(
             "UPDATE sessions SET refresh = $1, spent = $2, used_at = $3, expires = $4 \
@@ -112,9 +122,31 @@ impl Store {
         Ok(refreshed)
     }
 
+    async fn refreshed(&self, traded: Traded, now: Moment) -> Result<Refreshed> {
+        Ok(match traded {
+            Traded::Session { id, user } => match self.user(user).await? {
+                Some(user) => Refreshed::Session { id, user },
+                None => Refreshed::Unknown,
+            },
+            Traded::Stolen { user } => {
+                let mut writing = self.write().await?;
+                note_stolen(&mut writing, user, now).await?;
+                writing.commit().await?;
+                Refreshed::Stolen
+            }
+            Traded::Unknown => Refreshed::Unknown,
+        })
+    }
+
     /// Who it is, as long as the session lasts. What they may do is what is written now, not what
     /// it was when a token was issued.
     pub async fn session_user(&self, session: &str, user: i64) -> Result<Option<User>> {
+        if let Some(redis) = &self.redis {
+            return match redis.is_of(session, user).await.map_err(away)? {
+                true => self.user(user).await,
+                false => Ok(None),
+            };
+        }
         query_as(
             "SELECT u.id, u.name, u.email, u.role, u.class FROM sessions s \
              JOIN users u ON u.id = s.user_id WHERE s.id = $1 AND s.user_id = $2",
@@ -127,6 +159,9 @@ impl Store {
 
     /// Used last first.
     pub async fn sessions(&self, user: i64) -> Result<Vec<Session>> {
+        if let Some(redis) = &self.redis {
+            return redis.of(user).await.map_err(away);
+        }
         query_as(
             "SELECT id, device, created_at, used_at FROM sessions WHERE user_id = $1 \
              ORDER BY used_at DESC, id",
@@ -139,34 +174,61 @@ impl Store {
     /// One session, or with None all.
     pub async fn end_sessions(&self, user: i64, session: Option<&str>, by: By) -> Result<()> {
         let mut writing = self.write().await?;
+        self.end_sessions_in(&mut writing, user, session).await?;
+        let detail = json!({ "everywhere": session.is_none() });
+        note(&mut writing, by, "sign_out", subject(user), detail).await?;
+        writing.commit().await
+    }
+
+    /// In Redis at once: without them nothing is lost if the transaction fails.
+    pub(super) async fn end_sessions_in(
+        &self,
+        writing: &mut Writing,
+        user: i64,
+        session: Option<&str>,
+    ) -> Result<()> {
+        if let Some(redis) = &self.redis {
+            return redis.end_of(user, session).await.map_err(away);
+        }
         query("DELETE FROM sessions WHERE user_id = $1 AND id = coalesce($2, id)")
             .bind(user)
             .bind(session)
-            .execute(&mut *writing)
-            .await?;
-        let detail = json!({ "everywhere": session.is_none() });
-        note(&mut writing, by, "sign_out", format!("user {user}"), detail).await?;
-        writing.commit().await
+            .execute(&mut **writing)
+            .await
+            .map(drop)
+    }
+
+    async fn user(&self, id: i64) -> Result<Option<User>> {
+        query_as("SELECT id, name, email, role, class FROM users WHERE id = $1")
+            .bind(id)
+            .fetch_optional(self.reader())
+            .await
     }
 }
 
-async fn end_stolen(writing: &mut super::Writing, spent: &str, now: Moment) -> Result<bool> {
+async fn end_stolen(writing: &mut Writing, spent: &str, now: Moment) -> Result<bool> {
     let ended: Option<(i64,)> = query_as("DELETE FROM sessions WHERE spent = $1 RETURNING user_id")
         .bind(spent)
         .fetch_optional(&mut **writing)
         .await?;
     if let Some((user,)) = ended {
-        let subject = format!("user {user}");
-        note(
-            writing,
-            By::itself(now),
-            "refresh_reused",
-            subject,
-            json!({}),
-        )
-        .await?;
+        note_stolen(writing, user, now).await?;
     }
     Ok(ended.is_some())
+}
+
+async fn note_stolen(writing: &mut Writing, user: i64, now: Moment) -> Result<()> {
+    let by = By::itself(now);
+    note(writing, by, "refresh_reused", subject(user), json!({})).await
+}
+
+fn subject(user: i64) -> String {
+    format!("user {user}")
+}
+
+/// Redis does not answer: as when the database doesn't.
+fn away(error: fred::error::Error) -> Error {
+    Error::Io(io::Error::other(error))
 }
 
 impl FromRow<'_, AnyRow> for Session {

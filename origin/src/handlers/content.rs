@@ -1,0 +1,172 @@
+//! A large file, whole or a part of it, chunk by chunk from wherever each is.
+
+use super::author::Author;
+use super::files::find_own;
+use super::path::Id;
+use super::problem::Problem;
+use crate::app::App;
+use crate::domain::file::{Piece, State as FileState};
+use crate::storage::{Object, Unavailable};
+use crate::store::LargeFile;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use futures_util::{StreamExt, stream};
+use http_range_header::{EndPosition as End, StartPosition as Start, parse_range_header};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+pub async fn show(
+    State(app): State<Arc<App>>,
+    author: Author,
+    Id(id): Id,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let file = find_own(&app, id, &author).await?;
+    if file.state != FileState::Whole {
+        return Err(Problem::conflict(format!("The file is {}.", file.state)));
+    }
+    let bytes = file.cut().bytes;
+    let part = asked_part(&headers, &file)?;
+    let range = part.clone().unwrap_or(0..=bytes - 1);
+    let length = range.end() - range.start() + 1;
+    let body = body(app, &file, range).await?;
+
+    let mut response = Response::new(body);
+    let about = response.headers_mut();
+    let mut say = |name: HeaderName, value: String| {
+        let value = HeaderValue::from_str(&value);
+        about.insert(
+            name,
+            value.expect("media types, numbers and digests are plain"),
+        );
+    };
+    if let Some(range) = &part {
+        let (start, end) = (range.start(), range.end());
+        say(
+            header::CONTENT_RANGE,
+            format!("bytes {start}-{end}/{bytes}"),
+        );
+    }
+    let name = utf8_percent_encode(&file.name, NON_ALPHANUMERIC);
+    let disposition = format!("attachment; filename*=UTF-8''{name}");
+    say(header::CONTENT_DISPOSITION, disposition);
+    say(header::CONTENT_TYPE, file.media_type.clone());
+    say(header::CONTENT_LENGTH, length.to_string());
+    say(header::ETAG, etag(&file));
+    say(header::ACCEPT_RANGES, "bytes".into());
+    say(header::CACHE_CONTROL, "private, no-store".into());
+    say(header::X_CONTENT_TYPE_OPTIONS, "nosniff".into());
+    let digest = HeaderName::from_static("repr-digest");
+    say(digest, file.sha256.digest_field());
+    if part.is_some() {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    Ok(response)
+}
+
+/// None: the whole. So it is where several parts are asked for, or a part of something else (If-Range), or the
+/// field can't be read. RFC 9110 §14.2.
+fn asked_part(
+    headers: &HeaderMap,
+    file: &LargeFile,
+) -> Result<Option<RangeInclusive<u64>>, Problem> {
+    let text = |name| {
+        let value = headers.get(name);
+        value.and_then(|value: &HeaderValue| value.to_str().ok())
+    };
+    let is_other = headers.contains_key(header::IF_RANGE)
+        && text(header::IF_RANGE) != Some(etag(file).as_str());
+    let Some(asked) = text(header::RANGE).filter(|_| !is_other) else {
+        return Ok(None);
+    };
+    let bytes = file.cut().bytes;
+    match part_of(asked, bytes) {
+        Some(part) if part.is_empty() => Err(Problem::no_such_range(bytes)),
+        part => Ok(part),
+    }
+}
+
+/// Of so many bytes; empty where there are none of those.
+fn part_of(asked: &str, bytes: u64) -> Option<RangeInclusive<u64>> {
+    let asked = parse_range_header(asked).ok()?;
+    let [range] = asked.ranges[..] else {
+        return None;
+    };
+    let last = bytes - 1;
+    match (range.start, range.end) {
+        (Start::Index(start), End::Index(end)) if end < start => None,
+        (Start::Index(start), End::Index(end)) => Some(start..=end.min(last)),
+        (Start::Index(start), End::LastByte) => Some(start..=last),
+        (Start::FromLast(count), _) => Some(bytes.saturating_sub(count)..=last),
+    }
+}
+
+/// Of each reader no more than a chunk is in memory, and there are so many readers.
+async fn body(
+    app: Arc<App>,
+    file: &LargeFile,
+    range: RangeInclusive<u64>,
+) -> Result<Body, Problem> {
+    let place = app.downloads.clone().try_acquire_owned();
+    let place = place.map_err(|_| Problem::busy())?;
+    let chunks = app.store.chunks_of(file.id).await?;
+    let chunks: HashMap<_, _> = chunks
+        .into_iter()
+        .map(|chunk| (chunk.number.cast_unsigned(), chunk.sha256))
+        .collect();
+    let key = file.key.clone();
+    let pieces = stream::iter(file.cut().pieces(range)).then(move |Piece { chunk, part }| {
+        let (app, key, checksum) = (app.clone(), key.clone(), chunks.get(&chunk).copied());
+        async move {
+            let checksum = checksum.expect("a whole file has all its chunks");
+            let object = Object {
+                file: &key,
+                checksum,
+            };
+            let bytes = app.storage.get(object).await?;
+            Ok::<Bytes, Unavailable>(bytes.slice(part))
+        }
+    });
+    let mut pieces = Box::pin(pieces.map(move |piece| {
+        let _place = &place;
+        piece
+    }));
+    // Whoever asks for what can't be read now is told so, and not cut off.
+    let first = pieces.next().await.transpose()?;
+    let first = stream::iter(first.map(Ok));
+    Ok(Body::from_stream(first.chain(pieces)))
+}
+
+fn etag(file: &LargeFile) -> String {
+    format!("\"{}\"", file.sha256)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_within_the_whole() {
+        let whole = [
+            ("bytes=0-", Some(0..=9)),
+            ("bytes=3-5", Some(3..=5)),
+            ("bytes=3-500", Some(3..=9)),
+            ("bytes=-4", Some(6..=9)),
+            ("bytes=-40", Some(0..=9)),
+            ("bytes=5-3", None),
+            ("bytes=1-2, 4-5", None),
+            ("lines=1-2", None),
+            ("bytes=x", None),
+        ];
+        for (asked, expected) in whole {
+            assert_eq!(part_of(asked, 10), expected, "{asked}");
+        }
+        for nothing in ["bytes=10-", "bytes=10-12"] {
+            assert!(part_of(nothing, 10).is_some_and(|part| part.is_empty()));
+        }
+    }
+}

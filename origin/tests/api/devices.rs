@@ -8,10 +8,10 @@ use std::time::Duration;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
-struct Listener(WebSocket<TcpStream>);
+pub struct Listener(WebSocket<TcpStream>);
 
 impl Listener {
-    fn open(origin: &Origin, token: &str, path: &str) -> Self {
+    pub fn open(origin: &Origin, token: &str, path: &str) -> Self {
         let address = origin.address();
         let mut request = format!("ws://{address}{path}")
             .into_client_request()
@@ -26,7 +26,7 @@ impl Listener {
         Self(socket)
     }
 
-    fn hear(&mut self) -> Value {
+    pub fn hear(&mut self) -> Value {
         loop {
             match self.0.read().expect("a message") {
                 Message::Text(text) => break serde_json::from_str(&text).expect("JSON"),
@@ -36,20 +36,20 @@ impl Listener {
         }
     }
 
-    fn welcomed(&mut self) -> Value {
+    pub fn welcomed(&mut self) -> Value {
         let welcome = self.hear();
         assert_eq!(welcome["kind"], "welcome");
         welcome
     }
 }
 
-fn tell(origin: &Origin, token: &str, text: &str) {
+pub fn tell(origin: &Origin, token: &str, text: &str) {
     let body = json!({"text": text});
     let told = origin.post("/api/v1/devices/scanner/messages", Some(token), &body);
     told.expect_status(202);
 }
 
-const SOCKET: &str = "/api/v1/devices/scanner/socket";
+pub const SOCKET: &str = "/api/v1/devices/scanner/socket";
 
 #[test]
 fn a_device_hears_what_it_missed_on_whichever_hub_it_comes_back() {

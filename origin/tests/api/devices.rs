@@ -1,10 +1,10 @@
 //! Devices that listen, go away and come back, and what they ask.
 
-use crate::harness::Origin;
+use crate::harness::{Origin, PATIENCE};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::Instant;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
@@ -19,15 +19,16 @@ impl Listener {
         let bearer = format!("Bearer {token}").parse().expect("a header value");
         request.headers_mut().insert("authorization", bearer);
         let stream = TcpStream::connect(address).expect("it listens");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .expect("a socket");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let (socket, _) = tungstenite::client(request, stream).expect("it switches");
         Self(socket)
     }
 
     pub fn hear(&mut self) -> Value {
+        let start = Instant::now();
         loop {
+            // The hub's pings keep the socket from timing out.
+            assert!(start.elapsed() < PATIENCE, "nothing was said");
             match self.0.read().expect("a message") {
                 Message::Text(text) => break serde_json::from_str(&text).expect("JSON"),
                 Message::Close(_) => panic!("it was closed"),

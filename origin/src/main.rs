@@ -72,9 +72,9 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
 
     let service = axum::serve(listener, routes::of(app.clone()));
     let workers = Workers::start(&app);
-    let last = app.store.last_message().await?;
+    app.hub.begin_after(app.store.last_message().await?);
     let hub = [
-        tokio::spawn(hub::follow(app.clone(), last)),
+        tokio::spawn(hub::follow(app.clone())),
         tokio::spawn(hub::note_presence(app.clone())),
     ];
     lifecycle::serve_until(service, stop, &app.stopping).await?;

@@ -28,6 +28,10 @@ const MOST_SILENCE: Duration = Duration::from_secs(60);
 
 const MOST_TIME_TO_SEND: Duration = Duration::from_secs(10);
 
+/// What was missed, where it is on its way.
+const MOST_TIME_TO_READ: Duration = Duration::from_secs(5);
+const READ_AGAIN: Duration = Duration::from_millis(10);
+
 /// Devices ask by HTTP; what they send here is only looked at for its coming.
 const MOST_FRAME: usize = 4 * 1024;
 
@@ -119,13 +123,15 @@ impl Talk {
 
     /// Which hub this is, what was missed, and whether that is not all of it.
     async fn greet(&mut self, again: bool) -> Result<(), Gone> {
-        let missed = match again {
-            true => self.app.store.backlog(&self.device, self.last).await,
-            false => Ok(Vec::new()),
+        let (mut missed, all) = match again {
+            true => match self.all_missed().await? {
+                Some(missed) => (missed, true),
+                None => (self.missed_up_to(0).await?.unwrap_or_default(), false),
+            },
+            false => (Vec::new(), true),
         };
-        let mut missed = missed.map_err(|_| Gone)?;
         let most = MOST_BACKLOG as usize;
-        let gap = missed.len() > most;
+        let gap = missed.len() > most || !all;
         missed.drain(..missed.len().saturating_sub(most));
         let welcome = json!({ "kind": "welcome", "hub": self.app.hub.name, "gap": gap });
         self.send_json(&welcome).await?;
@@ -133,6 +139,27 @@ impl Talk {
             self.tell(&message).await?;
         }
         Ok(())
+    }
+
+    /// All that was said up to what this hub told last before the device came: what came after that it is told.
+    /// A replica may not have it all yet, and another one has. None where nobody has it: a primary was lost with it.
+    async fn all_missed(&mut self) -> Result<Option<Vec<Message>>, Gone> {
+        let all = async {
+            loop {
+                match self.missed_up_to(self.place.told_before).await? {
+                    None => time::sleep(READ_AGAIN).await,
+                    missed => return Ok(missed),
+                }
+            }
+        };
+        time::timeout(MOST_TIME_TO_READ, all)
+            .await
+            .unwrap_or(Ok(None))
+    }
+
+    async fn missed_up_to(&mut self, known: i64) -> Result<Option<Vec<Message>>, Gone> {
+        let missed = self.app.store.backlog(&self.device, self.last, known);
+        missed.await.map_err(|_| Gone)
     }
 
     /// Without an answer from the database they stay.

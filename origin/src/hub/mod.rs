@@ -40,6 +40,8 @@ struct Lines {
     count: usize,
     /// Identifies the next line.
     next: u64,
+    /// The message that was told last, to whoever was here.
+    told: i64,
 }
 
 struct Line {
@@ -52,6 +54,8 @@ pub struct Place {
     hub: Arc<Hub>,
     device: DeviceName,
     id: u64,
+    /// What was said up to this message was told before the device came.
+    pub told_before: i64,
     /// Ends when the hub has let the device go.
     pub messages: Receiver<Arc<Message>>,
 }
@@ -75,14 +79,21 @@ impl Hub {
         let id = lines.next;
         lines.next += 1;
         lines.count += 1;
+        let told_before = lines.told;
         let room = lines.rooms.entry(device.clone()).or_default();
         room.push(Line { id, sender });
         Some(Place {
             hub: self.clone(),
             device: device.clone(),
             id,
+            told_before,
             messages,
         })
+    }
+
+    /// What was said up to this message is nothing new.
+    pub fn begin_after(&self, message: i64) {
+        self.lines().told = message;
     }
 
     pub fn wake_all(&self) {
@@ -93,12 +104,17 @@ impl Hub {
         self.lines().count
     }
 
+    fn told(&self) -> i64 {
+        self.lines().told
+    }
+
     fn present(&self) -> Vec<DeviceName> {
         self.lines().rooms.keys().cloned().collect()
     }
 
     fn tell(&self, message: &Arc<Message>) {
         let mut lines = self.lines();
+        lines.told = message.id;
         let Lines { rooms, count, .. } = &mut *lines;
         let mut tell = |room: &mut Vec<Line>| {
             let before = room.len();
@@ -137,13 +153,12 @@ impl Drop for Place {
 }
 
 /// Reads what is said, in order, and tells it on; until the process stops.
-pub async fn follow(app: Arc<App>, mut last: i64) {
+pub async fn follow(app: Arc<App>) {
     let mut stopping = app.stopping.subscribe();
     while !*stopping.borrow() {
-        match app.store.messages_after(last).await {
+        match app.store.messages_after(app.hub.told()).await {
             Ok(said) if !said.is_empty() => {
                 for message in said.into_iter().map(Arc::new) {
-                    last = message.id;
                     app.hub.tell(&message);
                 }
                 continue;
@@ -213,6 +228,11 @@ mod tests {
             places.each_mut().map(heard),
             [vec![1, 2], vec![1, 2], vec![2]]
         );
+
+        // Who comes now asks for those elsewhere.
+        let late = hub.join(&name("b")).expect("room");
+        assert_eq!((places[0].told_before, late.told_before), (0, 2));
+        drop(late);
 
         let [first, _, mut slow] = places;
         drop(first);

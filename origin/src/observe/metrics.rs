@@ -3,9 +3,10 @@
 use crate::app::App;
 use crate::domain::job::Kind;
 use axum::http::Method;
+use prometheus::core::Collector;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Error, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ pub struct Metrics {
     jobs: HistogramVec,
     queue: IntGaugeVec,
     uploads: IntGaugeVec,
+    chunks: IntGaugeVec,
     /// By provider, operation and outcome.
     pub storage: IntCounterVec,
     connections: IntGaugeVec,
@@ -25,18 +27,14 @@ pub struct Metrics {
 const SECONDS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0];
 
 impl Metrics {
-    pub fn new() -> Result<Self, prometheus::Error> {
+    pub fn new() -> Result<Self, Error> {
         let registry = Registry::new();
         let histogram = |name: &str, help: &str, labels: &[&str]| {
             let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
-            let metric = HistogramVec::new(options, labels)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok::<_, prometheus::Error>(metric)
+            in_registry(&registry, HistogramVec::new(options, labels))
         };
         let gauge = |name: &str, help: &str, labels: &[&str]| {
-            let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok::<_, prometheus::Error>(metric)
+            in_registry(&registry, IntGaugeVec::new(Opts::new(name, help), labels))
         };
         Ok(Self {
             requests: histogram(
@@ -50,20 +48,21 @@ impl Metrics {
                 &["kind", "outcome"],
             )?,
             queue: gauge("lakh_origin_jobs", "Jobs in the database", &["state"])?,
-            storage: {
-                let labels = ["provider", "operation", "outcome"];
-                let options = Opts::new(
-                    "lakh_origin_storage_total",
-                    "What providers of storage were asked for, after all attempts",
-                );
-                let storage = IntCounterVec::new(options, &labels)?;
-                registry.register(Box::new(storage.clone()))?;
-                storage
-            },
-            uploads: gauge(
-                "lakh_origin_uploads",
-                "Uploads of this process",
-                &["of", "state"],
+            storage: in_registry(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "lakh_origin_storage_total",
+                        "What providers of storage were asked for, after all attempts",
+                    ),
+                    &["provider", "operation", "outcome"],
+                ),
+            )?,
+            uploads: gauge("lakh_origin_uploads", "Uploads of this process", &["state"])?,
+            chunks: gauge(
+                "lakh_origin_chunks",
+                "Chunks of large files that come to this process",
+                &["state"],
             )?,
             connections: gauge(
                 "lakh_origin_database_connections",
@@ -75,14 +74,13 @@ impl Metrics {
                 "Nodes of the database: known, writable, and read as replicas",
                 &["role"],
             )?,
-            hub: {
-                let hub = IntGauge::new(
+            hub: in_registry(
+                &registry,
+                IntGauge::new(
                     "lakh_origin_hub_connections",
                     "Devices that listen to this process",
-                )?;
-                registry.register(Box::new(hub.clone()))?;
-                hub
-            },
+                ),
+            )?,
             registry,
         })
     }
@@ -118,10 +116,10 @@ impl Metrics {
         for (state, count) in app.store.job_counts().await? {
             self.queue.with_label_values(&[state.as_str()]).set(count);
         }
-        for (of, gate) in [("photos", &app.uploads), ("chunks", &app.chunks)] {
+        for (gauge, gate) in [(&self.uploads, &app.uploads), (&self.chunks, &app.chunks)] {
             let (running, waiting) = gate.counts();
-            set(&self.uploads, &[of, "running"], running);
-            set(&self.uploads, &[of, "waiting"], waiting);
+            set(gauge, &["running"], running);
+            set(gauge, &["waiting"], waiting);
         }
         for (pool, open, idle) in app.store.connections() {
             let used = (open as usize).saturating_sub(idle);
@@ -139,6 +137,15 @@ impl Metrics {
             .expect("memory can be written to");
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
+}
+
+fn in_registry<M: Collector + Clone + 'static>(
+    registry: &Registry,
+    made: Result<M, Error>,
+) -> Result<M, Error> {
+    let metric = made?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
 }
 
 fn set(gauge: &IntGaugeVec, labels: &[&str], value: usize) {

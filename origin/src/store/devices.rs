@@ -15,6 +15,8 @@ use sqlx::{
 /// What a page holds, and the names in one statement.
 const MOST_AT_ONCE: usize = 500;
 
+const NEWEST: &str = "SELECT coalesce(max(id), 0) FROM messages";
+
 impl Store {
     /// Whose it is; theirs, when it was nobody's.
     pub async fn claim_device(&self, name: &DeviceName, user: i64, now: Moment) -> Result<i64> {
@@ -85,9 +87,7 @@ impl Store {
 
     /// Number of what was said last; 0 before anything was.
     pub async fn last_message(&self) -> Result<i64> {
-        query_scalar("SELECT coalesce(max(id), 0) FROM messages")
-            .fetch_one(self.reader())
-            .await
+        query_scalar(NEWEST).fetch_one(self.reader()).await
     }
 
     /// To anybody, in order; a page of them.
@@ -98,18 +98,30 @@ impl Store {
             .await
     }
 
-    /// What a device has missed, in order: the newest, and one more than is kept if there were more.
-    pub async fn backlog(&self, device: &DeviceName, after: i64) -> Result<Vec<Message>> {
+    /// What a device has missed, in order: the newest, and one more than is kept if there were more. None where
+    /// it can't be told, because this was read where there is not all up to the message `known` yet.
+    pub async fn backlog(
+        &self,
+        device: &DeviceName,
+        after: i64,
+        known: i64,
+    ) -> Result<Option<Vec<Message>>> {
+        // Both questions are for the same node, which goes forward only.
+        let node = self.reader();
+        let newest: i64 = query_scalar(NEWEST).fetch_one(node).await?;
+        if newest < known {
+            return Ok(None);
+        }
         let mut missed: Vec<Message> = query_as(
             "SELECT * FROM messages WHERE id > $1 AND device IN ($2, '') ORDER BY id DESC LIMIT $3",
         )
         .bind(after)
         .bind(device.to_string())
         .bind(i64::from(MOST_BACKLOG) + 1)
-        .fetch_all(self.reader())
+        .fetch_all(node)
         .await?;
         missed.reverse();
-        Ok(missed)
+        Ok(Some(missed))
     }
 
     /// None when there is one from that source already.

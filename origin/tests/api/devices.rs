@@ -1,17 +1,17 @@
 //! Devices that listen, go away and come back, and what they ask.
 
-use crate::harness::Origin;
+use crate::harness::{Origin, PATIENCE};
 use serde_json::{Value, json};
 use std::fs;
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::Instant;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
-struct Listener(WebSocket<TcpStream>);
+pub struct Listener(WebSocket<TcpStream>);
 
 impl Listener {
-    fn open(origin: &Origin, token: &str, path: &str) -> Self {
+    pub fn open(origin: &Origin, token: &str, path: &str) -> Self {
         let address = origin.address();
         let mut request = format!("ws://{address}{path}")
             .into_client_request()
@@ -19,15 +19,16 @@ impl Listener {
         let bearer = format!("Bearer {token}").parse().expect("a header value");
         request.headers_mut().insert("authorization", bearer);
         let stream = TcpStream::connect(address).expect("it listens");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .expect("a socket");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let (socket, _) = tungstenite::client(request, stream).expect("it switches");
         Self(socket)
     }
 
-    fn hear(&mut self) -> Value {
+    pub fn hear(&mut self) -> Value {
+        let start = Instant::now();
         loop {
+            // The hub's pings keep the socket from timing out.
+            assert!(start.elapsed() < PATIENCE, "nothing was said");
             match self.0.read().expect("a message") {
                 Message::Text(text) => break serde_json::from_str(&text).expect("JSON"),
                 Message::Close(_) => panic!("it was closed"),
@@ -36,20 +37,20 @@ impl Listener {
         }
     }
 
-    fn welcomed(&mut self) -> Value {
+    pub fn welcomed(&mut self) -> Value {
         let welcome = self.hear();
         assert_eq!(welcome["kind"], "welcome");
         welcome
     }
 }
 
-fn tell(origin: &Origin, token: &str, text: &str) {
+pub fn tell(origin: &Origin, token: &str, text: &str) {
     let body = json!({"text": text});
     let told = origin.post("/api/v1/devices/scanner/messages", Some(token), &body);
     told.expect_status(202);
 }
 
-const SOCKET: &str = "/api/v1/devices/scanner/socket";
+pub const SOCKET: &str = "/api/v1/devices/scanner/socket";
 
 #[test]
 fn a_device_hears_what_it_missed_on_whichever_hub_it_comes_back() {

@@ -1,6 +1,7 @@
 //! A primary and a streaming replica: what is written is read at once, whatever happens to either.
 
 use crate::backup::thing;
+use crate::devices::{Listener, SOCKET, tell};
 use crate::harness::Origin;
 use crate::postgres::Postgres;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -109,4 +110,36 @@ fn without_its_primary_reads_go_on_and_writes_resume_with_it_or_another() {
         assert!(reading.join().expect("every read was answered") > 0);
     });
     cluster.write_and_read();
+}
+
+#[test]
+fn a_device_that_comes_back_misses_nothing_where_one_replica_has_less_than_the_other() {
+    let primary = Postgres::primary();
+    let (ahead, behind) = (primary.replica(), primary.replica());
+    let [writes, reads, lags] = [&primary, &ahead, &behind].map(|node| node.url("postgres"));
+    let replicas = format!("{reads},{lags}");
+    let origin = Origin::start_on(&["--database".into(), writes, "--replica".into(), replicas]);
+    let both = "lakh_origin_database_nodes{role=\"replica\"} 2\n";
+    let await_both = || origin.wait_until(both, || origin.get("/metrics").text().contains(both));
+    await_both();
+    let token = origin.register("ada@example.org");
+    let mut first = Listener::open(&origin, &token, SOCKET);
+    first.welcomed();
+    for round in ["one", "two", "three"] {
+        behind.say("SELECT pg_wal_replay_pause()");
+        thread::scope(|scope| {
+            // Answered once that replica is read no more; until then it is.
+            scope.spawn(|| tell(&origin, &token, round));
+            let heard = first.hear();
+            let before = heard["id"].as_i64().expect("a number") - 1;
+            for _ in 0..6 {
+                let mut again =
+                    Listener::open(&origin, &token, &format!("{SOCKET}?after={before}"));
+                assert_eq!(again.welcomed()["gap"], false);
+                assert_eq!(again.hear()["id"], heard["id"]);
+            }
+        });
+        behind.say("SELECT pg_wal_replay_resume()");
+        await_both();
+    }
 }

@@ -94,6 +94,8 @@ routes: [{name: all, match: {path: /*}, upstream: app, cache: {in: pages}, rate_
         &[&origin],
     );
     get("/?w=10").send(&edge).expect(200);
+    // It is counted once it is answered.
+    edge.await_metric("lakh_http_requests_total", 1.0);
 
     let page = edge.admin("/metrics").expect("an answer").text();
 

@@ -268,10 +268,14 @@ impl Conn {
         self.plain.is_some_and(|length| self.input.len() > length)
     }
 
-    /// Ends a plain request by switching protocols: all that comes is the other one's.
+    /// Ends a plain request by switching protocols: all that comes is the other one's. Most such
+    /// connections are silent, for hours, and what has held the head is not held meanwhile.
     pub fn switch(&mut self) {
         self.end_plain();
         self.rest = Rest::All;
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
     }
 
     /// Ends a plain request, which is answered by what is sent next. True when another plain one

@@ -29,7 +29,7 @@ fn each_costs_little_and_outlives_reloads() {
 
 /// As many as 20,000 open files allow: `cargo test --workspace --test edge -- --ignored websockets`.
 #[test]
-#[ignore = "minutes of reloads"]
+#[ignore = "opens nearly as many files as a process may have"]
 fn nine_thousand_websockets_outlive_a_hundred_reloads() {
     many(9000, 100, MOST);
 }

@@ -5,10 +5,12 @@ use super::front::Front;
 use super::within;
 use crate::listen::Conn;
 use crate::listen::http2::Connection;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::time::{Instant, interval_at};
 
-/// How long a connection stays on which nothing is asked.
+/// A connection stays for as long at least when nothing is asked on it, and at most for twice that.
 const IDLE: Duration = Duration::from_secs(60);
 
 impl Front {
@@ -19,31 +21,41 @@ impl Front {
         let Ok(mut connection) = Connection::begin(conn, &self.limits()).await else {
             return;
         };
-        let mut requests = JoinSet::new();
-        let (mut draining, mut shutdown) = (false, self.shutdown.clone());
+        // One wait and one clock for the connection's life: each costs more than a look.
+        let mut shutdown = self.shutdown.clone();
+        let mut stopping = pin!(async move { drop(shutdown.wait_for(|draining| *draining).await) });
+        let mut clock = interval_at(Instant::now() + IDLE, IDLE);
+        // Each request has one more of it, for as long as it is answered.
+        let open = Arc::new(());
+        let (mut draining, mut was_asked) = (false, false);
         loop {
             tokio::select! {
                 biased;
-                _ = shutdown.wait_for(|draining| *draining), if !draining => {
+                () = &mut stopping, if !draining => {
                     draining = true;
                     connection.go_away();
                 }
-                Some(_) = requests.join_next() => {}
                 request = connection.accept() => match request {
                     Some(Ok(request)) => {
+                        was_asked = true;
                         let (proxy, shutdown) = (self.proxy.clone(), self.shutdown.clone());
-                        let entry = entry.clone();
-                        requests.spawn(async move {
+                        let (entry, open) = (entry.clone(), open.clone());
+                        // When nobody is left it learns that by its stream, and tells what became of it.
+                        tokio::spawn(async move {
                             within::answer(&proxy, entry, request, &shutdown).await;
+                            drop(open);
                         });
                     }
                     Some(Err(what)) => self.note_refused(peer, &Problem::Malformed(what.0)),
                     None => break,
                 },
-                () = tokio::time::sleep(IDLE), if requests.is_empty() => break,
+                _ = clock.tick() => {
+                    if !was_asked && Arc::strong_count(&open) == 1 {
+                        break;
+                    }
+                    was_asked = false;
+                }
             }
         }
-        // Each learns by its stream that nobody is left, and tells what became of it.
-        requests.detach_all();
     }
 }

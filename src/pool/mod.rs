@@ -3,10 +3,15 @@
 //! Jobs wait in lanes, which take turns: a lane with many jobs doesn't hold up one with few. When no
 //! more may wait, the longest lane gives up its last for a lane that is shorter by two or more.
 //!
+//! Jobs run in short slices, so that who shares a core with them does not wait for long (`slices`).
+//!
 //! Called by async code, which waits for its answer without blocking. A job whose caller has gone
 //! before it starts is never run; one that has started runs to its end. A job that panics costs
 //! its caller an error, and nobody else anything.
 
+mod slices;
+
+use slices::Slices;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -201,8 +206,9 @@ impl State {
 impl Shared {
     /// A thread's life.
     fn work(&self) {
+        let slices = Slices::new();
         while let Some(job) = self.next() {
-            job.run(&|| self.lock().running -= 1);
+            slices.cut(|| job.run(&|| self.lock().running -= 1));
         }
     }
 

@@ -17,6 +17,7 @@ mod session;
 mod settings;
 mod socket;
 pub mod tls;
+mod turn;
 mod unix;
 
 pub use accept::{Address, Arrival, Given, Heirloom, Listener};

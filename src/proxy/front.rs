@@ -210,7 +210,7 @@ impl Front {
                     conn.close().await;
                     return None;
                 }
-                Left::More | Left::Waits(_) | Left::Switches(_) => {}
+                Left::More | Left::Waits(_) | Left::Switches(_) => conn.give_turn().await,
             }
         }
         self.request(conn).await

@@ -8,8 +8,11 @@ use crate::listen::http2::Connection;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::yield_now;
 use tokio::time::{Instant, interval_at};
 
+/// Requests of one connection that begin in a row, before others on its worker have their turn.
+const IN_A_ROW: usize = 16;
 /// A connection stays for as long at least when nothing is asked on it, and at most for twice that.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -27,7 +30,7 @@ impl Front {
         let mut clock = interval_at(Instant::now() + IDLE, IDLE);
         // Each request has one more of it, for as long as it is answered.
         let open = Arc::new(());
-        let (mut draining, mut was_asked) = (false, false);
+        let (mut draining, mut was_asked, mut in_a_row) = (false, false, 0);
         loop {
             tokio::select! {
                 biased;
@@ -45,6 +48,11 @@ impl Front {
                             within::answer(&proxy, entry, request, &shutdown).await;
                             drop(open);
                         });
+                        in_a_row += 1;
+                        if in_a_row == IN_A_ROW {
+                            in_a_row = 0;
+                            yield_now().await;
+                        }
                     }
                     Some(Err(what)) => self.note_refused(peer, &Problem::Malformed(what.0)),
                     None => break,

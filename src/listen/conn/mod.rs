@@ -17,6 +17,7 @@ use super::pace::Pace;
 use super::proxied::{self, Proxied};
 use super::socket::Socket;
 use super::tls::Secured;
+use super::turn::Turn;
 use super::{Malformed, head};
 use bytes::{Buf, Bytes, BytesMut};
 use pingora::protocols::SocketDigest;
@@ -58,6 +59,7 @@ pub struct Conn {
     /// Written and not yet sent; `tail` after it.
     output: BytesMut,
     tail: Bytes,
+    turn: Turn,
     /// The client takes no more at the moment.
     stuck: bool,
     /// How long that may be so.
@@ -163,6 +165,7 @@ impl Conn {
             pace: Pace::default(),
             output: BytesMut::new(),
             tail: Bytes::new(),
+            turn: Turn::default(),
             stuck: false,
             patience: Duration::ZERO,
             plain: None,
@@ -448,7 +451,16 @@ impl Conn {
             self.input.reserve(FIRST_READ.max(self.input.len()));
         }
         let Conn { wire, input, .. } = self;
-        tokio_util::io::poll_read_buf(Pin::new(wire), cx, input)
+        let read = tokio_util::io::poll_read_buf(Pin::new(wire), cx, input);
+        if read.is_pending() {
+            self.turn.pause();
+        }
+        read
+    }
+
+    /// Lets others run, if requests of this client have been answered for long without a pause.
+    pub async fn give_turn(&mut self) {
+        std::future::poll_fn(|cx| self.turn.poll(cx)).await
     }
 
     /// Sends an answer that Pingora has no part in, and closes.

@@ -30,8 +30,14 @@ impl AsyncRead for Conn {
         if let Poll::Ready(sent) = conn.poll_send(cx) {
             sent?;
         }
+        if conn.rest == Rest::All {
+            ready!(conn.turn.poll(cx));
+        }
         let before = buf.filled().len();
         let read = conn.poll_request(cx, buf);
+        if read.is_pending() {
+            conn.turn.pause();
+        }
         let is_body = !matches!(conn.rest, Rest::All) && !conn.was_read();
         match &read {
             Poll::Pending if is_body => conn.pace.waits(Instant::now),

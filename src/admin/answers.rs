@@ -3,6 +3,7 @@
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
+use std::borrow::Borrow;
 
 pub type Answer = Response<Vec<u8>>;
 
@@ -39,9 +40,22 @@ pub fn refused(why: &str) -> Answer {
     problem(StatusCode::BAD_REQUEST, "order-refused", why)
 }
 
+/// What an order names, and is not there.
+pub fn unknown(noun: &str, name: &str, known: &[impl Borrow<str>]) -> String {
+    match known {
+        [] => format!("no {noun} is named `{name}`: there is none at all"),
+        known => format!(
+            "no {noun} is named `{name}`; there are {}",
+            known.join(", ")
+        ),
+    }
+}
+
+/// A defect of ours.
 pub fn failed() -> Answer {
     let status = StatusCode::INTERNAL_SERVER_ERROR;
-    problem(status, "internal", "It failed.")
+    let detail = "It broke down; the log says where. It should not: please report that.";
+    problem(status, "internal", detail)
 }
 
 pub fn unauthorized() -> Answer {

@@ -27,7 +27,7 @@ const LONGEST: u64 = 366 * 24 * 3600;
 impl BanOrder {
     pub fn run(&self, runtime: &Runtime, metrics: &Metrics) -> Result<(), String> {
         if !(1..=LONGEST).contains(&self.seconds) {
-            return Err(format!("`seconds` is from 1 to {LONGEST}"));
+            return Err(format!("`seconds` is from 1 to {LONGEST}, a year"));
         }
         let length = Duration::from_secs(self.seconds);
         runtime.bans.ban(self.address, length, Instant::now());
@@ -40,7 +40,10 @@ impl LiftOrder {
     pub fn run(&self, runtime: &Runtime) -> Result<(), String> {
         match runtime.bans.lift(self.address, Instant::now()) {
             true => Ok(()),
-            false => Err(format!("{} is not banned", self.address)),
+            false => Err(format!(
+                "{} is not banned; GET /api/v1/bans says who is",
+                self.address
+            )),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! about with more than a URL has room for.
 
 use super::answers::{Answer, failed, page, problem, refused, text};
+use super::pages;
 use super::{BanOrder, LiftOrder, Pages, PurgeOrder, ServerName, SplitName, WeightOrder};
 use crate::cache::Told;
 use http::StatusCode;
@@ -166,8 +167,18 @@ async fn read_order<T: DeserializeOwned>(session: &mut ServerSession) -> Result<
         return Err(problem(status, "not-json", detail));
     }
     let body = read_body(session).await;
-    let body = body.ok_or_else(|| refused("The body is too long or broke off."))?;
-    serde_json::from_slice(&body).map_err(|e| refused(&e.to_string()))
+    let body = body.ok_or_else(|| {
+        refused(&format!(
+            "The order broke off, or has more than {MAX_BODY} bytes."
+        ))
+    })?;
+    serde_json::from_slice(&body).map_err(|e| {
+        let example = pages::example(session.req_header().uri.path());
+        refused(&match example {
+            Some(example) => format!("It can't be read: {e}. Write it like {example}"),
+            None => format!("It can't be read: {e}. GET /api/v1/openapi.json shows each order"),
+        })
+    })
 }
 
 async fn read_body(session: &mut ServerSession) -> Option<Vec<u8>> {

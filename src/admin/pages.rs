@@ -145,6 +145,11 @@ pub const PAGES: &[Page] = &[
     ),
 ];
 
+/// An order that may be sent there.
+pub fn example(path: &str) -> Option<&'static str> {
+    PAGES.iter().find(|page| page.path == path)?.body
+}
+
 /// A line a page.
 pub fn index() -> String {
     let mut index = String::from("Lakh admin\n\n");

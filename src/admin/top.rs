@@ -1,5 +1,6 @@
 //! `GET /api/v1/cache/top`: what the caches are asked for most; `/lookup`: what they have of a URL.
 
+use super::answers::unknown;
 use super::purge::names_of;
 use crate::cache::{Key, Object, Zone};
 use crate::runtime::Runtime;
@@ -88,7 +89,8 @@ impl Question {
             |zone: &&Arc<Zone<Response>>| self.zone.as_deref().is_none_or(|n| n == zone.name());
         let zones: Vec<_> = runtime.zones.iter().filter(wanted).collect();
         if let (Some(name), []) = (&self.zone, &zones[..]) {
-            return Err(format!("there is no cache `{name}`"));
+            let known: Vec<_> = runtime.zones.iter().map(|zone| zone.name()).collect();
+            return Err(unknown("cache", name, &known));
         }
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = now.map_or(0, |now| now.as_secs());

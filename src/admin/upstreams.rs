@@ -1,6 +1,7 @@
 //! `GET /api/v1/upstreams`, and orders about servers and splits: what state they are in and why, and
 //! changing it by hand.
 
+use super::answers::unknown;
 use crate::endpoint::Endpoint;
 use crate::runtime::{Foundation, Runtime};
 use crate::upstream::{Pool, Server, Tier, Time};
@@ -61,7 +62,7 @@ fn server_of<'a>(
     let server = servers.iter().find(|s| s.address == *address);
     let server = server.ok_or_else(|| {
         let known: Vec<_> = servers.iter().map(|s| s.address.to_string()).collect();
-        none("server", &address.to_string(), &known)
+        unknown("server", &address.to_string(), &known)
     })?;
     Ok((pool, server.clone()))
 }
@@ -70,7 +71,10 @@ impl SplitName {
     pub fn restore(&self, runtime: &Runtime) -> Result<(), String> {
         let route = find(&runtime.routes, "route", &self.route, |route| &route.name)?;
         let split = route.split.as_ref();
-        let split = split.ok_or_else(|| format!("route `{}` has no split", self.route))?;
+        let split = split.ok_or_else(|| {
+            let name = &self.route;
+            format!("route `{name}` has no split; GET /api/v1/upstreams says which have one")
+        })?;
         split.restore();
         Ok(())
     }
@@ -138,13 +142,6 @@ fn find<'a, T>(
     let found = all.iter().find(|item| name_of(item) == name);
     found.ok_or_else(|| {
         let known: Vec<_> = all.iter().map(|item| name_of(item).to_owned()).collect();
-        none(noun, name, &known)
+        unknown(noun, name, &known)
     })
-}
-
-fn none(noun: &str, name: &str, known: &[String]) -> String {
-    format!(
-        "no {noun} is named `{name}`; there are {}",
-        known.join(", ")
-    )
 }

@@ -184,6 +184,47 @@ fn whoever_asks_in_the_wrong_way_gets_a_problem() {
 }
 
 #[test]
+fn whose_order_is_refused_learns_what_would_be_taken() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::start(BEFORE, &[&origin]);
+    for (target, order, says) in [
+        (
+            "/api/v1/servers/drain",
+            "{}",
+            r#"Write it like {"upstream": "app""#,
+        ),
+        ("/drain", "", "GET /api/v1/openapi.json shows each order"),
+        (
+            "/api/v1/servers/drain",
+            r#"{"upstream": "ap", "server": "127.0.0.1:1"}"#,
+            "no upstream is named `ap`; there are app",
+        ),
+        (
+            "/api/v1/servers/drain",
+            r#"{"upstream": "app", "server": "127.0.0.1:1"}"#,
+            "no server is named `127.0.0.1:1`; there are 127.0.0.1:",
+        ),
+        (
+            "/api/v1/bans/lift",
+            r#"{"address": "203.0.113.7"}"#,
+            "GET /api/v1/bans says who is",
+        ),
+        ("/api/v1/cache/purge", "{}", "write one of `url`"),
+        (
+            "/api/v1/bans/add",
+            r#"{"address": "203.0.113.7", "seconds": 0}"#,
+            "from 1 to",
+        ),
+    ] {
+        let ask = post(target, order).with("content-type", "application/json");
+        let refusal = ask.on(&mut Client::connect(edge.admin));
+        assert_eq!(refusal.status, 400, "{target}");
+        let detail = refusal.json()["detail"].to_string().replace("\\\"", "\"");
+        assert!(detail.contains(says), "{target}: {detail}");
+    }
+}
+
+#[test]
 fn health_is_an_exit_code() {
     let origin = Origin::saying("hello");
     let mut edge = Edge::start(BEFORE, &[&origin]);

@@ -124,7 +124,7 @@ fn max_files() -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::metrics::Metrics;
+    use super::super::Metrics;
 
     #[test]
     fn a_process_takes_something_of_its_machine() {

@@ -1,6 +1,6 @@
 //! Requests as metrics: how many were answered how, how long it took, how much was sent.
 
-use super::handles::Refusal;
+use super::refusal::Refusal;
 use super::register::Make;
 use http::Method;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
@@ -158,7 +158,7 @@ impl Answers {
 
 #[cfg(test)]
 mod tests {
-    use super::super::metrics::Metrics;
+    use super::super::Metrics;
     use super::*;
 
     fn page(metrics: &Metrics) -> String {

@@ -2,7 +2,7 @@
 //! kept as long as the object is. A coded form is an object like any other, with a head and a body
 //! of its own; it is found, weighed, purged and thrown out with the plain one that it is kept in.
 
-use super::store::Object;
+use super::object::Object;
 use crate::coding::Coding;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

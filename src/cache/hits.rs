@@ -1,7 +1,7 @@
 //! How often objects are asked for.
 
 use super::key::Key;
-use super::store::Object;
+use super::object::Object;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;

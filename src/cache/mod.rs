@@ -13,6 +13,7 @@ mod hits;
 mod key;
 #[cfg(test)]
 mod model_tests;
+mod object;
 mod policy;
 mod purge;
 mod range;
@@ -28,6 +29,7 @@ pub use fill::{
 };
 pub use hits::Hits;
 pub use key::{Key, KeyParts, KeyRules, Scheme, Url};
+pub use object::Object;
 pub use policy::{
     Asked, CacheControl, Freshness, Passing, Refused, RouteTtl, Use, invalidates, may_look_up,
     not_modified, storable, usable, vary_names,
@@ -36,5 +38,5 @@ pub use purge::{CACHE_TAG, Force, Name, Names, Purges, SURROGATE_KEY, Verdict, h
 pub use range::{Parts, content_range, multipart, no_range, parts};
 pub use recall::Recalled;
 pub use settings::{CacheSettings, KeySettings, QueryNames, QuerySettings, RouteCacheSettings};
-pub use store::{Found, Object, Tiers, Zone, Zones};
+pub use store::{Found, Tiers, Zone, Zones};
 pub use tier::{Change, Disk, DiskSettings, Redis, RedisTierSettings, Told};

@@ -1,8 +1,9 @@
 //! What a zone asks its slower tiers for, and what it hands down to them.
 
 use super::key::Key;
+use super::object::Object;
 use super::purge::Verdict;
-use super::store::{Object, Zone};
+use super::store::Zone;
 use super::tier::{Found, Place, made_root};
 use http::{HeaderMap, HeaderName};
 use std::sync::Arc;

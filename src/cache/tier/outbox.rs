@@ -7,7 +7,7 @@
 use super::note::{Change, Note, What};
 use super::shelf::{Place, made_root};
 use crate::cache::key::Key;
-use crate::cache::store::Object;
+use crate::cache::object::Object;
 use crate::observe::{RedisMetrics, TierMetrics};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};

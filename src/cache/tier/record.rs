@@ -9,9 +9,9 @@
 //! flipped, another key, larger than allowed) it decodes to nothing: never to a wrong object.
 
 use crate::cache::key::Key;
+use crate::cache::object::Object;
 use crate::cache::policy::Freshness;
 use crate::cache::purge::{Name, Names};
-use crate::cache::store::Object;
 use crate::redis::Mark;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};

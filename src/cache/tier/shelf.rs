@@ -7,8 +7,8 @@
 use super::record::{Record, Varies};
 use crate::breaker::Down;
 use crate::cache::key::Key;
+use crate::cache::object::Object;
 use crate::cache::policy::Freshness;
-use crate::cache::store::Object;
 use http::HeaderName;
 use std::time::SystemTime;
 

@@ -2,8 +2,8 @@
 //! which costs a fetch later.
 
 use super::{Open, address};
+use crate::cache::object::Object;
 use crate::cache::purge::{Purges, Verdict};
-use crate::cache::store::Object;
 use crate::cache::tier::record::{self, Record};
 use crate::cache::tier::shelf::{Place, hanging, kept_for, unix_now, varies};
 use crate::observe::DiskMetrics;

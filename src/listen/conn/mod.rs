@@ -5,25 +5,25 @@
 //! until the next one: pipelined requests are answered in order, and Pingora, which drops bytes
 //! it did not expect, never meets them.
 
+mod begin;
 mod secure;
 mod stream;
 mod wire;
 
+pub use begin::{Begun, ConnLimits};
 pub use secure::Unsecured;
 
+use super::Malformed;
 use super::chunks::Chunks;
-use super::head::{Checked, Framing};
+use super::entry::Entry;
 use super::pace::Pace;
 use super::proxied::{self, Proxied};
 use super::socket::Socket;
-use super::tls::Secured;
 use super::turn::Turn;
-use super::{Malformed, head};
 use bytes::{Buf, Bytes, BytesMut};
 use pingora::protocols::SocketDigest;
 use pingora::time::timeout;
 use std::any::Any;
-use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -32,10 +32,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
 use wire::Wire;
 
-const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Where a head's buffer starts; most heads fit.
 const FIRST_READ: usize = 2048;
 /// Writes up to this size wait for the flush that follows, so that a small answer is one packet.
@@ -76,39 +75,6 @@ pub struct Conn {
     digest: Arc<SocketDigest>,
 }
 
-/// How a connection came in, as far as requests on it have to know.
-#[derive(Debug)]
-pub struct Entry {
-    /// Its listener's name.
-    pub listener: Arc<str>,
-    pub manner: Manner,
-}
-
-#[derive(Debug)]
-pub enum Manner {
-    Plain,
-    Secured(Secured),
-    /// By a listener that sends all to HTTPS, on this port.
-    ToHttps(u16),
-}
-
-impl Entry {
-    pub fn plain(listener: &str) -> Arc<Entry> {
-        Arc::new(Entry {
-            listener: listener.into(),
-            manner: Manner::Plain,
-        })
-    }
-
-    /// What was agreed on, inside TLS.
-    pub fn secured(&self) -> Option<&Secured> {
-        match &self.manner {
-            Manner::Secured(secured) => Some(secured),
-            Manner::Plain | Manner::ToHttps(_) => None,
-        }
-    }
-}
-
 /// What goes with a request to whoever answers it.
 pub type Luggage = Box<dyn Any + Send>;
 
@@ -122,34 +88,6 @@ enum Rest {
     /// Chunks, of which as many are granted as have come.
     Chunks(Chunks),
     All,
-}
-
-/// What a head may cost.
-#[derive(Clone, Copy, Debug)]
-pub struct ConnLimits {
-    /// Between two requests.
-    pub idle: Duration,
-    /// From a head's first byte to its last.
-    pub header: Duration,
-    pub header_size: usize,
-    /// Between two writes.
-    pub send: Duration,
-    /// Of a body, in bytes per second.
-    pub min_body_rate: u64,
-}
-
-/// How the wait for a request ended.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Begun {
-    /// A well-formed head is in the buffer.
-    Request,
-    /// HTTP/2 with prior knowledge.
-    Http2,
-    /// The client left, or nothing came for too long.
-    Closed,
-    TimedOut,
-    TooLarge,
-    Malformed(Malformed),
 }
 
 impl Conn {
@@ -281,18 +219,6 @@ impl Conn {
         }
     }
 
-    /// Ends a plain request, which is answered by what is sent next. True when another plain one
-    /// has already come and is now the present one.
-    pub fn next_plain(&mut self, header_size: usize) -> bool {
-        let length = self.plain.take().expect("called for a plain request");
-        self.input.advance(length);
-        self.granted = 0;
-        // What is no whole, plain request is `begin`'s affair: it looks again.
-        !self.input.is_empty()
-            && self.look(header_size) == Some(Begun::Request)
-            && self.plain.is_some()
-    }
-
     /// Ends when the client of a plain request sends no more: it has left, most likely. What it has
     /// sent after the request hides that.
     pub async fn left(&mut self) {
@@ -334,112 +260,6 @@ impl Conn {
 
     fn is_sent(&self) -> bool {
         self.output.is_empty() && self.tail.is_empty() && self.wire.is_flushed()
-    }
-
-    /// Waits for the next request's head. Cancel-safe while nothing of it has come.
-    pub async fn begin(&mut self, limits: &ConnLimits) -> Begun {
-        (self.granted, self.rest, self.plain) = (0, Rest::Nothing, None);
-        self.pace = Pace::at_least(limits.min_body_rate);
-        self.patience = limits.send;
-        *lock(&self.luggage) = None;
-        if self.input.is_empty() && !self.wait_for_input(limits.idle).await {
-            return Begun::Closed;
-        }
-        // The usual case: the whole head came at once, and no timer is needed.
-        if let Some(begun) = self.look(limits.header_size) {
-            return begun;
-        }
-        match timeout(limits.header, self.read_head(limits.header_size)).await {
-            Ok(begun) => begun,
-            Err(_) => Begun::TimedOut,
-        }
-    }
-
-    /// False when the client left or nothing came for `idle`.
-    ///
-    /// One timer lives as long as the connection and is moved only when it fires: setting one for
-    /// each request costs a place in the timer's queue, and nearly none of them ever fires.
-    async fn wait_for_input(&mut self, idle: Duration) -> bool {
-        let until = Instant::now() + idle;
-        std::future::poll_fn(|cx| {
-            if let Poll::Ready(read) = self.poll_fill(cx) {
-                return Poll::Ready(matches!(read, Ok(1..)));
-            }
-            let timer = self
-                .idle
-                .get_or_insert_with(|| Box::pin(sleep_until(until)));
-            // Set for an earlier request, or by a configuration that waited longer.
-            if timer.deadline() > until {
-                timer.as_mut().reset(until);
-            }
-            while timer.as_mut().poll(cx).is_ready() {
-                if timer.deadline() >= until {
-                    return Poll::Ready(false);
-                }
-                timer.as_mut().reset(until);
-            }
-            Poll::Pending
-        })
-        .await
-    }
-
-    async fn read_head(&mut self, header_size: usize) -> Begun {
-        loop {
-            match self.fill().await {
-                Ok(n) if n > 0 => {}
-                _ => return Begun::Closed,
-            }
-            if let Some(begun) = self.look(header_size) {
-                return begun;
-            }
-        }
-    }
-
-    /// What the buffer holds: a head, something that will never be one, or not enough yet.
-    fn look(&mut self, header_size: usize) -> Option<Begun> {
-        self.skip_empty_lines();
-        let seen = self.input.len().min(H2_PREFACE.len());
-        if seen > 3 && self.input[..seen] == H2_PREFACE[..seen] {
-            self.rest = Rest::All;
-            return (seen == H2_PREFACE.len()).then_some(Begun::Http2);
-        }
-        let end = match end_of_head(&self.input) {
-            Ok(Some(end)) if end > header_size => return Some(Begun::TooLarge),
-            Ok(Some(end)) => end,
-            Ok(None) if self.input.len() > header_size => return Some(Begun::TooLarge),
-            Ok(None) => return None,
-            Err(malformed) => return Some(Begun::Malformed(malformed)),
-        };
-        Some(match self.take_head(end) {
-            Ok(()) => Begun::Request,
-            Err(malformed) => Begun::Malformed(malformed),
-        })
-    }
-
-    fn take_head(&mut self, end: usize) -> Result<(), Malformed> {
-        let Checked { framing, plain } = head::check(&self.input[..end])?;
-        let mut length = end;
-        if let Some(head) = head::to_origin_form(&self.input[..end])? {
-            length = head.len();
-            let after = self.input.split_off(end);
-            self.input = BytesMut::from(&head[..]);
-            self.input.unsplit(after);
-        }
-        let head = length as u64;
-        (self.granted, self.rest) = match framing {
-            Framing::Length(body) => (head.saturating_add(body), Rest::Nothing),
-            Framing::Chunked => (head, Rest::Chunks(Chunks::default())),
-            Framing::Upgrade => (0, Rest::All),
-        };
-        self.plain = plain.then_some(length);
-        Ok(())
-    }
-
-    /// RFC 9112 §2.2: some clients send an empty line after a request's body.
-    fn skip_empty_lines(&mut self) {
-        while self.input.starts_with(b"\r\n") {
-            self.input.advance(2);
-        }
     }
 
     async fn fill(&mut self) -> io::Result<usize> {
@@ -594,22 +414,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
         .expect("no code panics while it holds this lock")
-}
-
-/// The length of the head that `input` begins with, its empty line included. A line that ends
-/// without CR is refused: readers differ on it (RFC 9112 §2.2).
-fn end_of_head(input: &[u8]) -> Result<Option<usize>, Malformed> {
-    let mut line = 0;
-    for newline in memchr::memchr_iter(b'\n', input) {
-        if newline == line || input[newline - 1] != b'\r' {
-            return Err(Malformed("a line that ends without CR"));
-        }
-        if newline == line + 1 {
-            return Ok(Some(newline + 1));
-        }
-        line = newline + 1;
-    }
-    Ok(None)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! The begin of a connection inside TLS.
 
+use super::Conn;
 use super::wire::not_tls;
-use super::{Conn, Entry, Manner};
 use crate::listen::tls::{Secure, Secured, Turns};
+use crate::listen::{Entry, Manner};
 use crate::observe::Handshake;
 use bytes::Buf;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};

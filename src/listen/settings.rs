@@ -82,6 +82,15 @@ pub struct Limits {
     pub requests_per_address: Option<usize>,
 }
 
+impl Limits {
+    /// What of a head is decoded at all, counted as HTTP/2 and HTTP/3 do, with 32 bytes beside each field
+    /// (RFC 9113 §10.5.1, RFC 9114 §4.2.2): room for more than a thousand of them beside `header_size`,
+    /// which is checked within. A head without end costs no more than that.
+    pub fn section_size(&self) -> u32 {
+        u32::try_from(self.header_size + (64 << 10)).unwrap_or(u32::MAX)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {

@@ -14,8 +14,6 @@ use h2::server::{Builder, Connection as H2};
 
 /// Requests that a connection may have open.
 const STREAMS: u32 = 100;
-/// Bytes of a head that are ever decoded; `limits.header_size` is checked within.
-const HEAD: u32 = 1 << 20;
 /// Requests that are none, after which a connection is closed: nobody sends many by mistake.
 const MALFORMED: usize = 32;
 
@@ -40,7 +38,7 @@ impl Connection {
         };
         let mut builder = Builder::new();
         builder.max_concurrent_streams(STREAMS);
-        builder.max_header_list_size(HEAD);
+        builder.max_header_list_size(limits.section_size());
         Ok(Connection {
             http: builder.handshake(conn).await?,
             terms,

@@ -13,8 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Beside `header_size`, for a head in QPACK: 32 bytes are counted for each field, RFC 9114 §4.2.2.
-const OVERHEAD: usize = 64 << 10;
 /// How long a connection that has ended stays for its last answers to arrive.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -38,11 +36,11 @@ impl Connection {
         quic: quinn::Connection,
         limits: &Limits,
     ) -> Result<Connection, h3::error::ConnectionError> {
-        let head = limits.header_size + OVERHEAD;
-        let streams = Streams::new(quic.clone(), head);
+        let head = limits.section_size();
+        let streams = Streams::new(quic.clone(), head as usize);
         let beside = streams.beside();
         let mut builder = builder();
-        builder.max_field_section_size(head as u64);
+        builder.max_field_section_size(head.into());
         let http = builder.send_grease(false).build(streams).await?;
         Ok(Connection { quic, http, beside })
     }

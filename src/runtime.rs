@@ -11,6 +11,7 @@ pub use images::{Done, Images, Ticket};
 use route::Parts;
 pub use route::{Maintenance, Route, RouteAuth, RouteCache};
 
+use crate::acme::{self, Agent, Held, Wanted};
 use crate::cache::{Force, Name, Redis, Told, Zone, Zones};
 use crate::compress::Encoders;
 use crate::config::{Config, Written};
@@ -21,7 +22,7 @@ use crate::observe::{
     AccessLog, Deliver, ImageMetrics, Metrics, Recent, Reopened, Tracer, TracingSettings,
 };
 use crate::route::Router;
-use crate::upstream::{Client, Pool, Registry, Response, UpstreamSettings};
+use crate::upstream::{Client, Pool, Registry, Response, Tls, UpstreamSettings};
 use http::{HeaderMap, HeaderName};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -39,6 +40,10 @@ const KEY_SET_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a collector of traces may take.
 const COLLECTOR_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Bytes of what an authority says, and how long it may take to say it.
+const AUTHORITY: usize = 1 << 20;
+const AUTHORITY_PATIENCE: Duration = Duration::from_secs(30);
+
 /// How long purges and objects may take to be on disk.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -49,6 +54,8 @@ pub struct Foundation {
     /// TLS handshakes that have begun and not ended.
     pub handshakes: Arc<Caps>,
     tickets: OwnSecrets,
+    held: Arc<Held>,
+    acme: Mutex<Option<Arc<Agent>>>,
     pub client: Client,
     pub image_metrics: ImageMetrics,
     pub encoders: Arc<Encoders>,
@@ -84,6 +91,10 @@ pub struct Runtime {
     pub zones: Vec<Arc<Zone<Response>>>,
     redis: Option<Arc<Redis>>,
     fleet: Option<Arc<Fleet>>,
+    /// What ACME has brought.
+    pub held: Arc<Held>,
+    /// None where no certificate is to be ordered.
+    pub acme: Option<Arc<Agent>>,
     limiters: Vec<Arc<Limiter>>,
     auths: Vec<Arc<Auth>>,
     /// None where no route makes pictures.
@@ -120,6 +131,8 @@ impl Foundation {
             caps: Caps::new(),
             handshakes: Caps::new(),
             tickets: OwnSecrets::new(Instant::now()),
+            held: Arc::new(Held::new(metrics.acme.clone())),
+            acme: Mutex::new(None),
             client: Client::new(IDLE_CONNECTIONS),
             image_metrics: metrics.images.clone(),
             encoders: Arc::new(Encoders::new(coding_workers(), metrics.codings.clone())),
@@ -201,6 +214,11 @@ impl Foundation {
         secured.for_each(|tls| tls.look(&self.tickets));
     }
 
+    /// Until certificates are to be had that there were not.
+    pub async fn certificates_changed(&self) {
+        self.held.changed().await;
+    }
+
     /// Has the access log's file opened anew: somebody moved it away.
     pub fn reopen_logs(&self, runtime: &Runtime) {
         self.reopened.again();
@@ -229,6 +247,10 @@ impl Foundation {
         self.metrics.forget_tls();
         let secured = runtime.listeners.iter().flat_map(|l| &l.tls);
         secured.for_each(|tls| tls.report());
+        self.metrics.acme.forget();
+        if let Some(acme) = &runtime.acme {
+            acme.report();
+        }
         let bans = self.bans.list(Instant::now());
         self.metrics.banned.set(bans.len() as i64);
         if let Some(images) = runtime.images.as_deref() {
@@ -254,6 +276,7 @@ impl Foundation {
             .build(&config.auths, |name| self.metrics.auth(name))?;
         let redis = self.redis_for(&config);
         let fleet = self.fleet_for(&config);
+        let acme = self.acme_for(&config)?;
         let zones = self
             .zones
             .build(&config.caches, redis.as_ref(), &self.metrics);
@@ -292,6 +315,8 @@ impl Foundation {
             zones,
             redis,
             fleet,
+            held: self.held.clone(),
+            acme,
             limiters,
             auths,
             images,
@@ -327,7 +352,7 @@ impl Foundation {
     fn listeners(&self, config: &Config) -> Result<Vec<Arc<Listening>>, String> {
         let listening = |settings| {
             let metrics = |name: &str| self.metrics.tls(name);
-            Listening::new(settings, &self.tickets, metrics).map(Arc::new)
+            Listening::new(settings, &self.tickets, &self.held, metrics).map(Arc::new)
         };
         config.listeners.iter().map(listening).collect()
     }
@@ -343,6 +368,7 @@ impl Foundation {
         self.zones.commit(&runtime.zones);
         self.commit_redis(runtime.redis.clone());
         self.commit_fleet(runtime.fleet.clone());
+        self.commit_acme(runtime.acme.clone());
         let mut images = self
             .images
             .lock()
@@ -360,12 +386,20 @@ impl Foundation {
         self.set_config_error(None);
     }
 
-    /// Until the names of servers in force have been looked up once, and issuers asked for their
-    /// keys, or `limit` has passed.
+    /// Until the names of servers in force have been looked up once, issuers asked for their keys, and
+    /// issued certificates are in hand, or `limit` has passed.
     pub async fn looked_up(&self, limit: Duration) {
         let asked = tokio::time::timeout(limit, self.auths.asked_once());
-        // Who came too late is asked for again by the first request that needs it.
-        let _ = tokio::join!(self.registry.looked_up(limit), asked);
+        let acme = self.acme.lock().expect("no code panics with it").clone();
+        let looked = async move {
+            if let Some(acme) = acme {
+                acme.looked_once().await;
+            }
+        };
+        let looked = tokio::time::timeout(limit, looked);
+        // Who came too late is asked for again by the first request that needs it, and a store once a
+        // second.
+        let _ = tokio::join!(self.registry.looked_up(limit), asked, looked);
     }
 
     fn tracer(&self, settings: &TracingSettings) -> Option<Tracer> {
@@ -417,6 +451,50 @@ impl Foundation {
             fleet.connect();
         }
         *known = fleet;
+    }
+
+    /// As `redis_for`, of what orders certificates.
+    fn acme_for(&self, config: &Config) -> Result<Option<Arc<Agent>>, String> {
+        let Some(wanted) = config.wanted_certificates() else {
+            return Ok(None);
+        };
+        let known = self.acme.lock().expect("no code panics with it").clone();
+        if let Some(known) = known.filter(|agent| *agent.wanted() == wanted) {
+            return Ok(Some(known));
+        }
+        let (exchange, metrics) = (self.authority(&wanted)?, self.metrics.acme.clone());
+        let agent = Agent::new(wanted, self.held.clone(), exchange, metrics)?;
+        Ok(Some(Arc::new(agent)))
+    }
+
+    /// How an authority is asked.
+    fn authority(&self, wanted: &Wanted) -> Result<acme::Exchange, String> {
+        let (client, trust) = (self.client.clone(), Tls::new(None));
+        let trust = Arc::new(match &wanted.acme.ca_file {
+            Some(file) => trust.trusting(file)?,
+            None => trust,
+        });
+        Ok(Arc::new(move |request| {
+            let (client, trust) = (client.clone(), trust.clone());
+            let limit = AUTHORITY_PATIENCE;
+            let asked = async move { client.exchange(request, &trust, AUTHORITY, limit).await };
+            Box::pin(asked)
+        }))
+    }
+
+    fn commit_acme(&self, acme: Option<Arc<Agent>>) {
+        let mut known = self.acme.lock().expect("no code panics with it");
+        let is_known = known.as_ref().map(Arc::as_ptr) == acme.as_ref().map(Arc::as_ptr);
+        if is_known {
+            return;
+        }
+        if let Some(before) = &*known {
+            before.stop();
+        }
+        if let Some(agent) = &acme {
+            agent.start();
+        }
+        *known = acme;
     }
 
     fn commit_redis(&self, redis: Option<Arc<Redis>>) {

@@ -25,6 +25,8 @@ pub use chunks::Chunks;
 pub use conn::{Begun, Conn, ConnLimits, Entry, Manner, Unsecured};
 pub use head::{Checked, Framing, Head, Malformed, check, to_origin_form};
 pub use proxied::{Proxied, read as read_proxied};
-pub use settings::{CertificateFiles, ClientAuth, Limits, ListenerSettings, TlsSettings};
+pub use settings::{
+    CertificateFiles, CertificateSource, ClientAuth, Limits, ListenerSettings, TlsSettings,
+};
 pub use socket::Socket;
 pub use unix::SocketFile;

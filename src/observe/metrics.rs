@@ -1,10 +1,11 @@
 //! Every metric name; those of requests are in `requests.rs`, of pictures in `images.rs`, of TLS in
-//! `tls.rs`, of the process in `process.rs`.
+//! `tls.rs`, of certificates that are ordered in `acme.rs`, of the process in `process.rs`.
 //!
 //! Handles are resolved when a Runtime is built, never per request: a request only adds to
 //! counters that it already holds. Labels are names from the configuration (route, upstream,
 //! server, cache, limit) and small fixed sets; never text that a client chose.
 
+use super::acme::AcmeMetrics;
 use super::handles::{
     AuthMetrics, CacheMetrics, CodingsMetrics, ConfigMetrics, DiskMetrics, KeysMetrics,
     LimitMetrics, LinkMetrics, PoolMetrics, RedisMetrics, STATES, ServerMetrics, TierMetrics,
@@ -37,6 +38,7 @@ pub struct Metrics {
     limits: Limits,
     auths: Auths,
     tls: Tls,
+    pub acme: AcmeMetrics,
     pub images: ImageMetrics,
     pub codings: CodingsMetrics,
     pub config: ConfigMetrics,
@@ -87,6 +89,7 @@ impl Metrics {
             limits: Limits::new(&make),
             auths: Auths::new(&make),
             tls: Tls::new(&make),
+            acme: AcmeMetrics::new(&make, links.of("acme")),
             images: ImageMetrics::new(&make),
             codings: CodingsMetrics::new(&make),
             config: ConfigMetrics::new(&make),

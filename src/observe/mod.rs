@@ -1,6 +1,7 @@
 //! What the edge tells its operators: metrics, the access log, traces.
 
 mod access_log;
+mod acme;
 mod handles;
 mod heavy;
 mod images;
@@ -15,6 +16,7 @@ mod trace;
 mod trouble;
 
 pub use access_log::{AccessLog, Line, LogFormat, Phases, Redact, Redaction, Reopened, wall};
+pub use acme::AcmeMetrics;
 pub use handles::{
     AuthMetrics, CacheMetrics, CodingMetrics, CodingsMetrics, ConfigMetrics, DiskMetrics,
     KeysMetrics, LimitMetrics, LinkMetrics, PoolMetrics, RedisMetrics, Refusal, ServerMetrics,

@@ -2,6 +2,7 @@
 
 use super::wire::not_tls;
 use super::{Conn, Entry, Manner};
+use crate::acme::PROTOCOL;
 use crate::listen::tls::{Secure, Secured, Turns};
 use crate::observe::Handshake;
 use bytes::Buf;
@@ -18,6 +19,8 @@ const HANDSHAKE: u8 = 22;
 pub enum Unsecured {
     /// A request without it has come; it is still there to be answered.
     Plain,
+    /// An authority has looked whether a name is ours, and nothing is said on such a connection.
+    Challenge,
     Failed(io::Error),
 }
 
@@ -49,6 +52,11 @@ impl Conn {
                 self.tell(&mut tls).await?;
             }
             opened.map_err(not_tls)?;
+        }
+        if tls.alpn_protocol() == Some(PROTOCOL) {
+            tls.send_close_notify();
+            self.tell(&mut tls).await?;
+            return Err(Unsecured::Challenge);
         }
         let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
         let how = match (tls.protocol_version(), resumed) {

@@ -4,6 +4,7 @@
 //! `Foundation::commit`. What must survive a reload (servers and their health, limiter buckets,
 //! stored objects, the image pool) lives in the `Foundation` and is found again by name.
 
+mod acme;
 mod images;
 mod route;
 
@@ -11,7 +12,7 @@ pub use images::{Done, Images, Ticket};
 use route::Parts;
 pub use route::{Maintenance, Route, RouteAuth, RouteCache};
 
-use crate::acme::{self, Agent, Held, Wanted};
+use crate::acme::{Agent, Held};
 use crate::cache::{Force, Name, Redis, Told, Zone, Zones};
 use crate::compress::Encoders;
 use crate::config::{Config, Written};
@@ -22,7 +23,7 @@ use crate::observe::{
     AccessLog, Deliver, ImageMetrics, Metrics, Recent, Reopened, Tracer, TracingSettings,
 };
 use crate::route::Router;
-use crate::upstream::{Client, Pool, Registry, Response, Tls, UpstreamSettings};
+use crate::upstream::{Client, Pool, Registry, Response, UpstreamSettings};
 use http::{HeaderMap, HeaderName};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -39,10 +40,6 @@ const KEY_SET: usize = 1 << 20;
 const KEY_SET_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a collector of traces may take.
 const COLLECTOR_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Bytes of what an authority says, and how long it may take to say it.
-const AUTHORITY: usize = 1 << 20;
-const AUTHORITY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long purges and objects may take to be on disk.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
@@ -212,11 +209,6 @@ impl Foundation {
     pub fn look_at_files(&self, runtime: &Runtime) {
         let secured = runtime.listeners.iter().flat_map(|l| &l.tls);
         secured.for_each(|tls| tls.look(&self.tickets));
-    }
-
-    /// Until certificates are to be had that there were not.
-    pub async fn certificates_changed(&self) {
-        self.held.changed().await;
     }
 
     /// Has the access log's file opened anew: somebody moved it away.
@@ -390,13 +382,7 @@ impl Foundation {
     /// issued certificates are in hand, or `limit` has passed.
     pub async fn looked_up(&self, limit: Duration) {
         let asked = tokio::time::timeout(limit, self.auths.asked_once());
-        let acme = self.acme.lock().expect("no code panics with it").clone();
-        let looked = async move {
-            if let Some(acme) = acme {
-                acme.looked_once().await;
-            }
-        };
-        let looked = tokio::time::timeout(limit, looked);
+        let looked = tokio::time::timeout(limit, self.certificates_looked_for());
         // Who came too late is asked for again by the first request that needs it, and a store once a
         // second.
         let _ = tokio::join!(self.registry.looked_up(limit), asked, looked);
@@ -451,50 +437,6 @@ impl Foundation {
             fleet.connect();
         }
         *known = fleet;
-    }
-
-    /// As `redis_for`, of what orders certificates.
-    fn acme_for(&self, config: &Config) -> Result<Option<Arc<Agent>>, String> {
-        let Some(wanted) = config.wanted_certificates() else {
-            return Ok(None);
-        };
-        let known = self.acme.lock().expect("no code panics with it").clone();
-        if let Some(known) = known.filter(|agent| *agent.wanted() == wanted) {
-            return Ok(Some(known));
-        }
-        let (exchange, metrics) = (self.authority(&wanted)?, self.metrics.acme.clone());
-        let agent = Agent::new(wanted, self.held.clone(), exchange, metrics)?;
-        Ok(Some(Arc::new(agent)))
-    }
-
-    /// How an authority is asked.
-    fn authority(&self, wanted: &Wanted) -> Result<acme::Exchange, String> {
-        let (client, trust) = (self.client.clone(), Tls::new(None));
-        let trust = Arc::new(match &wanted.acme.ca_file {
-            Some(file) => trust.trusting(file)?,
-            None => trust,
-        });
-        Ok(Arc::new(move |request| {
-            let (client, trust) = (client.clone(), trust.clone());
-            let limit = AUTHORITY_PATIENCE;
-            let asked = async move { client.exchange(request, &trust, AUTHORITY, limit).await };
-            Box::pin(asked)
-        }))
-    }
-
-    fn commit_acme(&self, acme: Option<Arc<Agent>>) {
-        let mut known = self.acme.lock().expect("no code panics with it");
-        let is_known = known.as_ref().map(Arc::as_ptr) == acme.as_ref().map(Arc::as_ptr);
-        if is_known {
-            return;
-        }
-        if let Some(before) = &*known {
-            before.stop();
-        }
-        if let Some(agent) = &acme {
-            agent.start();
-        }
-        *known = acme;
     }
 
     fn commit_redis(&self, redis: Option<Arc<Redis>>) {

@@ -9,6 +9,7 @@ mod said;
 
 pub use authority::SignedBy;
 pub use look::Method;
+pub use said::Fault;
 
 use super::{Answer, Authority, Gate, Origin, Secured, Seen};
 use jose::{Asked, Jws};
@@ -49,15 +50,6 @@ struct Inner {
     gate: Option<Gate>,
     /// Where all names lead.
     leads_to: Option<Vec<SocketAddr>>,
-}
-
-/// What goes wrong.
-#[derive(Clone)]
-pub enum Fault {
-    /// A kind of problem, with its status, and seconds for Retry-After.
-    Problem(u16, &'static str, Option<u32>),
-    /// What a proxy says whose server is away.
-    BadGateway,
 }
 
 impl Acme {

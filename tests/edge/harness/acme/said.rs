@@ -5,6 +5,15 @@ use serde_json::{Value, json};
 /// Status, kind, detail.
 pub struct Problem(pub u16, pub &'static str, pub String);
 
+/// What goes wrong.
+#[derive(Clone)]
+pub enum Fault {
+    /// A kind of problem, with its status, and seconds for Retry-After.
+    Problem(u16, &'static str, Option<u32>),
+    /// What a proxy says whose server is away.
+    BadGateway,
+}
+
 /// An answer, but for its nonce.
 pub struct Said {
     pub status: u16,

@@ -316,7 +316,7 @@ impl Work {
         let issued = Issued::read(name, text.as_bytes()).map_err(useless)?;
         if !issued.is_for(domains) {
             let names = &issued.leaf.names;
-            return Err(useless(format!("the certificate is for {names:?} instead")));
+            return Err(useless(format!("the certificate is for {names:?} alone")));
         }
         if issued.leaf.not_after <= unix_now() {
             let why = "the certificate's time is over already";

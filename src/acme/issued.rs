@@ -33,11 +33,9 @@ impl Issued {
         })
     }
 
-    /// For these names and no others.
+    /// For all of these names. It may be for more: another edge of the fleet may want them already, or still.
     pub fn is_for(&self, domains: &[Box<str>]) -> bool {
-        let has = |list: &[Box<str>], name| list.contains(name);
-        let names = &self.leaf.names;
-        domains.iter().all(|name| has(names, name)) && names.iter().all(|name| has(domains, name))
+        domains.iter().all(|name| self.leaf.names.contains(name))
     }
 
     /// When it is to be renewed, in Unix seconds; all edges agree.

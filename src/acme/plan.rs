@@ -42,8 +42,11 @@ pub fn pause(failures: u32, told: Option<Duration>, chance: f64) -> Duration {
 pub fn next_order(renewal: Option<i64>, last: &Attempt) -> i64 {
     match renewal {
         Some(renewal) => renewal.max(last.rest_until),
-        // For other names than the last one it is no repetition.
-        None if last.failures == 0 => 0,
+        // For other names it is no repetition. But edges that want different ones are not to take turns at it.
+        None if last.failures == 0 => {
+            let issued = last.rest_until - REST;
+            (issued + FIRST_PAUSE.as_secs() as i64).max(0)
+        }
         None => last.rest_until,
     }
 }
@@ -85,7 +88,9 @@ mod tests {
         };
         assert_eq!(next_order(None, &Attempt::default()), 0);
         assert_eq!(next_order(None, &attempt(1, 500)), 500);
-        assert_eq!(next_order(None, &attempt(0, 500)), 0, "other names");
+        let issued = 10_000;
+        let others = next_order(None, &attempt(0, issued + REST));
+        assert_eq!(others, issued + 300, "other names");
         assert_eq!(next_order(Some(400), &attempt(0, 500)), 500);
         assert_eq!(next_order(Some(600), &attempt(3, 500)), 600);
     }

@@ -192,6 +192,20 @@ fn what_the_readme_shows_brings_a_certificate_over_http() {
     assert_eq!(shop.shown(&edge), before);
     assert_eq!((shop.acme.orders(), shop.acme.accounts()), (1, 1));
     assert_eq!(edge.metric("lakh_acme_orders_total"), 0.0);
+
+    // A name less is in the certificate still; for one more there will be another, but not within minutes, so
+    // that edges that want different ones do not take turns at it.
+    let next = || edge.metric("lakh_acme_next_order_timestamp_seconds") - staples::now() as f64;
+    edge.reload(&shop.yaml("").replace(", www.shop.example", ""));
+    eventually("it holds for months", || next() > 30.0 * 86_400.0);
+    edge.reload(
+        &shop
+            .yaml("")
+            .replace("www.shop.example", "www.shop.example, m.shop.example"),
+    );
+    eventually("it is ordered soon", || (1.0..300.0).contains(&next()));
+    shop.await_served(&edge);
+    assert_eq!(shop.acme.orders(), 1);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Modules in reading order: from the process down to the parts that know nothing of each other.
 //! ARCHITECTURE.md has the map; `tests/layers.rs` keeps imports pointing down.
 
+pub mod acme;
 pub mod admin;
 pub mod breaker;
 pub mod cache;

@@ -1,5 +1,5 @@
-//! Certificates and private keys in PEM files, and what is wrong with those that can't be used:
-//! said as `config` says it, with what to write.
+//! Certificates and private keys in PEM files, what they say, and what is wrong with those that can't
+//! be used: said as `config` says it, with what to write.
 
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
@@ -7,6 +7,40 @@ use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::fmt;
 use std::path::Path;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+/// What a certificate says of itself.
+#[derive(Debug)]
+pub struct Leaf {
+    /// Whom it is for, in lower case: its dNSNames, `*.` at the begin of some.
+    pub names: Vec<Box<str>>,
+    /// Unix seconds.
+    pub not_before: i64,
+    pub not_after: i64,
+}
+
+pub fn leaf(certificate: &CertificateDer<'_>) -> Result<Leaf, String> {
+    let (_, leaf) = X509Certificate::from_der(certificate).map_err(|why| why.to_string())?;
+    let validity = leaf.validity();
+    Ok(Leaf {
+        names: names(&leaf),
+        not_before: validity.not_before.timestamp(),
+        not_after: validity.not_after.timestamp(),
+    })
+}
+
+/// Of the subject alternative names alone: clients look at no others, RFC 9525 §2.
+fn names(leaf: &X509Certificate<'_>) -> Vec<Box<str>> {
+    let Ok(Some(extension)) = leaf.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let general = extension.value.general_names.iter();
+    let names = general.filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase().into()),
+        _ => None,
+    });
+    names.collect()
+}
 
 /// The first private key in the file.
 pub fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {

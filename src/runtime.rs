@@ -4,6 +4,7 @@
 //! `Foundation::commit`. What must survive a reload (servers and their health, limiter buckets,
 //! stored objects, the image pool) lives in the `Foundation` and is found again by name.
 
+mod acme;
 mod images;
 mod route;
 
@@ -11,6 +12,7 @@ pub use images::{Done, Images, Ticket};
 use route::Parts;
 pub use route::{Maintenance, Route, RouteAuth, RouteCache};
 
+use crate::acme::{Agent, Held};
 use crate::cache::{Force, Name, Redis, Told, Zone, Zones};
 use crate::compress::Encoders;
 use crate::config::{Config, Written};
@@ -49,6 +51,8 @@ pub struct Foundation {
     /// TLS handshakes that have begun and not ended.
     pub handshakes: Arc<Caps>,
     tickets: OwnSecrets,
+    held: Arc<Held>,
+    acme: Mutex<Option<Arc<Agent>>>,
     pub client: Client,
     pub image_metrics: ImageMetrics,
     pub encoders: Arc<Encoders>,
@@ -84,6 +88,10 @@ pub struct Runtime {
     pub zones: Vec<Arc<Zone<Response>>>,
     redis: Option<Arc<Redis>>,
     fleet: Option<Arc<Fleet>>,
+    /// What ACME has brought.
+    pub held: Arc<Held>,
+    /// None where no certificate is to be ordered.
+    pub acme: Option<Arc<Agent>>,
     limiters: Vec<Arc<Limiter>>,
     auths: Vec<Arc<Auth>>,
     /// None where no route makes pictures.
@@ -120,6 +128,8 @@ impl Foundation {
             caps: Caps::new(),
             handshakes: Caps::new(),
             tickets: OwnSecrets::new(Instant::now()),
+            held: Arc::new(Held::new(metrics.acme.clone())),
+            acme: Mutex::new(None),
             client: Client::new(IDLE_CONNECTIONS),
             image_metrics: metrics.images.clone(),
             encoders: Arc::new(Encoders::new(coding_workers(), metrics.codings.clone())),
@@ -229,6 +239,10 @@ impl Foundation {
         self.metrics.forget_tls();
         let secured = runtime.listeners.iter().flat_map(|l| &l.tls);
         secured.for_each(|tls| tls.report());
+        self.metrics.acme.forget();
+        if let Some(acme) = &runtime.acme {
+            acme.report();
+        }
         let bans = self.bans.list(Instant::now());
         self.metrics.banned.set(bans.len() as i64);
         if let Some(images) = runtime.images.as_deref() {
@@ -254,6 +268,7 @@ impl Foundation {
             .build(&config.auths, |name| self.metrics.auth(name))?;
         let redis = self.redis_for(&config);
         let fleet = self.fleet_for(&config);
+        let acme = self.acme_for(&config)?;
         let zones = self
             .zones
             .build(&config.caches, redis.as_ref(), &self.metrics);
@@ -292,6 +307,8 @@ impl Foundation {
             zones,
             redis,
             fleet,
+            held: self.held.clone(),
+            acme,
             limiters,
             auths,
             images,
@@ -327,7 +344,7 @@ impl Foundation {
     fn listeners(&self, config: &Config) -> Result<Vec<Arc<Listening>>, String> {
         let listening = |settings| {
             let metrics = |name: &str| self.metrics.tls(name);
-            Listening::new(settings, &self.tickets, metrics).map(Arc::new)
+            Listening::new(settings, &self.tickets, &self.held, metrics).map(Arc::new)
         };
         config.listeners.iter().map(listening).collect()
     }
@@ -343,6 +360,7 @@ impl Foundation {
         self.zones.commit(&runtime.zones);
         self.commit_redis(runtime.redis.clone());
         self.commit_fleet(runtime.fleet.clone());
+        self.commit_acme(runtime.acme.clone());
         let mut images = self
             .images
             .lock()
@@ -360,12 +378,14 @@ impl Foundation {
         self.set_config_error(None);
     }
 
-    /// Until the names of servers in force have been looked up once, and issuers asked for their
-    /// keys, or `limit` has passed.
+    /// Until the names of servers in force have been looked up once, issuers asked for their keys, and
+    /// issued certificates are in hand, or `limit` has passed.
     pub async fn looked_up(&self, limit: Duration) {
         let asked = tokio::time::timeout(limit, self.auths.asked_once());
-        // Who came too late is asked for again by the first request that needs it.
-        let _ = tokio::join!(self.registry.looked_up(limit), asked);
+        let looked = tokio::time::timeout(limit, self.certificates_looked_for());
+        // Who came too late is asked for again by the first request that needs it, and a store once a
+        // second.
+        let _ = tokio::join!(self.registry.looked_up(limit), asked, looked);
     }
 
     fn tracer(&self, settings: &TracingSettings) -> Option<Tracer> {

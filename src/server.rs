@@ -5,8 +5,8 @@ mod deeds;
 use crate::admin::Admin;
 use crate::config::{Config, Loaded, Source};
 use crate::lifecycle::{
-    Bound, Door, Doors, Inherited, Reload, Scaler, Supervisor, Visitor, say_ready, spawns,
-    watch_config, watch_files,
+    Bound, Door, Doors, Inherited, Reload, Scaler, Supervisor, Visitor, look_at_files, say_ready,
+    spawns, watch_config, watch_files,
 };
 use crate::listen::Arrival;
 use crate::observe::Metrics;
@@ -171,9 +171,11 @@ fn changes(
 }
 
 /// The first clients are let in.
-async fn open(foundation: &Foundation, first: &Runtime, doors: &mut Doors, bound: Bound) {
+async fn open(foundation: &Arc<Foundation>, first: &Arc<Runtime>, doors: &mut Doors, bound: Bound) {
     foundation.commit(first);
     foundation.looked_up(LOOKUP_PATIENCE).await;
+    // Certificates that the store had are shown from the first client on.
+    look_at_files(first.clone(), foundation.clone()).await;
     doors.apply(bound);
     foundation.in_force();
     foundation.set_ready(true);

@@ -145,20 +145,34 @@ fn what_the_reference_says_of_tls_is_so() {
     let text = fs::read_to_string("conf/reference.yaml").expect("the reference is shipped");
     let begin = text.find("    # tls:").expect("it is there");
     let end = text.find("trusted_proxies:").expect("it follows");
-    let section = text[begin..end].lines();
+    // What is written there of `acme` is so too, but for the files that it names.
+    let (section, acme) = text[begin..end].split_once("# acme:").expect("it follows");
+    let (acme, _) = acme
+        .split_once("#   external_account:")
+        .expect("it is the last");
+    let acme = format!("acme:{}", acme.replace("\n# ", "\n"));
     let section: String = section
+        .lines()
         .map(|line| line.replacen("    # ", "    ", 1) + "\n")
         .collect();
     let section = section
         .replace("certs/dev.crt", "target/test-tls/site.pem")
         .replace("certs/dev.key", "target/test-tls/site.key");
     let load = |section: &str| {
-        let whole = format!("{}{section}\n{}", &text[..begin], &text[end..]);
-        parse(&whole).map(|loaded| loaded.config.listeners)
+        let whole = format!("{}{section}\n{acme}{}", &text[..begin], &text[end..]);
+        parse(&whole).map(|loaded| loaded.config)
     };
     load(&section).expect_err("client_auth is for client_ca_file");
-    let listeners = load(&section.replace("client_auth:", "# client_auth:"));
-    let listeners = listeners.unwrap_or_else(|errors| panic!("{errors}"));
+    let config = load(&section.replace("client_auth:", "# client_auth:"));
+    let config = config.unwrap_or_else(|errors| panic!("{errors}"));
+    let required = "\n  contact: ops@shop.example\n  storage: /var/lib/lakh/acme\n";
+    let least = parse(&format!("{text}acme:{required}")).map(|loaded| loaded.config.acme);
+    assert_eq!(
+        config.acme,
+        least.unwrap_or_else(|errors| panic!("{errors}"))
+    );
+    assert!(config.wanted_certificates().is_some());
+    let listeners = config.listeners;
     assert_eq!(listeners.len(), 2, "the one that sends to it too");
     let tls = listeners[0].tls.as_ref().expect("it is there now");
     assert!(!tls.only_1_3 && tls.clients.is_none() && tls.ticket_key_file.is_none());

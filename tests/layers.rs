@@ -15,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &[
         "listen", "route", "guard", "cache", "compress", "grpc", "upstream",
     ],
+    &["acme"],
     &["redis"],
     &[
         "allocator",

@@ -29,7 +29,25 @@ pub fn show(runtime: &Runtime) -> Value {
                 })
             })
     });
-    json!({"certificates": certificates.collect::<Vec<_>>()})
+    json!({"certificates": certificates.collect::<Vec<_>>(), "acme": ordered(runtime)})
+}
+
+/// Those that are to be had by ACME: whether they are, and when they are ordered next.
+fn ordered(runtime: &Runtime) -> Vec<Value> {
+    let standings = runtime.acme.iter().flat_map(|acme| acme.standings());
+    let shown = standings.map(|standing| {
+        json!({
+            "certificate": standing.name,
+            "names": standing.domains,
+            "is_issued": standing.not_after.is_some(),
+            "not_after": standing.not_after.map(time),
+            "next_order": time(standing.next_order),
+            "failures": standing.failures,
+            // Of the last order, where it failed.
+            "why": standing.why,
+        })
+    });
+    shown.collect()
 }
 
 /// RFC 3339.

@@ -13,14 +13,19 @@ use crate::listen::{Limits, ListenerSettings};
 const SOCKET_MODE: u32 = 0o660;
 
 /// The listener, and beside it the one that sends clients to it, if there is to be one.
-pub fn read(name: &str, s: &mut Section<'_>, ports: &mut Ports) -> Option<Vec<ListenerSettings>> {
+pub fn read(
+    name: &str,
+    s: &mut Section<'_>,
+    ports: &mut Ports,
+    orders: &mut tls::Orders,
+) -> Option<Vec<ListenerSettings>> {
     let address = s.required("address", "127.0.0.1:8080", endpoint);
     let socket_mode = s.or("socket_mode", SOCKET_MODE, permissions);
     let http2 = s.or("http2", true, switch);
     let proxy_protocol = s.or("proxy_protocol", false, switch);
     let connections = s.optional("connections", count(1..=10_000_000));
     let http3 = s.or("http3", false, switch);
-    let tls = s.section("tls", tls::read);
+    let tls = s.section("tls", |s| tls::read(s, orders));
     let redirect = s.optional("redirect_http", values::address);
     let redirect_port = s.optional("redirect_port", count(1..=65535));
     check_redirect(s);

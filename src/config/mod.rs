@@ -6,6 +6,7 @@
 //! here opens a socket or changes anything.
 
 mod access_log;
+mod acme;
 mod admin;
 mod auth;
 mod bans;
@@ -61,10 +62,11 @@ pub use schema::schema;
 pub use variables::{Environment, environment};
 pub use written::Written;
 
+use crate::acme::{AcmeSettings, Wanted};
 use crate::admin::AdminSettings;
 use crate::cache::{CacheSettings, RouteCacheSettings};
 use crate::guard::{AuthSettings, BanSettings, CorsSettings, RateLimitSettings, SecurityHeaders};
-use crate::listen::{Limits, ListenerSettings};
+use crate::listen::{CertificateSource, Limits, ListenerSettings};
 use crate::observe::{AccessLogSettings, TracingSettings};
 use crate::redis::RedisSettings;
 use crate::route::{Match, Rewrite};
@@ -189,14 +191,18 @@ fn read(s: &mut Section<'_>, report: &Report) -> Option<Config> {
     let mut ports = Ports::default();
     let mut places = routes::Places::new();
     let mut folders = caches::Folders::default();
+    let mut orders = tls::Orders::default();
     let config = Config {
         // What they name is in the tree already.
         include: s.list(include::KEY, values::some_text),
         reload_on_change: s.or("reload_on_change", false, values::switch),
         process: s.settings("process", process::read),
         listeners: s
-            .named("listeners", |name, s| listeners::read(name, s, &mut ports))
+            .named("listeners", |name, s| {
+                listeners::read(name, s, &mut ports, &mut orders)
+            })
             .concat(),
+        acme: s.section("acme", acme::read),
         trusted_proxies: s.list("trusted_proxies", values::network),
         limits: s.settings("limits", listeners::read_limits),
         upstreams: s.named("upstreams", |name, s| upstreams::read(name, s, &mut ports)),
@@ -221,7 +227,8 @@ fn read(s: &mut Section<'_>, report: &Report) -> Option<Config> {
         let message = "trusted_proxies: everybody is trusted, so everybody may say which address they come from; write only the addresses of your proxies";
         report.warn(s.key_span("trusted_proxies"), message);
     }
-    redis::check(s, &config.caches, &config.rate_limits, report);
+    redis::check(s, &config, report);
+    acme::check(s, &config, !orders.is_empty(), report);
     s.at_least_one("listeners", "{web: {address: 127.0.0.1:8080}}");
     s.at_least_one("upstreams", "{app: {servers: [127.0.0.1:9001]}}");
     s.at_least_one(
@@ -246,12 +253,14 @@ pub struct Config {
     pub reload_on_change: bool,
     pub process: Process,
     pub listeners: Vec<ListenerSettings>,
+    /// Set where a certificate is ordered, and maybe elsewhere.
+    pub acme: Option<AcmeSettings>,
     pub trusted_proxies: Vec<ipnet::IpNet>,
     pub limits: Limits,
     pub upstreams: Vec<UpstreamSettings>,
     pub rate_limits: Vec<RateLimitSettings>,
     pub bans: BanSettings,
-    /// Set where a cache or a limit keeps something there, and maybe elsewhere.
+    /// Set where a cache, a limit or `acme` keeps something there, and maybe elsewhere.
     pub redis: Option<RedisSettings>,
     pub caches: Vec<CacheSettings>,
     pub auths: Vec<AuthSettings>,
@@ -260,6 +269,27 @@ pub struct Config {
     pub admin: AdminSettings,
     pub access_log: AccessLogSettings,
     pub tracing: TracingSettings,
+}
+
+impl Config {
+    /// What is to be ordered; None where that is nothing.
+    pub fn wanted_certificates(&self) -> Option<Wanted> {
+        let secured = self.listeners.iter().filter_map(|l| l.tls.as_ref());
+        let mut certificates: Vec<Vec<Box<str>>> = Vec::new();
+        for source in secured.flat_map(|tls| &tls.certificates) {
+            if let CertificateSource::Acme(names) = source
+                && !certificates.contains(names)
+            {
+                certificates.push(names.clone());
+            }
+        }
+        let acme = self.acme.clone().filter(|_| !certificates.is_empty())?;
+        Some(Wanted {
+            redis: self.redis.clone().filter(|_| acme.is_in_redis()),
+            acme,
+            certificates,
+        })
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -1,10 +1,11 @@
 //! `redis`: the server that all share who ask for it.
 
+use super::Config;
 use super::diagnostic::Report;
 use super::section::Section;
 use super::units::wait;
 use super::values::secret_file;
-use crate::cache::CacheSettings;
+use crate::acme::AcmeSettings;
 use crate::guard::RateLimitSettings;
 use crate::redis::{RedisSettings, RedisUrl};
 use std::time::Duration;
@@ -31,19 +32,14 @@ pub fn read(s: &mut Section<'_>) -> Option<RedisSettings> {
 }
 
 /// Who keeps something in Redis needs one, and one that nothing uses is hardly meant.
-pub fn check(
-    s: &mut Section<'_>,
-    caches: &[CacheSettings],
-    limits: &[RateLimitSettings],
-    report: &Report,
-) {
-    let is_used = caches.iter().any(|cache| cache.redis.is_some())
-        || limits.iter().any(RateLimitSettings::is_shared);
+pub fn check(s: &mut Section<'_>, config: &Config, report: &Report) {
+    let is_used = config.caches.iter().any(|cache| cache.redis.is_some())
+        || config.rate_limits.iter().any(RateLimitSettings::is_shared)
+        || config.acme.as_ref().is_some_and(AcmeSettings::is_in_redis);
     if is_used {
         s.needed("redis", "{url: \"redis://127.0.0.1:6379\"}");
     } else if s.has("redis") {
-        let message =
-            "redis: nothing uses it; write redis: {} in a cache, or store: redis in a rate limit";
+        let message = "redis: nothing uses it; write redis: {} in a cache, store: redis in a rate limit, or storage: redis in acme";
         report.warn(s.key_span("redis"), message);
     }
 }

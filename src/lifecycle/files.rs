@@ -8,20 +8,25 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// From one look to the next: some calls of `stat`.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Looks until it is dropped; not on a worker, because files may be slow.
+/// Looks until it is dropped.
 pub async fn watch(current: Arc<ArcSwap<Runtime>>, foundation: Arc<Foundation>) {
     loop {
-        sleep(LOOK).await;
-        let (runtime, foundation) = (current.load_full(), foundation.clone());
-        let look = spawn_blocking(move || foundation.look_at_files(&runtime));
-        if look.await.is_err() {
-            tracing::error!("looking at files panicked");
-        }
+        // Those that were issued are in hand before anybody looks.
+        let _ = timeout(LOOK, foundation.certificates_changed()).await;
+        look(current.load_full(), foundation.clone()).await;
+    }
+}
+
+/// Not on a worker, because files may be slow.
+pub async fn look(runtime: Arc<Runtime>, foundation: Arc<Foundation>) {
+    let look = spawn_blocking(move || foundation.look_at_files(&runtime));
+    if look.await.is_err() {
+        tracing::error!("looking at files panicked");
     }
 }
 

@@ -9,7 +9,7 @@ mod spawn;
 mod upgrade;
 
 pub use doors::{Bound, Door, Doors, Visitor};
-pub use files::{watch as watch_files, watch_config};
+pub use files::{look as look_at_files, watch as watch_files, watch_config};
 pub use inherited::Inherited;
 pub use reload::{Reload, Reloaded, spawns};
 pub use scale::Scaler;

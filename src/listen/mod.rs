@@ -28,6 +28,8 @@ pub use conn::{Begun, Conn, ConnLimits, Unsecured};
 pub use entry::{Entry, Manner};
 pub use head::{Checked, Framing, Head, Malformed, check, to_origin_form};
 pub use proxied::{Proxied, read as read_proxied};
-pub use settings::{CertificateFiles, ClientAuth, Limits, ListenerSettings, TlsSettings};
+pub use settings::{
+    CertificateFiles, CertificateSource, ClientAuth, Limits, ListenerSettings, TlsSettings,
+};
 pub use socket::Socket;
 pub use unix::SocketFile;

@@ -28,13 +28,29 @@ pub struct ListenerSettings {
 #[derive(Clone, Debug, PartialEq)]
 pub struct TlsSettings {
     /// At least one; the first is for clients that ask for no name, or for one that is nobody's.
-    pub certificates: Vec<CertificateFiles>,
+    pub certificates: Vec<CertificateSource>,
     /// Nothing below TLS 1.3.
     pub only_1_3: bool,
     /// Set: clients are asked for certificates.
     pub clients: Option<ClientAuth>,
     /// None: keys of this process's own.
     pub ticket_key_file: Option<PathBuf>,
+}
+
+impl TlsSettings {
+    /// Whether ACME is to bring a certificate.
+    pub fn has_acme(&self) -> bool {
+        let of_acme = |source: &_| matches!(source, CertificateSource::Acme(_));
+        self.certificates.iter().any(of_acme)
+    }
+}
+
+/// Where a certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateSource {
+    Files(CertificateFiles),
+    /// For these names, in lower case; there is none before it is issued.
+    Acme(Vec<Box<str>>),
 }
 
 /// A certificate with its chain, its key, and what its issuer says of it lately (RFC 6960).

@@ -10,9 +10,10 @@ mod trouble;
 
 pub use access_log::{AccessLog, Line, LogFormat, Phases, Redact, Redaction, Reopened, wall};
 pub use metrics::{
-    AuthMetrics, CacheMetrics, CodingMetrics, CodingsMetrics, ConfigMetrics, DiskMetrics,
-    Handshake, ImageMetrics, KeysMetrics, LimitMetrics, LinkMetrics, Metrics, PoolMetrics,
-    RedisMetrics, Refusal, RouteMetrics, ServerMetrics, TierMetrics, TlsMetrics, TraceMetrics,
+    AcmeMetrics, AuthMetrics, CacheMetrics, CodingMetrics, CodingsMetrics, ConfigMetrics,
+    DiskMetrics, Handshake, ImageMetrics, KeysMetrics, LimitMetrics, LinkMetrics, Metrics,
+    PoolMetrics, RedisMetrics, Refusal, RouteMetrics, ServerMetrics, TierMetrics, TlsMetrics,
+    TraceMetrics,
 };
 pub use recent::{Picture, Recent, SLOW_PICTURE};
 pub use settings::{AccessLogSettings, LogTarget, TracingSettings};

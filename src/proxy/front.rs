@@ -146,6 +146,10 @@ impl Front {
                 conn.refuse(&answer, limits.send_timeout).await;
                 return None;
             }
+            Ok(Err(Unsecured::Challenge)) => {
+                conn.leave().await;
+                Handshake::Challenge
+            }
             Ok(Err(Unsecured::Failed(e))) => {
                 tracing::debug!(peer = %conn.peer(), error = %e, "no TLS handshake");
                 Handshake::Failed

@@ -7,9 +7,20 @@ use super::headers;
 use super::request::Request;
 use crate::cache::Scheme;
 use crate::listen::Manner;
+use bytes::Bytes;
+use http::Method;
 
 /// Who issues certificates looks there, and without TLS: RFC 8555 §8.3.
 const CHALLENGES: &[u8] = b"/.well-known/acme-challenge/";
+
+/// What an authority is told that looks whether a name is ours, where this edge has been asked to show it.
+/// Other tokens may be the application's.
+pub fn challenge(request: &Request<'_>, ctx: &Context) -> Option<Bytes> {
+    let token = request.target.strip_prefix(CHALLENGES)?;
+    let reads = matches!(*request.method, Method::GET | Method::HEAD);
+    let token = std::str::from_utf8(token).ok().filter(|_| reads)?;
+    ctx.runtime.held.http(token, ctx.looking)
+}
 
 /// Where the request is to go instead. None where it may stay: it came inside TLS to a proxy that is
 /// trusted, or is none of ours.

@@ -52,7 +52,10 @@ use cached::Answered;
 use client::Client;
 use context::Context;
 use finish::{Sent, finish};
-use http::header::{CONTENT_LOCATION, LOCATION, SET_COOKIE, TE, TRANSFER_ENCODING};
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION, SET_COOKIE, TE,
+    TRANSFER_ENCODING,
+};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -97,7 +100,8 @@ impl ProxyHttp for Service {
     ) -> pingora::Result<bool> {
         let way = way(session, ctx);
         let way = way::decided(way, &Request::of(session.req_header()), ctx).await;
-        if !matches!(way, Way::Refuse(_) | Way::Hit(_)) && ctx.routed().compress {
+        if !matches!(way, Way::Refuse(_) | Way::Hit(_) | Way::Challenge(_)) && ctx.routed().compress
+        {
             coded::translate_conditions(session.req_header_mut())?;
         }
         let answered = match way {
@@ -117,6 +121,10 @@ impl ProxyHttp for Service {
             Way::Render(work) => images::answer(&self.0, session, ctx, work).await?,
             Way::Purge(order) => {
                 purge::answer(&self.0, session, ctx, &order).await?;
+                Answered::Yes
+            }
+            Way::Challenge(answer) => {
+                challenge(session, ctx, answer).await?;
                 Answered::Yes
             }
             Way::Preflight => {
@@ -368,6 +376,23 @@ fn way(session: &mut Session, ctx: &mut Context) -> Way {
     }
     way::identify(&request, ctx);
     way::find(&request, ctx)
+}
+
+/// Tells an authority what it looks for. It has no route.
+async fn challenge(session: &mut Session, ctx: &Context, answer: Bytes) -> pingora::Result<()> {
+    let mut fields = HeaderMap::new();
+    let kind = HeaderValue::from_static("application/octet-stream");
+    fields.insert(CONTENT_TYPE, kind);
+    fields.insert(CONTENT_LENGTH, answer.len().into());
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(headers::X_REQUEST_ID, headers::value(ctx.id.as_str()));
+    let is_head = session.req_header().method == Method::HEAD;
+    let head = reply::head(StatusCode::OK, fields);
+    session.send_head(head, is_head).await?;
+    match is_head {
+        true => Ok(()),
+        false => session.send_body(answer, true).await,
+    }
 }
 
 /// Tells a page's browser what it may ask.

@@ -14,6 +14,7 @@ use crate::guard::{client_address, forwarded, x_forwarded_for};
 use crate::route::Asked;
 use crate::runtime::{Route, Runtime};
 use crate::upstream::Response;
+use bytes::Bytes;
 use http::header::{FORWARDED, UPGRADE};
 use http::{HeaderMap, Method, Version};
 use std::net::IpAddr;
@@ -23,6 +24,8 @@ pub enum Way {
     Refuse(Problem),
     /// Not to be said before something is known: see `decided`.
     Ask(Question),
+    /// What an authority looks for that issues certificates.
+    Challenge(Bytes),
     /// What a page may ask: answered at the edge.
     Preflight,
     /// Takes back what is stored.
@@ -71,6 +74,9 @@ fn told_client(fields: &HeaderMap, ctx: &Context) -> IpAddr {
 
 /// Routes, guards, and looks into the cache.
 pub fn find(request: &Request<'_>, ctx: &mut Context) -> Way {
+    if let Some(answer) = https::challenge(request, ctx) {
+        return Way::Challenge(answer);
+    }
     if let Some(left) = ctx.runtime.bans.left(ctx.client, ctx.started) {
         if !ctx.looking {
             ctx.metrics.requests_banned.inc();

@@ -85,6 +85,12 @@ impl Link {
             .await
     }
 
+    /// Kept until it is deleted.
+    pub async fn keep(&self, key: &str, record: Bytes) -> Result<(), Down> {
+        self.ask(self.quick().set(key, record, None, None, false))
+            .await
+    }
+
     pub async fn delete(&self, keys: Vec<String>) -> Result<(), Down> {
         self.ask(self.quick().del(keys)).await
     }

@@ -170,6 +170,14 @@ impl Tls {
         Ok(chain.iter().fold(tls, |tls, c| tls.marked(c)))
     }
 
+    /// The same for a server of this name.
+    pub fn named(&self, server_name: &str) -> Tls {
+        Tls {
+            server_name: Some(server_name.to_owned()),
+            ..self.clone()
+        }
+    }
+
     fn secure(&self, peer: &mut HttpPeer) {
         peer.scheme = Scheme::HTTPS;
         peer.sni = match &self.server_name {

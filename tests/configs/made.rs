@@ -32,6 +32,8 @@ pub fn make_files() {
             "good.tickets",
             format!("# keys\n{}\n", "YWJj".repeat(16)),
         );
+        write(dir, "hmac", "a2V5IG9mIHRoZSBhdXRob3JpdHk\n");
+        write(dir, "nothing.hmac", "\n");
         write(dir, "short.tickets", "# keys\nYWJj\n");
         write(dir, "empty.tickets", "# none\n");
     });

@@ -36,6 +36,7 @@ mod websocket;
 mod websocket_frames;
 mod websocket_many;
 
+mod acme;
 mod tls;
 mod tls_bytes;
 mod tls_clients;

@@ -2,6 +2,7 @@
 
 use super::Conn;
 use super::wire::not_tls;
+use crate::acme::PROTOCOL;
 use crate::listen::tls::{Secure, Secured, Turns};
 use crate::listen::{Entry, Manner};
 use crate::observe::Handshake;
@@ -19,6 +20,8 @@ const HANDSHAKE: u8 = 22;
 pub enum Unsecured {
     /// A request without it has come; it is still there to be answered.
     Plain,
+    /// An authority has looked whether a name is ours, and nothing is said on such a connection.
+    Challenge,
     Failed(io::Error),
 }
 
@@ -50,6 +53,11 @@ impl Conn {
                 self.tell(&mut tls).await?;
             }
             opened.map_err(not_tls)?;
+        }
+        if tls.alpn_protocol() == Some(PROTOCOL) {
+            tls.send_close_notify();
+            self.tell(&mut tls).await?;
+            return Err(Unsecured::Challenge);
         }
         let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
         let how = match (tls.protocol_version(), resumed) {

@@ -1,15 +1,15 @@
-//! A certificate with its key, read from files.
+//! A certificate with its key: read from files, or issued by ACME.
 
 use super::choice::Stapled;
 use super::{provider, staple};
+use crate::acme::Issued;
 use crate::listen::settings::CertificateFiles;
-use crate::pem;
+use crate::pem::{self, Leaf};
 use std::path::PathBuf;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 #[derive(Debug)]
 pub struct Certificate {
-    /// As the configuration names it.
+    /// As the configuration names it; `acme:` and a name where it was issued.
     pub file: PathBuf,
     pub key: Stapled,
     /// Whom it is for, in lower case: its dNSNames, `*.` at the begin of some.
@@ -33,19 +33,31 @@ impl Certificate {
         let of_chain = |why| (Part::Certificate, why);
         let chain = pem::certificates(file).map_err(of_chain)?;
         let key = pem::private_key(&files.key_file).map_err(|why| (Part::Key, why))?;
-        let (_, leaf) = X509Certificate::from_der(&chain[0])
-            .map_err(|why| of_chain(pem::unusable(file, why)))?;
-        let (names, validity) = (names(&leaf), leaf.validity().clone());
+        let leaf = pem::leaf(&chain[0]).map_err(|why| of_chain(pem::unusable(file, why)))?;
         let pair = pem::pair(file, chain, key, &provider()).map_err(of_chain)?;
         let staple = files.ocsp_file.as_deref().map(staple::read).transpose();
         let staple = staple.map_err(|why| (Part::Staple, why))?;
-        Ok(Certificate {
-            file: file.clone(),
-            key: Stapled::new(pair, staple),
-            names,
-            not_before: validity.not_before.timestamp(),
-            not_after: validity.not_after.timestamp(),
-        })
+        Ok(Certificate::new(
+            file.clone(),
+            Stapled::new(pair, staple),
+            &leaf,
+        ))
+    }
+
+    /// It was looked at when it came.
+    pub fn issued(issued: &Issued) -> Certificate {
+        let file = PathBuf::from(format!("acme:{}", issued.name));
+        Certificate::new(file, Stapled::new(issued.pair.clone(), None), &issued.leaf)
+    }
+
+    fn new(file: PathBuf, key: Stapled, leaf: &Leaf) -> Certificate {
+        Certificate {
+            file,
+            key,
+            names: leaf.names.clone(),
+            not_before: leaf.not_before,
+            not_after: leaf.not_after,
+        }
     }
 
     /// Why clients will not take it at `now`, in Unix seconds.
@@ -56,17 +68,4 @@ impl Certificate {
             () => None,
         }
     }
-}
-
-/// Of the subject alternative names alone: clients look at no others, RFC 9525 §2.
-fn names(leaf: &X509Certificate<'_>) -> Vec<Box<str>> {
-    let Ok(Some(extension)) = leaf.subject_alternative_name() else {
-        return Vec::new();
-    };
-    let general = extension.value.general_names.iter();
-    let names = general.filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase().into()),
-        _ => None,
-    });
-    names.collect()
 }

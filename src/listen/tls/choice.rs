@@ -2,6 +2,7 @@
 //! which one is asked for.
 
 use super::staple::Staple;
+use crate::acme::{Held, PROTOCOL};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::collections::HashMap;
@@ -13,6 +14,8 @@ use std::time::SystemTime;
 pub struct Choice {
     certificates: Vec<Stapled>,
     names: Names,
+    /// What is shown to authorities that look whether a name is ours; None where none does.
+    held: Option<Arc<Held>>,
 }
 
 /// A certificate, with what its issuer says of it for as long as that holds.
@@ -51,12 +54,13 @@ impl Stapled {
 }
 
 impl Choice {
-    /// At least one certificate, with its names; the first is for all other names.
-    pub fn new(certificates: Vec<(Stapled, Vec<Box<str>>)>) -> Choice {
+    /// With their names; the first is for all other names.
+    pub fn new(certificates: Vec<(Stapled, Vec<Box<str>>)>, held: Option<Arc<Held>>) -> Choice {
         let (certificates, names): (_, Vec<_>) = certificates.into_iter().unzip();
         Choice {
             certificates,
             names: Names::new(&names),
+            held,
         }
     }
 
@@ -68,8 +72,12 @@ impl Choice {
 }
 
 impl ResolvesServerCert for Choice {
-    /// Of several that are for one name, the first with a key that this client can check.
+    /// Of several that are for one name, the first with a key that this client can check. None, and no
+    /// handshake, where nothing has been issued yet.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Some(held) = self.held.as_ref().filter(|_| is_challenge(&hello)) {
+            return held.tls(&hello.server_name()?.to_ascii_lowercase());
+        }
         let (now, fitting) = (unix_now(), self.names.find(hello.server_name()));
         let mut fitting = fitting
             .iter()
@@ -82,6 +90,15 @@ impl ResolvesServerCert for Choice {
         }
         Some(fitting.find(|key| checkable(key)).unwrap_or(first).clone())
     }
+}
+
+/// Whether this is an authority that looks whether a name is ours: it offers that, and nothing else.
+/// RFC 8737 §3.
+fn is_challenge(hello: &ClientHello<'_>) -> bool {
+    let Some(mut offered) = hello.alpn() else {
+        return false;
+    };
+    offered.next() == Some(PROTOCOL) && offered.next().is_none()
 }
 
 /// Seconds; certificates are not of before 1970.
@@ -115,9 +132,11 @@ impl Names {
                 }
             }
         }
-        let first = lists.first().and_then(|list| list.first());
-        let alike = first.map(|name| names.find(Some(&name.replacen('*', "any", 1))).to_vec());
-        names.default = alike.unwrap_or_else(|| vec![0]);
+        names.default = match lists.first().map(|list| list.first()) {
+            Some(Some(name)) => names.find(Some(&name.replacen('*', "any", 1))).to_vec(),
+            Some(None) => vec![0],
+            None => Vec::new(),
+        };
         names
     }
 
@@ -177,6 +196,14 @@ mod tests {
         assert_eq!(names.find(Some("a.test")), [0, 1]);
         assert_eq!(names.find(Some("elsewhere")), [0, 1]);
         assert_eq!(names.find(Some("b.test")), [2]);
+    }
+
+    #[test]
+    fn of_none_there_is_nothing_to_choose() {
+        let names = names(&[]);
+        assert_eq!(names.find(Some("a.test")), [0usize; 0]);
+        assert_eq!(names.find(None), [0usize; 0]);
+        assert!(!names.have_better("a.test", "b.test"));
     }
 
     #[test]

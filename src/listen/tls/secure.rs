@@ -5,7 +5,8 @@ use super::choice::{Choice, unix_now};
 use super::files::Watched;
 use super::tickets::{OwnSecrets, Secret, Tickets, ticket_secrets};
 use super::{Certificate, provider};
-use crate::listen::settings::{ClientAuth, ListenerSettings, TlsSettings};
+use crate::acme::{Held, PROTOCOL};
+use crate::listen::settings::{CertificateSource, ClientAuth, ListenerSettings, TlsSettings};
 use crate::listen::{Entry, Manner};
 use crate::observe::TlsMetrics;
 use crate::pem;
@@ -18,7 +19,7 @@ use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -35,10 +36,11 @@ impl Listening {
     pub fn new(
         settings: &ListenerSettings,
         own: &OwnSecrets,
+        held: &Arc<Held>,
         metrics: impl FnOnce(&str) -> TlsMetrics,
     ) -> Result<Listening, String> {
         let tls = settings.tls.as_ref();
-        let secure = |tls| Secure::new(settings, tls, own, metrics(&settings.name));
+        let secure = |tls| Secure::new(settings, tls, own, held, metrics(&settings.name));
         let manner = settings.to_https.map_or(Manner::Plain, Manner::ToHttps);
         Ok(Listening {
             entry: Arc::new(Entry {
@@ -57,6 +59,10 @@ pub struct Secure {
     spoken: Spoken,
     current: ArcSwap<InForce>,
     tickets: Arc<Tickets>,
+    /// Those that ACME brings.
+    held: Arc<Held>,
+    /// Of what is held, when it was read last.
+    generation: AtomicU64,
     watched: Mutex<Watched>,
     /// The files can't be used as they are now.
     stale: AtomicBool,
@@ -92,15 +98,17 @@ impl Secure {
         listener: &ListenerSettings,
         settings: &TlsSettings,
         own: &OwnSecrets,
+        held: &Arc<Held>,
         metrics: TlsMetrics,
     ) -> Result<Secure, String> {
+        let generation = held.generation();
         let watched = Watched::new(files(settings));
         let tickets = Arc::new(Tickets::default());
         let spoken = Spoken {
             http2: listener.http2,
             http3: listener.address.port().filter(|_| listener.http3),
         };
-        let in_force = read(settings, spoken, &tickets)
+        let in_force = read(settings, spoken, &tickets, held)
             .map_err(|why| format!("listeners.{}.tls: {why}", listener.name))?;
         let secure = Secure {
             listener: listener.name.clone(),
@@ -108,6 +116,8 @@ impl Secure {
             spoken,
             current: ArcSwap::from_pointee(in_force),
             tickets,
+            held: held.clone(),
+            generation: AtomicU64::new(generation),
             watched: Mutex::new(watched),
             stale: AtomicBool::new(false),
             metrics,
@@ -142,11 +152,17 @@ impl Secure {
             let mut watched = self.watched.lock().expect("no code panics with it");
             watched.have_changed()
         };
-        if changed {
+        if self.has_news() || changed {
             self.read_again(own);
         }
         self.warn_of_staples();
         self.renew_tickets(own);
+    }
+
+    /// Whether ACME has brought something since the last look.
+    fn has_news(&self) -> bool {
+        let now = self.held.generation();
+        self.generation.swap(now, Relaxed) != now && self.settings.has_acme()
     }
 
     /// Once, when its time is over.
@@ -168,7 +184,7 @@ impl Secure {
 
     fn read_again(&self, own: &OwnSecrets) {
         let listener = &self.listener;
-        match read(&self.settings, self.spoken, &self.tickets) {
+        match read(&self.settings, self.spoken, &self.tickets, &self.held) {
             Ok(in_force) => {
                 in_force.warn_of_untimely(listener);
                 self.current.store(Arc::new(in_force));
@@ -256,7 +272,14 @@ impl InForce {
 }
 
 fn files(settings: &TlsSettings) -> Vec<PathBuf> {
-    let of_certificates = settings.certificates.iter().flat_map(|files| {
+    let in_files = settings
+        .certificates
+        .iter()
+        .filter_map(|source| match source {
+            CertificateSource::Files(files) => Some(files),
+            CertificateSource::Acme(_) => None,
+        });
+    let of_certificates = in_files.flat_map(|files| {
         let both = [&files.cert_file, &files.key_file];
         both.into_iter().chain(&files.ocsp_file)
     });
@@ -265,17 +288,20 @@ fn files(settings: &TlsSettings) -> Vec<PathBuf> {
     of_certificates.chain(others).cloned().collect()
 }
 
-fn read(settings: &TlsSettings, spoken: Spoken, tickets: &Arc<Tickets>) -> Result<InForce, String> {
-    let certificates = settings.certificates.iter().map(Certificate::read);
-    let certificates: Vec<_> = certificates
-        .collect::<Result<_, _>>()
-        .map_err(|(_, why)| why)?;
+fn read(
+    settings: &TlsSettings,
+    spoken: Spoken,
+    tickets: &Arc<Tickets>,
+    held: &Arc<Held>,
+) -> Result<InForce, String> {
+    let certificates = certificates(settings, held)?;
     let secrets = settings.ticket_key_file.as_deref().map(ticket_secrets);
     let (verifier, scope) = verifier(settings.clients.as_ref())?;
     let choices = certificates
         .iter()
         .map(|c| (c.key.clone(), c.names.clone()));
-    let choice = Arc::new(Choice::new(choices.collect()));
+    let held = settings.has_acme().then(|| held.clone());
+    let choice = Arc::new(Choice::new(choices.collect(), held));
     let versions: &[_] = match settings.only_1_3 {
         true => &[&TLS13],
         false => &[&TLS13, &TLS12],
@@ -293,6 +319,9 @@ fn read(settings: &TlsSettings, spoken: Spoken, tickets: &Arc<Tickets>) -> Resul
         true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         false => vec![b"http/1.1".to_vec()],
     };
+    if settings.has_acme() {
+        config.alpn_protocols.push(PROTOCOL.to_vec());
+    }
     Ok(InForce {
         quic: spoken.http3.map(|_| quic(&config)),
         config: Arc::new(config),
@@ -302,6 +331,18 @@ fn read(settings: &TlsSettings, spoken: Spoken, tickets: &Arc<Tickets>) -> Resul
         certificates,
         scope,
     })
+}
+
+/// Those that there are; one that ACME has not brought yet is left out.
+fn certificates(settings: &TlsSettings, held: &Held) -> Result<Vec<Certificate>, String> {
+    let read = |source: &CertificateSource| match source {
+        CertificateSource::Files(files) => Some(Certificate::read(files).map_err(|(_, why)| why)),
+        CertificateSource::Acme(domains) => {
+            let issued = held.certificate(&domains[0])?;
+            Some(Ok(Certificate::issued(&issued)))
+        }
+    };
+    settings.certificates.iter().filter_map(read).collect()
 }
 
 /// What comes before the handshake is whole could be somebody's who repeats it: none of that is taken.

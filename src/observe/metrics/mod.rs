@@ -4,6 +4,7 @@
 //! counters that it already holds. Labels are names from the configuration (route, upstream,
 //! server, cache, limit) and small fixed sets; never text that a client chose.
 
+mod acme;
 mod caches;
 mod codings;
 mod guard;
@@ -17,6 +18,7 @@ mod requests;
 mod tls;
 mod upstreams;
 
+pub use acme::AcmeMetrics;
 pub use caches::{CacheMetrics, DiskMetrics, TierMetrics};
 pub use codings::{CodingMetrics, CodingsMetrics};
 pub use guard::{AuthMetrics, KeysMetrics, LimitMetrics};
@@ -57,6 +59,7 @@ pub struct Metrics {
     limits: Limits,
     auths: Auths,
     tls: Tls,
+    pub acme: AcmeMetrics,
     pub images: ImageMetrics,
     pub codings: CodingsMetrics,
     pub config: ConfigMetrics,
@@ -107,6 +110,7 @@ impl Metrics {
             limits: Limits::new(&make),
             auths: Auths::new(&make),
             tls: Tls::new(&make),
+            acme: AcmeMetrics::new(&make, links.of("acme")),
             images: ImageMetrics::new(&make),
             codings: CodingsMetrics::new(&make),
             config: ConfigMetrics::new(&make),

@@ -56,10 +56,12 @@ pub enum Handshake {
     Plain,
     /// Over QUIC, which doesn't tell whether it was resumed.
     Quic,
+    /// Of an authority that has looked whether a name is ours.
+    Challenge,
 }
 
 impl Handshake {
-    pub const ALL: [Handshake; 9] = [
+    pub const ALL: [Handshake; 10] = [
         Handshake::Full12,
         Handshake::Full13,
         Handshake::Resumed12,
@@ -69,6 +71,7 @@ impl Handshake {
         Handshake::Refused,
         Handshake::Plain,
         Handshake::Quic,
+        Handshake::Challenge,
     ];
 
     /// Outcome and version.
@@ -83,6 +86,7 @@ impl Handshake {
             Handshake::Refused => ["refused", ""],
             Handshake::Plain => ["plain", ""],
             Handshake::Quic => ["quic", "1.3"],
+            Handshake::Challenge => ["challenge", ""],
         }
     }
 }
@@ -102,7 +106,7 @@ impl Tls {
         Tls {
             handshakes: make.counters(
                 "lakh_tls_handshakes_total",
-                "TLS handshakes by how they ended: full, resumed, failed, timeout, refused, plain, quic.",
+                "TLS handshakes by how they ended: full, resumed, failed, timeout, refused, plain, quic, challenge.",
                 &["listener", "outcome", "version"],
             ),
             loads: make.counters(

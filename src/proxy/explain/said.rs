@@ -58,6 +58,8 @@ pub struct Outcome {
 #[serde(rename_all = "snake_case")]
 pub enum What {
     Refused,
+    /// What an authority that issues certificates looks for.
+    Challenge,
     /// What a page may ask is said by the edge.
     Preflight,
     Purge,
@@ -228,6 +230,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.what {
             What::Refused => "refused",
+            What::Challenge => "answered here: what an authority looks for (ACME)",
             What::Preflight => "answered here: what a page may ask",
             What::Purge => "takes back what is stored",
             What::Hit => "answered from the cache",

@@ -18,6 +18,7 @@ use http::HeaderMap;
 pub fn tell(told: &mut Explanation, way: Way, request: &Request<'_>, ctx: &mut Context) {
     match way {
         Way::Refuse(problem) => told.outcome = refusal(&problem, ctx),
+        Way::Challenge(_) => told.outcome = outcome(What::Challenge, ""),
         Way::Preflight => told.outcome = outcome(What::Preflight, ""),
         Way::Purge(_) => told.outcome = outcome(What::Purge, ""),
         Way::Hit(hit) | Way::Code(_, hit) => tell_hit(told, &hit, request, ctx),

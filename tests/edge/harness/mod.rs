@@ -1,5 +1,6 @@
 //! What tests are written with: an edge, an origin, clients, and waiting.
 
+mod acme;
 mod browser;
 mod client;
 mod edge;
@@ -18,6 +19,7 @@ pub mod staples;
 pub mod tokens;
 mod trust;
 
+pub use acme::{Acme, Fault};
 pub use browser::Browser;
 pub use client::{Ask, Client, Reply, ask, get, head, post};
 pub use edge::{ADMIN_TOKEN, Edge, binary, lakh, lakh_origin};

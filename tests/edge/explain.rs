@@ -141,7 +141,7 @@ fn configuration(random: &mut fastrand::Rng) -> String {
     let mut yaml = "
 rate_limits:
   few: {key: [header:x-user, route], rate: 4/h, burst: 4}
-  each: {key: client_address, rate: 1000/h}
+  each: {key: client_address, rate: 1/h, burst: 1000}
 caches:
   pages: {memory: 10MiB}
 upstreams:

@@ -11,8 +11,8 @@ use crate::domain::device::{self, DeviceName};
 use crate::domain::job::{Kind, Lane, MOST_WAITING};
 use crate::domain::user::Role;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -59,9 +59,8 @@ pub async fn ask(
     let id = id.ok_or_else(Problem::busy)?;
     app.work_in(Lane::Requests).notify_one();
     let shown = find(&app, id).await?;
-    let location = [(header::LOCATION, format!("/api/v1/requests/{id}"))];
-    let accepted = Representation::json(&shown).written(StatusCode::ACCEPTED, "");
-    Ok((location, accepted).into_response())
+    let path = format!("/api/v1/requests/{id}");
+    Ok(Representation::json(&shown).placed(path, StatusCode::ACCEPTED, ""))
 }
 
 pub async fn request(

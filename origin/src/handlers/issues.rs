@@ -14,10 +14,9 @@ use crate::domain::page::Page;
 use crate::domain::user::Role;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use serde::Deserialize;
-use serde_json::json;
 use std::sync::Arc;
 
 const CACHE: &str = "public, max-age=5, s-maxage=60";
@@ -45,10 +44,8 @@ pub async fn list(
     let page = faults.finish(page).map_err(Problem::bad_query)?;
     let state = state.unwrap_or_default();
     let found = app.store.issues(state, page.before(), page.limit + 1);
-    let mut items = found.await?;
-    let next = page.cut(&mut items, |issue| issue.id);
-    let list = json!({ "items": items, "next": next.map(|cursor| cursor.to_string()) });
-    Ok(Representation::json(&list).answer(&request, CACHE, LISTS))
+    let list = Representation::page(&page, found.await?, |issue| issue.id);
+    Ok(list.answer(&request, CACHE, LISTS))
 }
 
 pub async fn report(
@@ -62,8 +59,8 @@ pub async fn report(
         .insert_issue(author.id(), &report, author.by())
         .await?;
     let created = Representation::json(&find(&app, id).await?);
-    let location = [(header::LOCATION, format!("/api/v1/issues/{id}"))];
-    Ok((location, created.written(StatusCode::CREATED, LISTS)).into_response())
+    let path = format!("/api/v1/issues/{id}");
+    Ok(created.placed(path, StatusCode::CREATED, LISTS))
 }
 
 pub async fn show(

@@ -12,7 +12,7 @@ use crate::store::{Added, By, Photo, Refused};
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use std::{io, sync::Arc};
 use tokio::time;
 use tower_http::services::ServeFile;
@@ -64,9 +64,8 @@ pub async fn add(
     let name = receive(&app, &headers, body, may_add(&app, id, &author)).await?;
     attach(&app, id, &name, author.by()).await?;
     let shown = Photo::added(id, &name);
-    let location = [(header::LOCATION, format!("/api/v1/photos/{name}"))];
-    let created = Representation::json(&shown).written(StatusCode::CREATED, &tags(id));
-    Ok((location, created).into_response())
+    let path = format!("/api/v1/photos/{name}");
+    Ok(Representation::json(&shown).placed(path, StatusCode::CREATED, &tags(id)))
 }
 
 /// Has the listing show what was received; if it can't, nothing is left of it.

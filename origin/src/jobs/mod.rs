@@ -7,6 +7,7 @@ mod exports;
 mod files;
 mod folder;
 mod letters;
+mod matching;
 mod payments;
 mod renditions;
 mod requests;
@@ -124,6 +125,7 @@ async fn carry_out(app: &App, claim: &Claim) {
             Kind::FileCheck => files::check(app, claim).await,
             Kind::FileCopies => files::copy(app, claim).await,
             Kind::FileRemoval => files::remove(app, claim).await,
+            Kind::Matching => matching::round(app, claim).await,
         }
     };
     let outcome = match while_held(app, claim, job).await {

@@ -12,7 +12,7 @@ use std::io::{BufRead, Write};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Those that others refer to come first.
-const TABLES: [&str; 23] = [
+const TABLES: [&str; 26] = [
     "users",
     "sessions",
     "audit",
@@ -36,10 +36,13 @@ const TABLES: [&str; 23] = [
     "exports",
     "files",
     "file_chunks",
+    "profiles",
+    "events",
+    "matches",
 ];
 
 /// Those that number their rows.
-const NUMBERED: [&str; 15] = [
+const NUMBERED: [&str; 17] = [
     "users",
     "audit",
     "listings",
@@ -55,6 +58,8 @@ const NUMBERED: [&str; 15] = [
     "letters",
     "exports",
     "files",
+    "events",
+    "matches",
 ];
 
 impl Store {

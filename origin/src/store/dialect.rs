@@ -63,6 +63,7 @@ impl Dialect {
                 include_str!("schema/sqlite_3.sql"),
                 include_str!("schema/sqlite_4.sql"),
                 include_str!("schema/sqlite_5.sql"),
+                include_str!("schema/sqlite_6.sql"),
             ],
             Self::Postgres => &[
                 "",
@@ -70,6 +71,7 @@ impl Dialect {
                 include_str!("schema/postgres_3.sql"),
                 include_str!("schema/postgres_4.sql"),
                 include_str!("schema/postgres_5.sql"),
+                include_str!("schema/postgres_6.sql"),
             ],
         }
     }

@@ -7,6 +7,7 @@ mod backup;
 mod bookings;
 mod buckets;
 mod devices;
+mod events;
 mod exports;
 mod files;
 mod issues;

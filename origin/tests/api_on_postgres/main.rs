@@ -13,6 +13,8 @@ mod bookings;
 mod buckets;
 #[path = "../api/devices.rs"]
 mod devices;
+#[path = "../api/events.rs"]
+mod events;
 #[path = "../api/exports.rs"]
 mod exports;
 #[path = "../api/files.rs"]

@@ -288,6 +288,15 @@ impl Client {
         self.call("GET", path, &[("authorization", &bearer)], b"")
     }
 
+    pub fn put_as(&self, token: &str, path: &str, body: &Value) -> Reply {
+        let bearer = format!("Bearer {token}");
+        let headers = [
+            ("content-type", "application/json"),
+            ("authorization", bearer.as_str()),
+        ];
+        self.call("PUT", path, &headers, body.to_string().as_bytes())
+    }
+
     pub fn delete_as(&self, token: &str, path: &str) -> Reply {
         let bearer = format!("Bearer {token}");
         self.call("DELETE", path, &[("authorization", &bearer)], b"")

@@ -130,6 +130,7 @@ fn service() -> Router<Arc<App>> {
         .route("/api/v1/devices/{name}/messages", post(devices::tell))
         .route("/api/v1/devices/{name}/requests", post(devices::ask))
         .route("/api/v1/broadcasts", post(devices::broadcast))
+        .route("/api/v1/requests", get(devices::requests))
         .route("/api/v1/requests/{id}", get(devices::request))
         .route("/api/v1/exports", post(exports::ask))
         .route("/api/v1/exports/{id}", get(exports::show))

@@ -21,6 +21,7 @@ pub mod photo;
 pub mod position;
 pub mod profile;
 pub mod random;
+pub mod ranges;
 pub mod search;
 pub mod shares;
 pub mod span;

@@ -37,7 +37,7 @@ pub async fn list(
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let mut faults = Faults::default();
-    let page = Page::read(query.limit.as_deref(), query.cursor.as_deref(), &mut faults);
+    let page: Page = Page::read(query.limit.as_deref(), query.cursor.as_deref(), &mut faults);
     let state = query.state.as_deref().map(str::parse).transpose();
     let rule = "must be one of open, in_progress, resolved, closed";
     faults.note("state", state.is_ok(), rule);

@@ -1,4 +1,5 @@
-//! For the staff: jobs that failed for good, and doing them again.
+//! For the staff: jobs that failed for good, and doing them again. Those of a shard that can't be reached are seen
+//! when it can.
 
 use super::author::Author;
 use super::path::Id;
@@ -11,7 +12,7 @@ use crate::domain::user::Role;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 pub async fn dead(
     State(app): State<Arc<App>>,
@@ -19,10 +20,13 @@ pub async fn dead(
     AskedPage(page): AskedPage,
 ) -> Result<Response, Problem> {
     author.must_be(Role::Staff)?;
-    let found = app
-        .store
-        .jobs(JobState::Dead, page.before(), page.limit + 1);
-    Ok(Representation::page(&page, found.await?, |job| job.id).private())
+    let mut found = Vec::new();
+    for store in app.stores().filter(|store| store.is_reachable()) {
+        let dead = store.jobs(JobState::Dead, page.before(), page.limit + 1);
+        found.extend(dead.await?);
+    }
+    found.sort_by_key(|job| Reverse(job.id));
+    Ok(Representation::page(&page, found, |job| job.id).private())
 }
 
 pub async fn replay(
@@ -31,8 +35,11 @@ pub async fn replay(
     Id(id): Id,
 ) -> Result<Response, Problem> {
     author.must_be(Role::Staff)?;
-    let job = app.store.replay(id, author.by()).await?;
-    let job = job.ok_or_else(|| Problem::no_such("dead job"))?;
-    app.work.notify_one();
-    Ok(Representation::json(&job).written(StatusCode::ACCEPTED, ""))
+    for store in app.stores().filter(|store| store.is_reachable()) {
+        if let Some(job) = store.replay(id, author.by()).await? {
+            app.work_in(job.kind.lane()).notify_one();
+            return Ok(Representation::json(&job).written(StatusCode::ACCEPTED, ""));
+        }
+    }
+    Err(Problem::no_such("dead job"))
 }

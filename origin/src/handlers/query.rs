@@ -1,15 +1,16 @@
 //! A query, before anything is made of what it says.
 
 use super::problem::Problem;
-use crate::domain::page::{Page, PageQuery};
+use crate::domain::page::{Cursor, Page, PageQuery};
 use axum::extract::{FromRequestParts, Query};
 use axum::http::{StatusCode, request::Parts};
 use serde::de::DeserializeOwned;
+use std::str::FromStr;
 
 pub struct Asked<T>(pub T);
 
 /// A page of a list that is asked nothing else.
-pub struct AskedPage(pub Page);
+pub struct AskedPage<C = Cursor>(pub Page<C>);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
     type Rejection = Problem;
@@ -22,7 +23,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for AskedPage {
+impl<S: Send + Sync, C: FromStr<Err = ()>> FromRequestParts<S> for AskedPage<C> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 pub const NO_STORE: &str = "no-store";
 
@@ -32,8 +32,12 @@ impl Representation {
     }
 
     /// A page of a list: what was found, cut to what the page holds, and where the next one begins.
-    pub fn page<T: Serialize>(page: &Page, mut found: Vec<T>, id: impl Fn(&T) -> i64) -> Self {
-        let next = page.cut(&mut found, id).map(|cursor| cursor.to_string());
+    pub fn page<T: Serialize, C: Display, P: Into<C>>(
+        page: &Page<C>,
+        mut found: Vec<T>,
+        place: impl Fn(&T) -> P,
+    ) -> Self {
+        let next = page.cut(&mut found, place).map(|cursor| cursor.to_string());
         Self::json(&json!({ "items": found, "next": next }))
     }
 

@@ -19,7 +19,9 @@ mod leases;
 mod letters;
 mod listings;
 mod matches;
+mod moving;
 mod nodes;
+mod numbering;
 mod payments;
 mod photos;
 mod profiles;
@@ -85,6 +87,11 @@ impl Store {
     /// Of the database's nodes: how many there are, and how many are used as what.
     pub fn node_counts(&self) -> [(&'static str, usize); 3] {
         self.nodes.counts()
+    }
+
+    /// Whether there is a node that takes writes, as far as is known.
+    pub fn is_reachable(&self) -> bool {
+        self.nodes.writer().is_ok()
     }
 
     fn reader(&self) -> &AnyPool {

@@ -18,6 +18,7 @@ mod people;
 mod photos;
 mod search;
 mod sessions;
+mod shards;
 
 /// SQLite, which needs no URL.
 fn database() -> Option<String> {

@@ -35,10 +35,13 @@ mod photos;
 mod search;
 #[path = "../api/sessions.rs"]
 mod sessions;
+#[path = "../api/shards.rs"]
+mod shards;
 
 mod moving;
 mod replicas;
 mod secured;
+mod shards_down;
 
 fn database() -> Option<String> {
     Some(postgres::database())

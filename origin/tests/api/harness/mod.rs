@@ -143,6 +143,14 @@ impl Origin {
         ran.expect("the binary starts").status.success()
     }
 
+    /// What a process on the same home says that ends because of these arguments.
+    pub fn refused_with(&self, arguments: &[&str]) -> String {
+        let process = self.home.spawn(&[ARGUMENTS, arguments].concat());
+        let ended = process.wait_with_output().expect("our own child");
+        assert!(!ended.status.success());
+        String::from_utf8_lossy(&ended.stderr).into_owned()
+    }
+
     /// Somebody new, with what every one of them has.
     pub fn register(&self, email: &str) -> String {
         let person = json!({"name": "Ada", "email": email, "password": "correct horse"});

@@ -2,6 +2,9 @@
 //! what, and writes it in one transaction with the end of its job; of that, what has changed since it looked is left
 //! for the next round. So rounds that run at the same time, or are killed, offer no place twice.
 
+#[cfg(test)]
+mod tests;
+
 use super::events::{subject, time};
 use super::jobs::{enqueue, finish_in};
 use super::letters::tell_of_offer;

@@ -104,7 +104,7 @@ pub async fn add_photo(
     body: Body,
 ) -> Result<Response, Problem> {
     let may_add = async { find_concerning(&app, id, &author).await.map(drop) };
-    let name = receive(&app, &headers, body, may_add).await?;
+    let name = receive(&app, &headers, body, may_add).await?.name;
     let seen = find_concerning(&app, id, &author).await?;
     if !app.store.set_issue_photo(&seen, &name, author.by()).await? {
         app.files.remove(&name).await?;

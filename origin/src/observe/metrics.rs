@@ -6,8 +6,8 @@ use crate::store::Store;
 use axum::http::Method;
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Error, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Error, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ pub struct Metrics {
     jobs: HistogramVec,
     queue: IntGaugeVec,
     uploads: IntGaugeVec,
+    acknowledgements: Histogram,
     chunks: IntGaugeVec,
     /// By provider, operation and outcome.
     pub storage: IntCounterVec,
@@ -60,6 +61,16 @@ impl Metrics {
                 ),
             )?,
             uploads: gauge("lakh_origin_uploads", "Uploads of this process", &["state"])?,
+            acknowledgements: in_registry(
+                &registry,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "lakh_origin_acknowledgement_seconds",
+                        "Time from an upload's last byte to its acknowledgement",
+                    )
+                    .buckets(SECONDS.to_vec()),
+                ),
+            )?,
             chunks: gauge(
                 "lakh_origin_chunks",
                 "Chunks of large files that come to this process",
@@ -103,6 +114,10 @@ impl Metrics {
         self.requests
             .with_label_values(&[route, method, &status.to_string()])
             .observe(time.as_secs_f64());
+    }
+
+    pub fn acknowledged(&self, time: Duration) {
+        self.acknowledgements.observe(time.as_secs_f64());
     }
 
     pub fn worked(&self, kind: Kind, outcome: &str, time: Duration) {

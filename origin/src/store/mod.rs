@@ -37,7 +37,7 @@ pub use audit::By;
 pub use batch::Batches;
 pub use bookings::Booked;
 pub use exports::Export;
-pub use files::{PhotoFiles, Refused};
+pub use files::{PhotoFiles, Received, Refused};
 pub use idempotency::Key;
 pub use jobs::Claim;
 pub use large_files::{ChunkAdded, LargeFile};

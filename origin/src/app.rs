@@ -5,17 +5,18 @@ use crate::domain::clock::Moment;
 use crate::domain::file::CHUNKS_AT_ONCE;
 use crate::domain::job::Lane;
 use crate::handlers::admission::{Each, Gate};
-use crate::hub::Hub;
 use crate::mail::Mail;
 use crate::observe::metrics::Metrics;
 use crate::payments::{Provider, Sandbox};
 use crate::processing::{Model, Processor, Rules};
 use crate::settings::{Settings, Signing};
+use crate::shards::Shards;
 use crate::storage::Storage;
 use crate::store::{Batches, PhotoFiles, Store};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use std::{error::Error, fs, fs::File, path::PathBuf, sync::Arc};
+use std::{error::Error, fs, fs::File, io, sync::Arc};
 use tokio::sync::{Notify, Semaphore, watch};
 
 const UPLOADS_AT_ONCE: usize = 100;
@@ -46,7 +47,8 @@ pub struct App {
     pub downloads: Arc<Semaphore>,
     pub followers: Arc<Semaphore>,
     pub metrics: Metrics,
-    pub hub: Arc<Hub>,
+    /// Databases with what belongs to devices.
+    pub shards: Shards,
     pub processor: Arc<dyn Processor>,
     pub mail: Mail,
     /// Whose files become requests.
@@ -63,14 +65,20 @@ pub struct App {
     pub stopping: watch::Sender<bool>,
 }
 
+/// One process after the other makes the data folder ready. Dropping the file lets the next in.
+pub fn turn(data: &Path) -> io::Result<File> {
+    fs::create_dir_all(data)?;
+    let turn = File::create(data.join("start.lock"))?;
+    turn.lock()?;
+    Ok(turn)
+}
+
 impl App {
     pub async fn open(settings: &Settings) -> Result<Self, Box<dyn Error>> {
         let data = settings.data.as_path();
-        fs::create_dir_all(data)?;
-        // One process after the other makes the folder ready. Dropping the file lets the next in.
-        let turn = File::create(data.join("start.lock"))?;
-        turn.lock()?;
+        let _turn = turn(data)?;
         let store = Arc::new(Store::open(settings).await?);
+        let shards = Shards::open(settings, &store).await?;
         let secret = signing_secret(data, "payments.secret")?;
         let sandbox = Arc::new(Sandbox::new(secret, store.clone()));
         let requests = data.join("requests");
@@ -102,7 +110,7 @@ impl App {
             downloads: Arc::new(Semaphore::new(MOST_DOWNLOADS)),
             followers: Arc::new(Semaphore::new(MOST_FOLLOWERS)),
             metrics,
-            hub: Hub::open(settings.redis.as_deref())?,
+            shards,
             processor,
             mail: Mail::open(settings.mail.as_deref(), &settings.mail_from, data)?,
             requests,
@@ -123,6 +131,21 @@ impl App {
             Lane::Requests => &self.asked,
             Lane::Letters => &self.written,
             Lane::Files => &self.filed,
+        }
+    }
+
+    /// All databases, the main one first.
+    pub fn stores(&self) -> impl Iterator<Item = &Arc<Store>> {
+        let shards = self.shards.all().iter().map(|shard| &shard.store);
+        let others = shards.filter(|store| !Arc::ptr_eq(store, &self.store));
+        std::iter::once(&self.store).chain(others)
+    }
+
+    /// Where jobs of that lane may be, each database first in its turn.
+    pub fn queues(&self, lane: Lane) -> Vec<&Arc<Store>> {
+        match lane {
+            Lane::Requests => self.shards.in_turn().map(|shard| &shard.store).collect(),
+            Lane::Work | Lane::Letters | Lane::Files => vec![&self.store],
         }
     }
 

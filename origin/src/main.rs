@@ -15,6 +15,7 @@ mod processing;
 mod redis;
 mod routes;
 mod settings;
+mod shards;
 mod storage;
 mod store;
 
@@ -51,12 +52,12 @@ async fn main() -> ExitCode {
 
 async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     let stop = Stop::listen()?;
+    if let Some(command) = &settings.command {
+        return carry_out(&settings, command).await;
+    }
     let app = Arc::new(App::open(&settings).await?);
     if let Some((role, email)) = &settings.grant {
         return grant(&app, *role, email).await;
-    }
-    if let Some(command) = &settings.command {
-        return carry_out(&app.store, command).await;
     }
     if settings.wants_demo() {
         jobs::demo::seed(&app.store).await?;
@@ -72,17 +73,24 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
 
     let service = axum::serve(listener, routes::of(app.clone()));
     let workers = Workers::start(&app);
-    app.hub.begin_after(app.store.last_message().await?);
-    let hub = [
-        tokio::spawn(hub::follow(app.clone())),
-        tokio::spawn(hub::note_presence(app.clone())),
-    ];
+    let mut hubs = vec![tokio::spawn(hub::note_presence(app.clone()))];
+    for shard in app.shards.all() {
+        shard.hub.begin_after(shard.store.last_message().await?);
+        let (store, hub) = (shard.store.clone(), shard.hub.clone());
+        hubs.push(tokio::spawn(hub::follow(
+            store,
+            hub,
+            app.stopping.subscribe(),
+        )));
+    }
     lifecycle::serve_until(service, stop, &app.stopping).await?;
     lifecycle::finish(workers.finish()).await;
-    for part in hub {
+    for part in hubs {
         part.await?;
     }
-    app.store.close().await;
+    for store in app.stores() {
+        store.close().await;
+    }
     log::info("stopped", json!({}));
     Ok(())
 }
@@ -97,9 +105,13 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-async fn carry_out(store: &Store, command: &Command) -> Result<(), Box<dyn Error>> {
-    let (done, rows) = match command {
+async fn carry_out(settings: &Settings, command: &Command) -> Result<(), Box<dyn Error>> {
+    let turn = app::turn(&settings.data)?;
+    let store = Arc::new(Store::open(settings).await?);
+    let (done, count) = match command {
         Command::Backup { file } => {
+            // Whoever starts need not wait for it.
+            drop(turn);
             let mut file = BufWriter::new(File::create_new(file)?);
             let rows = store.backup(&mut file).await?;
             file.get_ref().sync_all()?;
@@ -109,9 +121,13 @@ async fn carry_out(store: &Store, command: &Command) -> Result<(), Box<dyn Error
             let file = BufReader::new(File::open(file)?);
             ("restored", store.restore(file).await?)
         }
+        Command::Reshard { former } => {
+            let moved = shards::reshard(settings, &store, former).await?;
+            ("resharded", moved)
+        }
     };
     store.close().await;
-    log::info(done, json!({ "rows": rows }));
+    log::info(done, json!({ "count": count }));
     Ok(())
 }
 

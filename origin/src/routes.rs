@@ -3,8 +3,8 @@
 use crate::app::App;
 use crate::handlers::admission::{Admission, admit};
 use crate::handlers::{
-    accounts, bookings, content, devices, documents, exports, files, health, home, issues, jobs,
-    lend, listings, payments, photos, problem, progress, socket, tasks,
+    accounts, bookings, content, devices, documents, events, exports, files, health, home, issues,
+    jobs, lend, listings, matches, payments, photos, problem, profile, progress, socket, tasks,
 };
 use crate::observe::request;
 use axum::Router;
@@ -21,6 +21,7 @@ const MOST_AT_ONCE: usize = 512;
 pub fn of(app: Arc<App>) -> Router {
     let admission = Admission::of(MOST_AT_ONCE);
     lending()
+        .merge(meeting())
         .merge(service())
         .layer(from_fn_with_state(admission, admit))
         // Below the layer: these have bounds of their own, and a busy process is still a healthy one.
@@ -80,6 +81,26 @@ fn lending() -> Router<Arc<App>> {
         .route("/sandbox/payments/{reference}", post(payments::check_out))
 }
 
+/// How strangers meet.
+fn meeting() -> Router<Arc<App>> {
+    Router::new()
+        .route(
+            "/api/v1/profile",
+            get(profile::show).put(profile::put).delete(profile::remove),
+        )
+        .route("/api/v1/events", get(events::list).post(events::create))
+        .route(
+            "/api/v1/events/{id}",
+            get(events::show).delete(events::cancel),
+        )
+        .route("/api/v1/events/{id}/matches", get(events::matches))
+        .route("/api/v1/matches", get(matches::list))
+        .route(
+            "/api/v1/matches/{id}",
+            get(matches::show).patch(matches::answer),
+        )
+}
+
 /// Who they are, what is to be done in their street, and what this application says of itself.
 fn service() -> Router<Arc<App>> {
     Router::new()
@@ -109,6 +130,7 @@ fn service() -> Router<Arc<App>> {
         .route("/api/v1/devices/{name}/messages", post(devices::tell))
         .route("/api/v1/devices/{name}/requests", post(devices::ask))
         .route("/api/v1/broadcasts", post(devices::broadcast))
+        .route("/api/v1/requests", get(devices::requests))
         .route("/api/v1/requests/{id}", get(devices::request))
         .route("/api/v1/exports", post(exports::ask))
         .route("/api/v1/exports/{id}", get(exports::show))

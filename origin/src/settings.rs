@@ -1,6 +1,7 @@
 //! What can be set, from the command line or the environment.
 
 use crate::domain::user::Role;
+use crate::shards;
 use crate::storage::Place;
 use clap::{Parser, Subcommand, ValueEnum};
 use lettre::message::Mailbox;
@@ -37,6 +38,18 @@ pub struct Settings {
         requires = "database"
     )]
     pub replicas: Vec<String>,
+
+    /// Where what belongs to devices is, their messages and requests: a range of their names and a database, as
+    /// a..m=postgres://host/name, m..=sqlite:///file or ..a=main, which is the database that has everything else; any
+    /// number, which together have every name once. Without one, all of it is in the main database
+    #[arg(
+        long = "shard",
+        env = "LAKH_ORIGIN_SHARDS",
+        hide_env_values = true,
+        value_name = "RANGE=URL",
+        value_delimiter = ','
+    )]
+    pub shards: Vec<shards::Place>,
 
     /// Redis' URL, as redis://host:6379, by which the hubs of several processes wake each other at once
     /// instead of within half a second, and which may have the sessions
@@ -151,6 +164,12 @@ pub enum Command {
 
     /// Read such a file into an empty database, of the same kind or another
     Restore { file: PathBuf },
+
+    /// Move what belongs to devices to the shards that the settings name now, while no process serves
+    Reshard {
+        /// URLs of databases that were shards, and are none any more
+        former: Vec<String>,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]

@@ -86,6 +86,12 @@ def furnish(origin, token):
     origin.send("POST", "/api/v1/tasks", token, {"title": "a", "list": "b"})
     origin.send("POST", "/api/v1/exports", token, {"about": "bookings"})
     origin.send("POST", "/api/v1/devices/scanner-1/requests", token, {"text": "a"})
+    tomorrow = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
+    at = [(tomorrow + datetime.timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ") for hours in (0, 2)]
+    here, time = {"latitude": 52.5, "longitude": 13.4}, {"from": at[0], "to": at[1]}
+    origin.send("PUT", "/api/v1/profile", token, {"interests": ["chess"], "distance_km": 5, "free": [time], **here})
+    event = {"title": "a", "text": "b", "topics": ["chess"], "place": "c", "capacity": 2, **here, **time}
+    origin.send("POST", "/api/v1/events", guest, event)
     content = b"a large file"
     digest = hashlib.sha256(content)
     announced = {"name": "a", "bytes": len(content), "sha256": digest.hexdigest()}

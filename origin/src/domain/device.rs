@@ -1,7 +1,9 @@
 //! Devices: what they may be called, what they are told, and what they ask.
 
+use super::clock::Moment;
 use super::fields::{Fields, Invalid};
 use super::job::State;
+use super::page::Stamp;
 use super::words::words;
 use serde::Serialize;
 use serde_json::Value;
@@ -52,6 +54,14 @@ pub struct Request {
     pub state: State,
     pub answer: Option<String>,
     pub created_at: String,
+}
+
+impl Request {
+    /// Where it is in a list of requests.
+    pub fn stamp(&self) -> Stamp {
+        let at = Moment::read(&self.created_at).unwrap_or(Moment(0));
+        Stamp { at, id: self.id }
+    }
 }
 
 impl DeviceName {

@@ -6,7 +6,10 @@ use serde_json::{Map, Value};
 use std::{fmt, ops::RangeInclusive};
 use time::Date;
 
+use super::clock::Moment;
 use super::days::day;
+
+const NO_MOMENT: &str = "must be a moment, as 2026-05-31T18:00:00Z";
 
 pub const NO_DAY: &str = "must be a day, as 2026-05-31";
 
@@ -166,6 +169,61 @@ impl Fields {
         let number = there.then(|| self.integer(field, range));
         self.object.remove(field);
         number
+    }
+
+    /// A required number of degrees, in millionths.
+    pub fn degrees(&mut self, field: &str, most: i32) -> i64 {
+        let Some(value) = self.take(field) else {
+            return self.fault(field, "is required");
+        };
+        match value.as_f64() {
+            Some(degrees) if degrees.abs() <= f64::from(most) => (degrees * 1e6).round() as i64,
+            _ => self.fault(field, format!("must be a number from -{most} to {most}")),
+        }
+    }
+
+    /// A required moment. Some moment, where there is none.
+    pub fn moment(&mut self, field: &str) -> Moment {
+        let Some(value) = self.take(field) else {
+            self.fault::<()>(field, "is required");
+            return Moment(0);
+        };
+        let moment = value.as_str().and_then(Moment::read);
+        moment.unwrap_or_else(|| {
+            self.fault::<()>(field, NO_MOMENT);
+            Moment(0)
+        })
+    }
+
+    /// A required list. Faults of an item name its place too, as `free/0/from`.
+    pub fn list<T>(
+        &mut self,
+        field: &str,
+        length: RangeInclusive<usize>,
+        read: impl Fn(Value) -> Result<T, Invalid>,
+    ) -> Vec<T> {
+        let items = match self.take(field) {
+            Some(Value::Array(items)) if length.contains(&items.len()) => items,
+            Some(_) => {
+                let (least, most) = (length.start(), length.end());
+                return self.fault(field, format!("must be a list of {least} to {most}"));
+            }
+            None => return self.fault(field, "is required"),
+        };
+        let mut good = Vec::with_capacity(items.len());
+        for (place, item) in items.into_iter().enumerate() {
+            match read(item) {
+                Ok(item) => good.push(item),
+                Err(Invalid(faults)) => self.faults.extend(faults.into_iter().map(|fault| {
+                    let path = format!("{field}/{place}/{}", fault.field);
+                    Fault {
+                        field: path.trim_end_matches('/').into(),
+                        detail: fault.detail,
+                    }
+                })),
+            }
+        }
+        good
     }
 
     /// `null` counts as absent, as a JSON merge patch means it. RFC 7396 §1.

@@ -34,6 +34,8 @@ words! {
         /// Bringing them to as many providers as are to have them.
         FileCopies = "file-copies",
         FileRemoval = "file-removal",
+        /// Offering people places at events.
+        Matching = "matching",
     }
 }
 
@@ -59,9 +61,12 @@ impl Kind {
             Self::Request => Lane::Requests,
             Self::Letter => Lane::Letters,
             Self::FileCheck | Self::FileCopies | Self::FileRemoval => Lane::Files,
-            Self::Photo | Self::PaymentEvent | Self::Refund | Self::Drawing | Self::Export => {
-                Lane::Work
-            }
+            Self::Photo
+            | Self::PaymentEvent
+            | Self::Refund
+            | Self::Drawing
+            | Self::Export
+            | Self::Matching => Lane::Work,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What people are written when something happens that concerns them and that somebody else did.
 
+use super::clock::Moment;
 use super::days::{Days, written};
 use super::issue;
 
@@ -46,6 +47,16 @@ impl Letter {
         Self {
             title: format!("{word}: {thing}"),
             text: format!("{days} \"{thing}\" {sentence}.\n\nBooking {booking}\n"),
+        }
+    }
+
+    pub fn of_offer(event: i64, title: &str, place: &str, from: Moment) -> Self {
+        let (title, place, from) = (one_line(title), one_line(place), from.iso());
+        Self {
+            title: format!("There is a place for you: {title}"),
+            text: format!(
+                "\"{title}\" is at {place}, and begins {from}. Will you come?\n\nEvent {event}\n"
+            ),
         }
     }
 

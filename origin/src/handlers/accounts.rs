@@ -4,12 +4,11 @@ use super::author::Author;
 use super::json_body::JsonBody;
 use super::path::Id;
 use super::problem::Problem;
-use super::query::Asked;
+use super::query::AskedPage;
 use super::representation::{Representation, gone};
 use crate::app::App;
 use crate::credentials::{REFRESH_SECONDS, RefreshToken};
 use crate::domain::clock::Moment;
-use crate::domain::page::PageQuery;
 use crate::domain::random::hex;
 use crate::domain::user::{Grant, Login, Registration, Renewal, Role, User};
 use crate::store::{By, Known, Refreshed};
@@ -115,14 +114,11 @@ pub async fn grant(
 pub async fn audit(
     State(app): State<Arc<App>>,
     author: Author,
-    Asked(query): Asked<PageQuery>,
+    AskedPage(page): AskedPage,
 ) -> Result<Response, Problem> {
     author.must_be(Role::Admin)?;
-    let page = query.check().map_err(Problem::bad_query)?;
-    let mut items = app.store.audit(page.before(), page.limit + 1).await?;
-    let next = page.cut(&mut items, |entry| entry.id);
-    let list = json!({ "items": items, "next": next.map(|cursor| cursor.to_string()) });
-    Ok(Representation::json(&list).private())
+    let found = app.store.audit(page.before(), page.limit + 1).await?;
+    Ok(Representation::page(&page, found, |entry| entry.id).private())
 }
 
 async fn join(app: &App, person: Registration) -> Result<User, Problem> {

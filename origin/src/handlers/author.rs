@@ -27,6 +27,17 @@ impl Author {
         }
     }
 
+    /// What was found, if it is theirs. Others' things are nobody's business, not even that there are any.
+    pub fn own<T>(
+        &self,
+        found: Option<T>,
+        owner: impl Fn(&T) -> i64,
+        thing: &str,
+    ) -> Result<T, Problem> {
+        let own = found.filter(|found| owner(found) == self.id());
+        own.ok_or_else(|| Problem::no_such(thing))
+    }
+
     pub fn may(&self, role: Role) -> bool {
         self.user.role >= role
     }

@@ -6,18 +6,17 @@ use super::json_body::JsonBody;
 use super::listings::{find as find_listing, tags};
 use super::path::Id;
 use super::problem::Problem;
-use super::query::Asked;
+use super::query::{Asked, AskedPage};
 use super::representation::Representation;
 use crate::app::App;
 use crate::domain::booking::{Booking, State as BookingState, Wish};
 use crate::domain::days::{Days, written};
-use crate::domain::page::PageQuery;
 use crate::domain::search::SearchQuery;
 use crate::domain::user::Role;
 use crate::store::{Booked, StartedPayment};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -49,24 +48,19 @@ pub async fn book(
         }
     };
     let booking = Representation::json(&find(&app, id, &author).await?);
-    let location = [(header::LOCATION, format!("/api/v1/bookings/{id}"))];
-    let created = booking.written(StatusCode::CREATED, &tags(wish.listing));
-    Ok((location, created).into_response())
+    let path = format!("/api/v1/bookings/{id}");
+    Ok(booking.placed(path, StatusCode::CREATED, &tags(wish.listing)))
 }
 
 pub async fn list(
     State(app): State<Arc<App>>,
     author: Author,
-    Asked(query): Asked<PageQuery>,
+    AskedPage(page): AskedPage,
 ) -> Result<Response, Problem> {
-    let page = query.check().map_err(Problem::bad_query)?;
     let found = app
         .store
         .bookings(author.id(), page.before(), page.limit + 1);
-    let mut items = found.await?;
-    let next = page.cut(&mut items, |booking| booking.id);
-    let list = json!({ "items": items, "next": next.map(|cursor| cursor.to_string()) });
-    Ok(Representation::json(&list).private())
+    Ok(Representation::page(&page, found.await?, |booking| booking.id).private())
 }
 
 pub async fn show(
@@ -138,9 +132,8 @@ pub async fn pay(
     };
     let found = app.store.payment(payment).await?;
     let created = found.ok_or_else(|| Problem::no_such("payment"))?;
-    let location = [(header::LOCATION, format!("/api/v1/payments/{payment}"))];
-    let created = Representation::json(&created).written(StatusCode::CREATED, "");
-    Ok((location, created).into_response())
+    let path = format!("/api/v1/payments/{payment}");
+    Ok(Representation::json(&created).placed(path, StatusCode::CREATED, ""))
 }
 
 /// A booking is its borrower's and its listing's owner's business, and that of the staff; for all others

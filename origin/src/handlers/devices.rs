@@ -4,15 +4,17 @@ use super::author::Author;
 use super::json_body::JsonBody;
 use super::path::Id;
 use super::problem::Problem;
+use super::query::AskedPage;
 use super::representation::Representation;
 use crate::app::App;
-use crate::domain::clock::Moment;
 use crate::domain::device::{self, DeviceName};
 use crate::domain::job::{Kind, Lane, MOST_WAITING};
+use crate::domain::page::Stamp;
 use crate::domain::user::Role;
+use crate::shards::Shard;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -30,7 +32,10 @@ pub async fn tell(
 ) -> Result<Response, Problem> {
     let text = device::text(body)?;
     let device = own(&app, &author, &name).await?;
-    say(&app, &author, Some(&device), &text).await
+    let store = &app.shards.of(&device)?.store;
+    let id = store.say(Some(&device), &text, author.by()).await?;
+    app.shards.wake_all();
+    Ok(said(&author, id))
 }
 
 /// To all devices.
@@ -40,7 +45,16 @@ pub async fn broadcast(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     author.must_be(Role::Staff)?;
-    say(&app, &author, None, &device::text(body)?).await
+    let text = device::text(body)?;
+    let mut told = Vec::new();
+    for shard in app.shards.all() {
+        // Whose shard can be reached is told, whatever becomes of the others.
+        told.push(tell_all_of(shard, &text, &author).await);
+    }
+    app.shards.wake_all();
+    let numbers: Result<Vec<i64>, Problem> = told.into_iter().collect();
+    let not_all = |_| Problem::later("Some devices can't be told at the moment; the others are.");
+    Ok(said(&author, numbers.map_err(not_all)?[0]))
 }
 
 /// The answer comes later, and the device is told.
@@ -52,16 +66,28 @@ pub async fn ask(
 ) -> Result<Response, Problem> {
     let text = device::text(body)?;
     let device = own(&app, &author, &name).await?;
-    if app.store.waiting(Kind::Request).await? >= MOST_WAITING {
+    let store = &app.shards.of(&device)?.store;
+    if store.waiting(Kind::Request).await? >= MOST_WAITING {
         return Err(Problem::busy());
     }
-    let id = app.store.ask(&device, &text, None, author.at).await?;
+    let id = store.ask(&device, &text, None, author.at).await?;
     let id = id.ok_or_else(Problem::busy)?;
     app.work_in(Lane::Requests).notify_one();
     let shown = find(&app, id).await?;
-    let location = [(header::LOCATION, format!("/api/v1/requests/{id}"))];
-    let accepted = Representation::json(&shown).written(StatusCode::ACCEPTED, "");
-    Ok((location, accepted).into_response())
+    let path = format!("/api/v1/requests/{id}");
+    Ok(Representation::json(&shown).placed(path, StatusCode::ACCEPTED, ""))
+}
+
+/// What all of somebody's devices asked, wherever that is.
+pub async fn requests(
+    State(app): State<Arc<App>>,
+    author: Author,
+    AskedPage(page): AskedPage<Stamp>,
+) -> Result<Response, Problem> {
+    let devices = app.store.devices(author.id(), author.at).await?;
+    let names = devices.iter().flat_map(|device| device.name.parse());
+    let found = app.shards.requests_of(names.collect(), &page).await?;
+    Ok(Representation::page(&page, found, device::Request::stamp).private())
 }
 
 pub async fn request(
@@ -85,18 +111,16 @@ pub async fn own(app: &App, author: &Author, name: &str) -> Result<DeviceName, P
 }
 
 async fn find(app: &App, id: i64) -> Result<device::Request, Problem> {
-    let request = app.store.request(id).await?;
+    let request = app.shards.request(id).await?;
     request.ok_or_else(|| Problem::no_such("request"))
 }
 
-async fn say(
-    app: &App,
-    author: &Author,
-    device: Option<&DeviceName>,
-    text: &str,
-) -> Result<Response, Problem> {
-    let id = app.store.say(device, text, author.by()).await?;
-    app.hub.wake_all();
-    let said = json!({ "id": id, "at": Moment::iso(author.at) });
-    Ok(Representation::json(&said).written(StatusCode::ACCEPTED, ""))
+async fn tell_all_of(shard: &Shard, text: &str, author: &Author) -> Result<i64, Problem> {
+    let store = &shard.reached()?.store;
+    Ok(store.say(None, text, author.by()).await?)
+}
+
+fn said(author: &Author, id: i64) -> Response {
+    let said = json!({ "id": id, "at": author.at });
+    Representation::json(&said).written(StatusCode::ACCEPTED, "")
 }

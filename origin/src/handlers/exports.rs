@@ -29,9 +29,8 @@ pub async fn ask(
         .await?;
     app.work.notify_one();
     let shown = find_own(&app, id, &author).await?;
-    let location = [(header::LOCATION, format!("/api/v1/exports/{id}"))];
-    let accepted = Representation::json(&shown).written(StatusCode::ACCEPTED, "");
-    Ok((location, accepted).into_response())
+    let path = format!("/api/v1/exports/{id}");
+    Ok(Representation::json(&shown).placed(path, StatusCode::ACCEPTED, ""))
 }
 
 pub async fn show(
@@ -62,9 +61,6 @@ pub async fn csv(
     Ok((head, csv).into_response())
 }
 
-/// Others' exports are nobody's business, not even that there are any.
 async fn find_own(app: &App, id: i64, author: &Author) -> Result<Export, Problem> {
-    let export = app.store.export(id).await?;
-    let own = export.filter(|export| export.owner == author.id());
-    own.ok_or_else(|| Problem::no_such("export"))
+    author.own(app.store.export(id).await?, |export| export.owner, "export")
 }

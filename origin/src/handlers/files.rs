@@ -6,21 +6,19 @@ use super::incoming::{UPLOAD_TIME, announced_length, linger};
 use super::json_body::JsonBody;
 use super::path::Id;
 use super::problem::Problem;
-use super::query::Asked;
+use super::query::AskedPage;
 use super::representation::{Representation, gone};
 use crate::app::App;
 use crate::domain::file::{self, Checksum};
 use crate::domain::job::Lane;
-use crate::domain::page::PageQuery;
 use crate::storage::{Object, checksum_of};
 use crate::store::{ChunkAdded, LargeFile};
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use http_body_util::{BodyExt, Limited};
 use serde::Serialize;
-use serde_json::json;
 use std::sync::Arc;
 use tokio::time;
 
@@ -47,24 +45,19 @@ pub async fn announce(
         Problem::conflict(detail)
     })?;
     let shown = show_file(&app, find_own(&app, id, &author).await?).await?;
-    let location = [(header::LOCATION, format!("/api/v1/files/{id}"))];
-    let created = Representation::json(&shown).written(StatusCode::CREATED, "");
-    Ok((location, created).into_response())
+    let path = format!("/api/v1/files/{id}");
+    Ok(Representation::json(&shown).placed(path, StatusCode::CREATED, ""))
 }
 
 pub async fn list(
     State(app): State<Arc<App>>,
     author: Author,
-    Asked(query): Asked<PageQuery>,
+    AskedPage(page): AskedPage,
 ) -> Result<Response, Problem> {
-    let page = query.check().map_err(Problem::bad_query)?;
     let found = app
         .store
         .files_of(author.id(), page.before(), page.limit + 1);
-    let mut items = found.await?;
-    let next = page.cut(&mut items, |file| file.id);
-    let list = json!({ "items": items, "next": next.map(|cursor| cursor.to_string()) });
-    Ok(Representation::json(&list).private())
+    Ok(Representation::page(&page, found.await?, |file| file.id).private())
 }
 
 pub async fn show(
@@ -210,11 +203,8 @@ async fn show_file(app: &App, file: LargeFile) -> Result<Shown, Problem> {
     Ok(Shown { file, received })
 }
 
-/// Others' files are nobody's business, not even that there are any.
 pub async fn find_own(app: &App, id: i64, author: &Author) -> Result<LargeFile, Problem> {
-    let file = app.store.large_file(id).await?;
-    let own = file.filter(|file| file.owner == author.id());
-    own.ok_or_else(|| Problem::no_such("file"))
+    author.own(app.store.large_file(id).await?, |file| file.owner, "file")
 }
 
 fn no_chunk() -> Problem {

@@ -14,10 +14,9 @@ use crate::domain::page::Page;
 use crate::domain::user::Role;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use serde::Deserialize;
-use serde_json::json;
 use std::sync::Arc;
 
 const CACHE: &str = "public, max-age=5, s-maxage=60";
@@ -38,17 +37,15 @@ pub async fn list(
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let mut faults = Faults::default();
-    let page = Page::read(query.limit.as_deref(), query.cursor.as_deref(), &mut faults);
+    let page: Page = Page::read(query.limit.as_deref(), query.cursor.as_deref(), &mut faults);
     let state = query.state.as_deref().map(str::parse).transpose();
     let rule = "must be one of open, in_progress, resolved, closed";
     faults.note("state", state.is_ok(), rule);
     let page = faults.finish(page).map_err(Problem::bad_query)?;
     let state = state.unwrap_or_default();
     let found = app.store.issues(state, page.before(), page.limit + 1);
-    let mut items = found.await?;
-    let next = page.cut(&mut items, |issue| issue.id);
-    let list = json!({ "items": items, "next": next.map(|cursor| cursor.to_string()) });
-    Ok(Representation::json(&list).answer(&request, CACHE, LISTS))
+    let list = Representation::page(&page, found.await?, |issue| issue.id);
+    Ok(list.answer(&request, CACHE, LISTS))
 }
 
 pub async fn report(
@@ -62,8 +59,8 @@ pub async fn report(
         .insert_issue(author.id(), &report, author.by())
         .await?;
     let created = Representation::json(&find(&app, id).await?);
-    let location = [(header::LOCATION, format!("/api/v1/issues/{id}"))];
-    Ok((location, created.written(StatusCode::CREATED, LISTS)).into_response())
+    let path = format!("/api/v1/issues/{id}");
+    Ok(created.placed(path, StatusCode::CREATED, LISTS))
 }
 
 pub async fn show(
@@ -107,7 +104,7 @@ pub async fn add_photo(
     body: Body,
 ) -> Result<Response, Problem> {
     let may_add = async { find_concerning(&app, id, &author).await.map(drop) };
-    let name = receive(&app, &headers, body, may_add).await?;
+    let name = receive(&app, &headers, body, may_add).await?.name;
     let seen = find_concerning(&app, id, &author).await?;
     if !app.store.set_issue_photo(&seen, &name, author.by()).await? {
         app.files.remove(&name).await?;

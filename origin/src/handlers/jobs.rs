@@ -1,34 +1,32 @@
-//! For the staff: jobs that failed for good, and doing them again.
+//! For the staff: jobs that failed for good, and doing them again. Those of a shard that can't be reached are seen
+//! when it can.
 
 use super::author::Author;
 use super::path::Id;
 use super::problem::Problem;
-use super::query::Asked;
+use super::query::AskedPage;
 use super::representation::Representation;
 use crate::app::App;
 use crate::domain::job::State as JobState;
-use crate::domain::page::PageQuery;
 use crate::domain::user::Role;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::json;
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 pub async fn dead(
     State(app): State<Arc<App>>,
     author: Author,
-    Asked(query): Asked<PageQuery>,
+    AskedPage(page): AskedPage,
 ) -> Result<Response, Problem> {
     author.must_be(Role::Staff)?;
-    let page = query.check().map_err(Problem::bad_query)?;
-    let found = app
-        .store
-        .jobs(JobState::Dead, page.before(), page.limit + 1);
-    let mut items = found.await?;
-    let next = page.cut(&mut items, |job| job.id);
-    let list = json!({ "items": items, "next": next.map(|cursor| cursor.to_string()) });
-    Ok(Representation::json(&list).private())
+    let mut found = Vec::new();
+    for store in app.stores().filter(|store| store.is_reachable()) {
+        let dead = store.jobs(JobState::Dead, page.before(), page.limit + 1);
+        found.extend(dead.await?);
+    }
+    found.sort_by_key(|job| Reverse(job.id));
+    Ok(Representation::page(&page, found, |job| job.id).private())
 }
 
 pub async fn replay(
@@ -37,8 +35,11 @@ pub async fn replay(
     Id(id): Id,
 ) -> Result<Response, Problem> {
     author.must_be(Role::Staff)?;
-    let job = app.store.replay(id, author.by()).await?;
-    let job = job.ok_or_else(|| Problem::no_such("dead job"))?;
-    app.work.notify_one();
-    Ok(Representation::json(&job).written(StatusCode::ACCEPTED, ""))
+    for store in app.stores().filter(|store| store.is_reachable()) {
+        if let Some(job) = store.replay(id, author.by()).await? {
+            app.work_in(job.kind.lane()).notify_one();
+            return Ok(Representation::json(&job).written(StatusCode::ACCEPTED, ""));
+        }
+    }
+    Err(Problem::no_such("dead job"))
 }

@@ -46,8 +46,8 @@ pub async fn lend(
         None => None,
     };
     let id = app.store.insert_listing(user.id, &draft, by).await?;
-    if let Some(name) = photo {
-        photos::attach(&app, id, &name, by).await?;
+    if let Some(received) = photo {
+        photos::attach(&app, id, &received, by).await?;
     }
     Ok(see("/", LISTS))
 }

@@ -16,7 +16,7 @@ use crate::observe::log;
 use crate::store::Removed;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -93,8 +93,8 @@ pub async fn create(
         .insert_listing(author.id(), &draft, author.by())
         .await?;
     let created = Representation::json(&find(&app, id).await?);
-    let location = [(header::LOCATION, format!("/api/v1/listings/{id}"))];
-    Ok((location, created.written(StatusCode::CREATED, LISTS)).into_response())
+    let path = format!("/api/v1/listings/{id}");
+    Ok(created.placed(path, StatusCode::CREATED, LISTS))
 }
 
 pub async fn change(

@@ -8,11 +8,11 @@ use super::problem::Problem;
 use super::representation::Representation;
 use crate::app::App;
 use crate::domain::photo::{MOST_BYTES, MOST_PER_LISTING, PhotoKind, PhotoName};
-use crate::store::{Added, By, Photo, Refused};
+use crate::store::{Added, By, Photo, Received, Refused};
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use std::{io, sync::Arc};
 use tokio::time;
 use tower_http::services::ServeFile;
@@ -61,19 +61,20 @@ pub async fn add(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let name = receive(&app, &headers, body, may_add(&app, id, &author)).await?;
-    attach(&app, id, &name, author.by()).await?;
-    let shown = Photo::added(id, &name);
-    let location = [(header::LOCATION, format!("/api/v1/photos/{name}"))];
-    let created = Representation::json(&shown).written(StatusCode::CREATED, &tags(id));
-    Ok((location, created).into_response())
+    let received = receive(&app, &headers, body, may_add(&app, id, &author)).await?;
+    attach(&app, id, &received, author.by()).await?;
+    let shown = Photo::added(id, &received.name);
+    let path = format!("/api/v1/photos/{}", received.name);
+    Ok(Representation::json(&shown).placed(path, StatusCode::CREATED, &tags(id)))
 }
 
 /// Has the listing show what was received; if it can't, nothing is left of it.
-pub async fn attach(app: &App, id: i64, name: &PhotoName, by: By) -> Result<(), Problem> {
+pub async fn attach(app: &App, id: i64, received: &Received, by: By) -> Result<(), Problem> {
+    let name = &received.name;
     let refused = match app.batches.add_photo(id, name, by).await {
         Ok(Added::Yes) => {
             app.work.notify_one();
+            app.metrics.acknowledged(received.whole.elapsed());
             return Ok(());
         }
         Ok(Added::NoRoom) => no_room(),
@@ -104,7 +105,7 @@ pub async fn receive(
     headers: &HeaderMap,
     mut body: Body,
     may: impl Future<Output = Result<(), Problem>>,
-) -> Result<PhotoName, Problem> {
+) -> Result<Received, Problem> {
     let kept = keep(app, headers, &mut body, may).await;
     if kept.is_err() {
         linger(&mut body).await;
@@ -117,7 +118,7 @@ async fn keep(
     headers: &HeaderMap,
     body: &mut Body,
     may: impl Future<Output = Result<(), Problem>>,
-) -> Result<PhotoName, Problem> {
+) -> Result<Received, Problem> {
     let kind = kind(headers)?;
     if announced_length(headers).is_some_and(|length| length > MOST_BYTES) {
         return Err(Refused::TooLarge.into());

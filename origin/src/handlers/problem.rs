@@ -4,6 +4,7 @@ use crate::credentials::Crowded;
 use crate::domain::fields::{Fault, Invalid};
 use crate::observe::{log, request};
 use crate::payments::ProviderError;
+use crate::shards::{Failed, Unreachable};
 use crate::storage::Unavailable;
 use crate::store::Refused;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
@@ -89,6 +90,11 @@ impl Problem {
 
     pub fn busy() -> Self {
         let detail = "Too much is going on at the moment; please try again.";
+        Self::soon(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    /// Something that is needed is away.
+    pub fn later(detail: &str) -> Self {
         Self::soon(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
@@ -185,6 +191,23 @@ impl From<Unavailable> for Problem {
         log::error("storage", json!({ "reason": error.to_string() }));
         let detail = "Files can't be stored or read at the moment; please try again.";
         Self::soon(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+}
+
+impl From<Unreachable> for Problem {
+    fn from(_: Unreachable) -> Self {
+        let detail =
+            "What belongs to this device can't be reached at the moment; please try again.";
+        Self::later(detail)
+    }
+}
+
+impl From<Failed> for Problem {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Unreachable => Unreachable.into(),
+            Failed::Database(error) => error.into(),
+        }
     }
 }
 

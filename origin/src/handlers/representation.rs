@@ -2,12 +2,14 @@
 //! RFC 9110 §8.8 and §13.
 
 use super::problem::Problem;
+use crate::domain::page::Page;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 pub const NO_STORE: &str = "no-store";
 
@@ -27,6 +29,16 @@ impl Representation {
     pub fn json(value: &impl Serialize) -> Self {
         let body = serde_json::to_vec(value).expect("representations have only text keys");
         Self::of("application/json", body)
+    }
+
+    /// A page of a list: what was found, cut to what the page holds, and where the next one begins.
+    pub fn page<T: Serialize, C: Display, P: Into<C>>(
+        page: &Page<C>,
+        mut found: Vec<T>,
+        place: impl Fn(&T) -> P,
+    ) -> Self {
+        let next = page.cut(&mut found, place).map(|cursor| cursor.to_string());
+        Self::json(&json!({ "items": found, "next": next }))
     }
 
     pub fn html(page: String) -> Self {
@@ -74,6 +86,14 @@ impl Representation {
     /// The answer to a write, which shows what it has led to, and names what else looks different now.
     pub fn written(self, status: StatusCode, invalid: &str) -> Response {
         tagged(self.with_status(status, NO_STORE), INVALIDATE, invalid)
+    }
+
+    /// As `written`, of what is at that path from now on.
+    pub fn placed(self, path: String, status: StatusCode, invalid: &str) -> Response {
+        let mut response = self.written(status, invalid);
+        let path = HeaderValue::try_from(path).expect("our paths are words and numbers");
+        response.headers_mut().insert(header::LOCATION, path);
+        response
     }
 
     /// What is for one person, at this moment.

@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::domain::clock::Moment;
 use crate::domain::device::{DeviceName, MOST_BACKLOG, Message};
 use crate::hub::{Place, present_until};
+use crate::shards::Shard;
 use axum::extract::ws::{CloseFrame, Message as Frame, WebSocket, close_code};
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
 use axum::extract::{Path, State};
@@ -51,7 +52,8 @@ pub async fn listen(
     let upgrade =
         upgrade.map_err(|wrong| Problem::new(wrong.status(), "This is for WebSockets."))?;
     let device = own(&app, &author, &name).await?;
-    let place = app.hub.join(&device).ok_or_else(Problem::busy)?;
+    let place = app.shards.of(&device)?.hub.join(&device);
+    let place = place.ok_or_else(Problem::busy)?;
     let upgrade = upgrade
         .max_message_size(MOST_FRAME)
         .max_frame_size(MOST_FRAME);
@@ -133,7 +135,7 @@ impl Talk {
         let most = MOST_BACKLOG as usize;
         let gap = missed.len() > most || !all;
         missed.drain(..missed.len().saturating_sub(most));
-        let welcome = json!({ "kind": "welcome", "hub": self.app.hub.name, "gap": gap });
+        let welcome = json!({ "kind": "welcome", "hub": self.shard().hub.name, "gap": gap });
         self.send_json(&welcome).await?;
         for message in missed {
             self.tell(&message).await?;
@@ -158,8 +160,12 @@ impl Talk {
     }
 
     async fn missed_up_to(&mut self, known: i64) -> Result<Option<Vec<Message>>, Gone> {
-        let missed = self.app.store.backlog(&self.device, self.last, known);
+        let missed = self.shard().store.backlog(&self.device, self.last, known);
         missed.await.map_err(|_| Gone)
+    }
+
+    fn shard(&self) -> &Shard {
+        self.app.shards.place_of(&self.device)
     }
 
     /// Without an answer from the database they stay.

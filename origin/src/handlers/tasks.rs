@@ -11,8 +11,8 @@ use crate::domain::clock::Moment;
 use crate::domain::task::{Draft, Task, TaskQuery};
 use crate::domain::user::Role;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -30,10 +30,9 @@ pub async fn list(
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let asked = query.check().map_err(Problem::bad_query)?;
-    let mut items = app.store.tasks(&asked).await?;
-    let next = asked.page.cut(&mut items, |task| task.id);
-    let list = json!({ "items": items, "next": next.map(|cursor| cursor.to_string()) });
-    Ok(Representation::json(&list).answer(&request, CACHE, TASKS))
+    let found = app.store.tasks(&asked).await?;
+    let list = Representation::page(&asked.page, found, |task| task.id);
+    Ok(list.answer(&request, CACHE, TASKS))
 }
 
 pub async fn statistics(
@@ -56,8 +55,8 @@ pub async fn create(
         .insert_task(author.id(), &draft, author.by())
         .await?;
     let created = Representation::json(&find(&app, id).await?);
-    let location = [(header::LOCATION, format!("/api/v1/tasks/{id}"))];
-    Ok((location, created.written(StatusCode::CREATED, TASKS)).into_response())
+    let path = format!("/api/v1/tasks/{id}");
+    Ok(created.placed(path, StatusCode::CREATED, TASKS))
 }
 
 pub async fn show(

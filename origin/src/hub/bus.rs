@@ -5,21 +5,21 @@ use crate::redis::{RECONNECT, builder, stay_connected};
 use fred::clients::SubscriberClient;
 use fred::prelude::*;
 use std::sync::Arc;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::{task::JoinSet, time};
 
 const CHANNEL: &str = "lakh-origin:said";
 
 pub struct Bus {
-    /// Told when there is something to read.
-    pub woken: Arc<Notify>,
+    /// Changes when there is something to read.
+    pub woken: Arc<watch::Sender<()>>,
     redis: Option<Client>,
     _tasks: JoinSet<()>,
 }
 
 impl Bus {
     pub fn join(redis: Option<&str>) -> Result<Self, Error> {
-        let (woken, mut tasks) = (Arc::new(Notify::new()), JoinSet::new());
+        let (woken, mut tasks) = (Arc::new(watch::Sender::new(())), JoinSet::new());
         let redis = match redis {
             Some(url) => {
                 let builder = builder(url)?;
@@ -39,7 +39,7 @@ impl Bus {
     }
 
     pub fn wake_all(&self) {
-        self.woken.notify_one();
+        self.woken.send_replace(());
         if let Some(redis) = self.redis.clone() {
             tokio::spawn(async move {
                 // Who isn't woken looks soon anyway.
@@ -49,7 +49,7 @@ impl Bus {
     }
 }
 
-async fn listen(subscriber: SubscriberClient, woken: Arc<Notify>) {
+async fn listen(subscriber: SubscriberClient, woken: Arc<watch::Sender<()>>) {
     let mut said = subscriber.message_rx();
     let _again = subscriber.manage_subscriptions();
     while subscriber.wait_for_connect().await.is_err()
@@ -58,6 +58,6 @@ async fn listen(subscriber: SubscriberClient, woken: Arc<Notify>) {
         time::sleep(RECONNECT).await;
     }
     while said.recv().await.is_ok() {
-        woken.notify_one();
+        woken.send_replace(());
     }
 }

@@ -1,23 +1,26 @@
-//! Devices that listen here. What they are told is in the database, in one order; every hub reads it there, in
-//! that order, and tells those that it has. So a device hears the same on whichever hub it is, and one that
-//! comes back hears what it missed.
+//! Devices that listen here, those of one shard. What they are told is in its database, in one order; every hub of
+//! the shard reads it there, in that order, and tells those that it has. So a device hears the same on whichever hub
+//! it is, and one that comes back hears what it missed.
 
 mod bus;
+
+pub use bus::Bus;
 
 use crate::app::App;
 use crate::domain::clock::Moment;
 use crate::domain::device::{DeviceName, Message};
 use crate::domain::random::hex;
 use crate::observe::log;
-use bus::Bus;
+use crate::store::Store;
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::watch;
 use tokio::{select, time};
 
-/// Connections of a process.
+/// Connections of a process, to one shard's devices.
 const MOST_LINES: usize = 20_000;
 
 /// What may wait for a device; one that takes longer is let go, and comes back for the rest.
@@ -31,7 +34,7 @@ pub struct Hub {
     /// Tells one process from the next.
     pub name: String,
     lines: Mutex<Lines>,
-    bus: Bus,
+    bus: Arc<Bus>,
 }
 
 #[derive(Default)]
@@ -61,12 +64,17 @@ pub struct Place {
 }
 
 impl Hub {
-    pub fn open(redis: Option<&str>) -> Result<Arc<Self>, fred::error::Error> {
-        Ok(Arc::new(Self {
-            name: hex::<4>(),
+    /// One for all hubs of a process.
+    pub fn new_name() -> String {
+        hex::<4>()
+    }
+
+    pub fn open(name: &str, bus: Arc<Bus>) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.into(),
             lines: Mutex::default(),
-            bus: Bus::join(redis)?,
-        }))
+            bus,
+        })
     }
 
     /// None when there is no room for another one.
@@ -94,10 +102,6 @@ impl Hub {
     /// What was said up to this message is nothing new.
     pub fn begin_after(&self, message: i64) {
         self.lines().told = message;
-    }
-
-    pub fn wake_all(&self) {
-        self.bus.wake_all();
     }
 
     pub fn count(&self) -> usize {
@@ -153,13 +157,13 @@ impl Drop for Place {
 }
 
 /// Reads what is said, in order, and tells it on; until the process stops.
-pub async fn follow(app: Arc<App>) {
-    let mut stopping = app.stopping.subscribe();
+pub async fn follow(store: Arc<Store>, hub: Arc<Hub>, mut stopping: watch::Receiver<bool>) {
+    let mut woken = hub.bus.woken.subscribe();
     while !*stopping.borrow() {
-        match app.store.messages_after(app.hub.told()).await {
+        match store.messages_after(hub.told()).await {
             Ok(said) if !said.is_empty() => {
                 for message in said.into_iter().map(Arc::new) {
-                    app.hub.tell(&message);
+                    hub.tell(&message);
                 }
                 continue;
             }
@@ -167,7 +171,8 @@ pub async fn follow(app: Arc<App>) {
             Err(error) => log::error("hub", json!({ "reason": error.to_string() })),
         }
         select! {
-            () = app.hub.bus.woken.notified() => {}
+            // The other end is the hub's own.
+            _ = woken.changed() => {}
             () = time::sleep(LOOK_EVERY) => {}
             _ = stopping.changed() => {}
         }
@@ -184,7 +189,9 @@ pub async fn note_presence(app: Arc<App>) {
         }
         let until = Moment::now().plus_seconds(PRESENT_SECONDS);
         // It is said again soon; if not, they are not here as far as anybody knows.
-        let _ = app.store.set_present(&app.hub.present(), until).await;
+        for shard in app.shards.all() {
+            let _ = app.store.set_present(&shard.hub.present(), until).await;
+        }
     }
 }
 
@@ -220,7 +227,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_room_hears_what_is_for_it_or_for_all_and_who_is_slow_is_let_go() {
-        let hub = Hub::open(None).expect("no Redis to fail");
+        let bus = Bus::join(None).expect("no Redis to fail");
+        let hub = Hub::open("here", Arc::new(bus));
         let mut places = ["a", "a", "b"].map(|device| hub.join(&name(device)).expect("room"));
         hub.tell(&message(1, Some("a")));
         hub.tell(&message(2, None));

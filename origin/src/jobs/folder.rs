@@ -47,10 +47,6 @@ async fn look(app: &App, name: &str) -> Result<(), Box<dyn Error>> {
     let until = now.plus_seconds(LEASE_SECONDS);
     let own = format!("{WATCHER}{name}");
     app.store.hold(&own, name, until, now).await?;
-    // What lies there waits as well as what is in the queue.
-    if app.store.waiting(Kind::Request).await? >= MOST_WAITING {
-        return Ok(());
-    }
     let watchers = app.store.held(WATCHER, now).await?;
     for device in devices(&app.requests).await? {
         if hand_of(device.as_str(), &watchers) != Some(&own) {
@@ -58,8 +54,11 @@ async fn look(app: &App, name: &str) -> Result<(), Box<dyn Error>> {
         }
         // Whoever had it until now may still be at it.
         let part = format!("requests of {device}");
-        if app.store.hold(&part, name, until, now).await? {
-            take(app, &device).await?;
+        if app.store.hold(&part, name, until, now).await?
+            && let Err(error) = take(app, &device).await
+        {
+            // The next device may be another shard's.
+            log::error("requests_folder", json!({ "reason": error.to_string() }));
         }
     }
     Ok(())
@@ -80,6 +79,13 @@ async fn devices(folder: &Path) -> std::io::Result<Vec<DeviceName>> {
 
 /// A file is removed when its request is kept; who dies in between finds the request there already.
 async fn take(app: &App, device: &DeviceName) -> Result<(), Box<dyn Error>> {
+    // What lies there waits as well as what is in the queue.
+    let Ok(shard) = app.shards.of(device) else {
+        return Ok(());
+    };
+    if shard.store.waiting(Kind::Request).await? >= MOST_WAITING {
+        return Ok(());
+    }
     let mut entries = fs::read_dir(app.requests.join(device.as_str())).await?;
     for _ in 0..MOST_FILES {
         let Some(entry) = entries.next_entry().await? else {
@@ -94,7 +100,8 @@ async fn take(app: &App, device: &DeviceName) -> Result<(), Box<dyn Error>> {
             Some(text) => {
                 let what = format!("{device}\0{}\0{text}", name.display());
                 let source = in_hex(&Sha256::digest(what));
-                app.store
+                shard
+                    .store
                     .ask(device, &text, Some(&source), Moment::now())
                     .await?;
                 app.work_in(Lane::Requests).notify_one();

@@ -7,6 +7,7 @@ mod exports;
 mod files;
 mod folder;
 mod letters;
+mod matching;
 mod payments;
 mod renditions;
 mod requests;
@@ -16,7 +17,7 @@ use crate::domain::clock::Moment;
 use crate::domain::job::{Kind, Lane, MOST_REQUEST_WORKERS, State, workers_for};
 use crate::observe::log;
 use crate::storage::Unavailable;
-use crate::store::Claim;
+use crate::store::{Claim, Store};
 use serde_json::json;
 use std::future::Future;
 use std::sync::Arc;
@@ -94,29 +95,29 @@ async fn work_while_wanted(app: Arc<App>, mut wanted: watch::Receiver<usize>, pl
 async fn look(app: &App, lane: Lane) {
     let mut stopping = app.stopping.subscribe();
     let now = Moment::now();
-    match app.store.claim(lane, app.lease_end(now), now).await {
-        Ok(Some(claim)) => carry_out(app, &claim).await,
-        outcome => {
-            if let Err(error) = outcome {
-                log::error("queue", json!({ "reason": error.to_string() }));
-            }
-            select! {
-                () = app.work_in(lane).notified() => {}
-                () = time::sleep(LOOK_EVERY) => {}
-                // The other end is as old as the application.
-                _ = stopping.changed() => {}
-            }
+    for store in app.queues(lane) {
+        match store.claim(lane, app.lease_end(now), now).await {
+            Ok(Some(claim)) => return carry_out(app, store, &claim).await,
+            Ok(None) => {}
+            Err(error) => log::error("queue", json!({ "reason": error.to_string() })),
         }
+    }
+    select! {
+        () = app.work_in(lane).notified() => {}
+        () = time::sleep(LOOK_EVERY) => {}
+        // The other end is as old as the application.
+        _ = stopping.changed() => {}
     }
 }
 
-async fn carry_out(app: &App, claim: &Claim) {
+/// `store`: whose queue it was taken from.
+async fn carry_out(app: &App, store: &Store, claim: &Claim) {
     let start = Instant::now();
     let job = async {
         match claim.kind {
             Kind::Drawing => demo::draw(app, claim).await,
             Kind::Photo => renditions::make(app, claim).await,
-            Kind::Request => requests::answer(app, claim).await,
+            Kind::Request => requests::answer(app, store, claim).await,
             Kind::PaymentEvent => payments::apply(app, claim).await,
             Kind::Letter => letters::send(app, claim).await,
             Kind::Export => exports::make(app, claim).await,
@@ -124,18 +125,24 @@ async fn carry_out(app: &App, claim: &Claim) {
             Kind::FileCheck => files::check(app, claim).await,
             Kind::FileCopies => files::copy(app, claim).await,
             Kind::FileRemoval => files::remove(app, claim).await,
+            Kind::Matching => matching::round(app, claim).await,
         }
     };
-    let outcome = match while_held(app, claim, job).await {
+    let outcome = match while_held(app, store, claim, job).await {
         Some(Ok(())) => "done",
-        Some(Err(failure)) => give_up(app, claim, failure).await,
+        Some(Err(failure)) => give_up(store, claim, failure).await,
         None => "lost",
     };
     app.metrics.worked(claim.kind, outcome, start.elapsed());
 }
 
 /// None when the job was taken over by somebody else, who took this worker for dead.
-async fn while_held<T>(app: &App, claim: &Claim, job: impl Future<Output = T>) -> Option<T> {
+async fn while_held<T>(
+    app: &App,
+    store: &Store,
+    claim: &Claim,
+    job: impl Future<Output = T>,
+) -> Option<T> {
     let mut job = std::pin::pin!(job);
     loop {
         select! {
@@ -144,13 +151,13 @@ async fn while_held<T>(app: &App, claim: &Claim, job: impl Future<Output = T>) -
         }
         // A database that doesn't answer has given the job to nobody else either.
         let end = app.lease_end(Moment::now());
-        if let Ok(false) = app.store.renew(claim, end).await {
+        if let Ok(false) = store.renew(claim, end).await {
             return None;
         }
     }
 }
 
-async fn give_up(app: &App, claim: &Claim, failure: Failure) -> &'static str {
+async fn give_up(store: &Store, claim: &Claim, failure: Failure) -> &'static str {
     let (reason, again) = match failure {
         Failure::Passing(reason) => (reason, true),
         Failure::ForGood(reason) => (reason, false),
@@ -158,7 +165,7 @@ async fn give_up(app: &App, claim: &Claim, failure: Failure) -> &'static str {
     let about = json!({ "kind": claim.kind, "job": claim.id, "attempt": claim.attempt,
                         "reason": &reason });
     log::error("job_failed", about);
-    match app.store.fail(claim, &reason, again, Moment::now()).await {
+    match store.fail(claim, &reason, again, Moment::now()).await {
         Ok(State::Dead) => "dead",
         // Without an answer from the database the lease runs out, which leads to the same.
         _ => "again",
@@ -168,8 +175,10 @@ async fn give_up(app: &App, claim: &Claim, failure: Failure) -> &'static str {
 async fn sweep(app: Arc<App>) {
     let mut stopping = app.stopping.subscribe();
     while !*stopping.borrow() {
-        if let Err(error) = app.store.sweep(Moment::now()).await {
-            log::error("sweep", json!({ "reason": error.to_string() }));
+        for store in app.stores().filter(|store| store.is_reachable()) {
+            if let Err(error) = store.sweep(Moment::now()).await {
+                log::error("sweep", json!({ "reason": error.to_string() }));
+            }
         }
         select! {
             () = time::sleep(SWEEP_EVERY) => {}

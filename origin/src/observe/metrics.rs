@@ -2,11 +2,12 @@
 
 use crate::app::App;
 use crate::domain::job::Kind;
+use crate::store::Store;
 use axum::http::Method;
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Error, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Error, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ pub struct Metrics {
     jobs: HistogramVec,
     queue: IntGaugeVec,
     uploads: IntGaugeVec,
+    acknowledgements: Histogram,
     chunks: IntGaugeVec,
     /// By provider, operation and outcome.
     pub storage: IntCounterVec,
@@ -59,6 +61,16 @@ impl Metrics {
                 ),
             )?,
             uploads: gauge("lakh_origin_uploads", "Uploads of this process", &["state"])?,
+            acknowledgements: in_registry(
+                &registry,
+                Histogram::with_opts(
+                    HistogramOpts::new(
+                        "lakh_origin_acknowledgement_seconds",
+                        "Time from an upload's last byte to its acknowledgement",
+                    )
+                    .buckets(SECONDS.to_vec()),
+                ),
+            )?,
             chunks: gauge(
                 "lakh_origin_chunks",
                 "Chunks of large files that come to this process",
@@ -104,6 +116,10 @@ impl Metrics {
             .observe(time.as_secs_f64());
     }
 
+    pub fn acknowledged(&self, time: Duration) {
+        self.acknowledgements.observe(time.as_secs_f64());
+    }
+
     pub fn worked(&self, kind: Kind, outcome: &str, time: Duration) {
         self.jobs
             .with_label_values(&[kind.to_string().as_str(), outcome])
@@ -113,29 +129,47 @@ impl Metrics {
     /// In Prometheus' text format. What is a state, not an event, is looked at now.
     pub async fn text(&self, app: &App) -> sqlx::Result<String> {
         self.queue.reset();
-        for (state, count) in app.store.job_counts().await? {
-            self.queue.with_label_values(&[state.as_str()]).set(count);
+        self.connections.reset();
+        self.nodes.reset();
+        for store in app.stores() {
+            self.add(store).await?;
         }
         for (gauge, gate) in [(&self.uploads, &app.uploads), (&self.chunks, &app.chunks)] {
             let (running, waiting) = gate.counts();
             set(gauge, &["running"], running);
             set(gauge, &["waiting"], waiting);
         }
-        for (pool, open, idle) in app.store.connections() {
-            let used = (open as usize).saturating_sub(idle);
-            set(&self.connections, &[pool, "idle"], idle);
-            set(&self.connections, &[pool, "used"], used);
-        }
-        for (role, count) in app.store.node_counts() {
-            set(&self.nodes, &[role], count);
-        }
-        self.hub
-            .set(i64::try_from(app.hub.count()).unwrap_or(i64::MAX));
+        let listening = app.shards.hub_count();
+        self.hub.set(i64::try_from(listening).unwrap_or(i64::MAX));
         let mut text = Vec::new();
         TextEncoder::new()
             .encode(&self.registry.gather(), &mut text)
             .expect("memory can be written to");
         Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Of one database, to what the others have.
+    async fn add(&self, store: &Store) -> sqlx::Result<()> {
+        let counts = match store.is_reachable() {
+            true => store.job_counts().await?,
+            false => Vec::new(),
+        };
+        for (state, count) in counts {
+            self.queue.with_label_values(&[state.as_str()]).add(count);
+        }
+        let add = |gauge: &IntGaugeVec, labels: &[&str], count: usize| {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            gauge.with_label_values(labels).add(count);
+        };
+        for (pool, open, idle) in store.connections() {
+            let used = (open as usize).saturating_sub(idle);
+            add(&self.connections, &[pool, "idle"], idle);
+            add(&self.connections, &[pool, "used"], used);
+        }
+        for (role, count) in store.node_counts() {
+            add(&self.nodes, &[role], count);
+        }
+        Ok(())
     }
 }
 

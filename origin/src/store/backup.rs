@@ -12,7 +12,7 @@ use std::io::{BufRead, Write};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Those that others refer to come first.
-const TABLES: [&str; 23] = [
+const TABLES: [&str; 27] = [
     "users",
     "sessions",
     "audit",
@@ -36,10 +36,14 @@ const TABLES: [&str; 23] = [
     "exports",
     "files",
     "file_chunks",
+    "profiles",
+    "events",
+    "matches",
+    "epochs",
 ];
 
 /// Those that number their rows.
-const NUMBERED: [&str; 15] = [
+const NUMBERED: [&str; 18] = [
     "users",
     "audit",
     "listings",
@@ -55,6 +59,9 @@ const NUMBERED: [&str; 15] = [
     "letters",
     "exports",
     "files",
+    "events",
+    "matches",
+    "epochs",
 ];
 
 impl Store {
@@ -110,7 +117,7 @@ fn head(dialect: Dialect) -> String {
 }
 
 /// Without those that are NULL.
-fn fields(row: &AnyRow) -> sqlx::Result<Map<String, Value>> {
+pub(super) fn fields(row: &AnyRow) -> sqlx::Result<Map<String, Value>> {
     let mut fields = Map::new();
     for column in row.columns() {
         if row.try_get_raw(column.ordinal())?.is_null() {
@@ -125,7 +132,11 @@ fn fields(row: &AnyRow) -> sqlx::Result<Map<String, Value>> {
     Ok(fields)
 }
 
-async fn insert(writing: &mut Writing, table: &str, row: Map<String, Value>) -> Result<()> {
+pub(super) async fn insert(
+    writing: &mut Writing,
+    table: &str,
+    row: Map<String, Value>,
+) -> Result<()> {
     let plain = |name: &str| {
         name.bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte == b'_')

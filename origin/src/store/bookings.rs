@@ -130,6 +130,7 @@ impl Store {
         self.forget_messages().await?;
         self.forget_exports(now).await?;
         self.forget_files(now).await?;
+        self.sweep_matches(now).await?;
         self.forget_leases(now).await
     }
 }

@@ -41,19 +41,32 @@ impl Store {
     /// WAL needs it undivided.
     pub async fn open(settings: &Settings) -> Result<Self> {
         let (nodes, dialect) = match &settings.database {
-            None => (vec![sqlite(&settings.data)?], Dialect::Sqlite),
+            None => (vec![sqlite(&in_folder(&settings.data)?)?], Dialect::Sqlite),
             Some(primary) => {
                 let urls = [primary].into_iter().chain(&settings.replicas);
                 let nodes: Result<_> = urls.map(|url| postgres(url)).collect();
                 (nodes?, Dialect::Postgres)
             }
         };
+        Self::on(nodes, dialect, sessions_in_redis(settings)?).await
+    }
+
+    /// The database at that URL, of either kind, and nothing beside it.
+    pub async fn open_at(url: &str) -> Result<Self> {
+        let (node, dialect) = match url.strip_prefix("sqlite://") {
+            Some(file) => (sqlite(file)?, Dialect::Sqlite),
+            None => (postgres(url)?, Dialect::Postgres),
+        };
+        Self::on(vec![node], dialect, None).await
+    }
+
+    async fn on(nodes: Vec<Node>, dialect: Dialect, redis: Option<InRedis>) -> Result<Self> {
         let nodes = Arc::new(Nodes::of(nodes));
         let store = Self {
             _watch: nodes.watch(),
             nodes,
             dialect,
-            redis: sessions_in_redis(settings)?,
+            redis,
         };
         let primary = time::timeout(START_PATIENCE, store.nodes.primary()).await;
         primary.map_err(|_| Error::Io(io::Error::other("no database node takes writes")))?;
@@ -95,16 +108,19 @@ fn sessions_in_redis(settings: &Settings) -> Result<Option<InRedis>> {
     url.map(at).transpose()
 }
 
-fn sqlite(folder: &Path) -> Result<Node> {
-    let folder = fs::canonicalize(folder)?;
-    let Some(folder) = folder
-        .to_str()
-        .filter(|path| !path.contains(['?', '#', '%']))
-    else {
-        let reason = "the data folder's name must be text without ?, # and %";
+/// The path of the database that a data folder has.
+fn in_folder(folder: &Path) -> Result<String> {
+    let file = fs::canonicalize(folder)?.join("lakh.sqlite");
+    let not_text = || Error::Configuration("the data folder's name must be text".into());
+    file.to_str().map(str::to_owned).ok_or_else(not_text)
+}
+
+fn sqlite(file: &str) -> Result<Node> {
+    if file.contains(['?', '#', '%']) {
+        let reason = "the path of SQLite's file must be without ?, # and %";
         return Err(Error::Configuration(reason.into()));
-    };
-    let url = format!("sqlite://{folder}/lakh.sqlite?mode=rwc");
+    }
+    let url = format!("sqlite://{file}?mode=rwc");
     let pool = |most, greeting| pool(&url, most, SQLITE_PATIENCE, greeting);
     Ok(Node {
         read: pool(SQLITE_READERS, SQLITE_READER)?,

@@ -6,6 +6,7 @@ use super::{By, Claim, Store, Writing};
 use crate::domain::clock::Moment;
 use crate::domain::device::{Device, DeviceName, Kind, MOST_BACKLOG, Message, Request};
 use crate::domain::job;
+use crate::domain::page::Stamp;
 use serde_json::{Value, json};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{
@@ -158,6 +159,30 @@ impl Store {
         .bind(id)
         .fetch_optional(self.reader())
         .await
+    }
+
+    /// Of these devices, before that one, newest first.
+    pub async fn requests_of(
+        &self,
+        devices: &[DeviceName],
+        before: Stamp,
+        most: u32,
+    ) -> Result<Vec<Request>> {
+        // Names have no quotes.
+        let names: Vec<_> = devices.iter().map(|name| format!("'{name}'")).collect();
+        let sql = format!(
+            "SELECT r.*, coalesce(j.state, 'done') AS state FROM requests r LEFT JOIN jobs j \
+             ON j.kind = 'request' AND j.subject = CAST(r.id AS TEXT) WHERE r.device IN ({}) \
+             AND (r.created_at < $1 OR r.created_at = $1 AND r.id < $2) \
+             ORDER BY r.created_at DESC, r.id DESC LIMIT $3",
+            names.join(", ")
+        );
+        query_as(AssertSqlSafe(sql))
+            .bind(before.at.iso())
+            .bind(before.id)
+            .bind(i64::from(most))
+            .fetch_all(self.reader())
+            .await
     }
 
     /// The answer, the end of the job and the word to the device are written together. Whether it counts.

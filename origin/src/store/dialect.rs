@@ -63,6 +63,8 @@ impl Dialect {
                 include_str!("schema/sqlite_3.sql"),
                 include_str!("schema/sqlite_4.sql"),
                 include_str!("schema/sqlite_5.sql"),
+                include_str!("schema/sqlite_6.sql"),
+                include_str!("schema/sqlite_7.sql"),
             ],
             Self::Postgres => &[
                 "",
@@ -70,6 +72,8 @@ impl Dialect {
                 include_str!("schema/postgres_3.sql"),
                 include_str!("schema/postgres_4.sql"),
                 include_str!("schema/postgres_5.sql"),
+                include_str!("schema/postgres_6.sql"),
+                include_str!("schema/postgres_7.sql"),
             ],
         }
     }
@@ -82,6 +86,43 @@ impl Dialect {
                 "SELECT setval(pg_get_serial_sequence('{table}', 'id'), \
                  (SELECT coalesce(max(id), 0) + 1 FROM {table}), false)"
             ),
+        }
+    }
+
+    /// The highest number that a table has given, or was told to give none up to.
+    pub fn last_number(self, table: &str) -> String {
+        match self {
+            Self::Sqlite => {
+                format!("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = '{table}'")
+            }
+            Self::Postgres => format!(
+                "SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence('{table}', 'id')::regclass), 0)"
+            ),
+        }
+    }
+
+    /// Has a table that numbers its rows give only numbers above that one.
+    pub fn number_after(self, table: &str, number: i64) -> String {
+        match self {
+            Self::Sqlite => format!(
+                "INSERT INTO sqlite_sequence (name, seq) SELECT '{table}', 0 \
+                 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = '{table}'); \
+                 UPDATE sqlite_sequence SET seq = {number} WHERE name = '{table}' AND seq < {number}"
+            ),
+            Self::Postgres => {
+                let last = self.last_number(table);
+                format!(
+                    "SELECT setval(pg_get_serial_sequence('{table}', 'id'), greatest({number}, ({last})))"
+                )
+            }
+        }
+    }
+
+    /// Has texts compared as their bytes are, whatever the database's language.
+    pub fn bytewise(self) -> &'static str {
+        match self {
+            Self::Sqlite => "COLLATE BINARY",
+            Self::Postgres => "COLLATE \"C\"",
         }
     }
 

@@ -7,6 +7,7 @@ use http_body_util::BodyExt;
 use std::io::{self, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 use tempfile::NamedTempFile;
 use tokio::fs;
 use tokio::task::{self, JoinHandle};
@@ -16,6 +17,13 @@ const WRITE_BYTES: usize = 256 * 1024;
 
 pub struct PhotoFiles {
     folder: PathBuf,
+}
+
+/// An upload that is kept.
+pub struct Received {
+    pub name: PhotoName,
+    /// When the last of it had come.
+    pub whole: Instant,
 }
 
 /// Why an upload was not kept.
@@ -39,7 +47,7 @@ impl PhotoFiles {
     }
 
     /// Streams an upload to the folder: memory holds twice `WRITE_BYTES` of it.
-    pub async fn receive(&self, kind: PhotoKind, body: &mut Body) -> Result<PhotoName, Refused> {
+    pub async fn receive(&self, kind: PhotoKind, body: &mut Body) -> Result<Received, Refused> {
         let mut head = Vec::new();
         while head.len() < MAGIC_BYTES {
             match next_chunk(body).await? {
@@ -62,8 +70,9 @@ impl PhotoFiles {
             sink.take(chunk).await?;
             next = next_chunk(body).await?;
         }
+        let whole = Instant::now();
         sink.keep_as(self.path(&name)).await?;
-        Ok(name)
+        Ok(Received { name, whole })
     }
 
     /// Whoever uploads is answered when the kernel has the photo, as with what is written to the database; what

@@ -5,6 +5,7 @@ use super::jobs::{enqueue, finish_in};
 use super::{Claim, Store, Writing};
 use crate::domain::clock::Moment;
 use crate::domain::days::{Days, day};
+use crate::domain::event::Event;
 use crate::domain::issue::{Change, Issue};
 use crate::domain::job::Kind;
 use crate::domain::letter::{Addressed, Letter, News};
@@ -72,6 +73,18 @@ pub(super) async fn tell_of_issue(
 ) -> Result<()> {
     let letter = Letter::of_issue(issue.id, &issue.report.title, change.state, &change.note);
     write_to(writing, issue.reporter, &letter, now).await
+}
+
+/// Writes to whom a place is offered.
+pub(super) async fn tell_of_offer(
+    writing: &mut Writing,
+    person: i64,
+    event: &Event,
+    now: Moment,
+) -> Result<()> {
+    let draft = &event.draft;
+    let letter = Letter::of_offer(event.id, &draft.title, &draft.place, draft.time.from);
+    write_to(writing, person, &letter, now).await
 }
 
 async fn write_to(writing: &mut Writing, user: i64, letter: &Letter, now: Moment) -> Result<()> {

@@ -8,6 +8,7 @@ mod bookings;
 mod connect;
 mod devices;
 mod dialect;
+mod events;
 mod exports;
 mod files;
 mod idempotency;
@@ -17,9 +18,13 @@ mod large_files;
 mod leases;
 mod letters;
 mod listings;
+mod matches;
+mod moving;
 mod nodes;
+mod numbering;
 mod payments;
 mod photos;
+mod profiles;
 mod search;
 mod seed;
 mod sessions;
@@ -32,7 +37,7 @@ pub use audit::By;
 pub use batch::Batches;
 pub use bookings::Booked;
 pub use exports::Export;
-pub use files::{PhotoFiles, Refused};
+pub use files::{PhotoFiles, Received, Refused};
 pub use idempotency::Key;
 pub use jobs::Claim;
 pub use large_files::{ChunkAdded, LargeFile};
@@ -82,6 +87,11 @@ impl Store {
     /// Of the database's nodes: how many there are, and how many are used as what.
     pub fn node_counts(&self) -> [(&'static str, usize); 3] {
         self.nodes.counts()
+    }
+
+    /// Whether there is a node that takes writes, as far as is known.
+    pub fn is_reachable(&self) -> bool {
+        self.nodes.writer().is_ok()
     }
 
     fn reader(&self) -> &AnyPool {

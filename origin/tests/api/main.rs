@@ -7,6 +7,7 @@ mod backup;
 mod bookings;
 mod buckets;
 mod devices;
+mod events;
 mod exports;
 mod files;
 mod issues;
@@ -17,6 +18,7 @@ mod people;
 mod photos;
 mod search;
 mod sessions;
+mod shards;
 
 /// SQLite, which needs no URL.
 fn database() -> Option<String> {

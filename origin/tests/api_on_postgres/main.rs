@@ -13,6 +13,8 @@ mod bookings;
 mod buckets;
 #[path = "../api/devices.rs"]
 mod devices;
+#[path = "../api/events.rs"]
+mod events;
 #[path = "../api/exports.rs"]
 mod exports;
 #[path = "../api/files.rs"]
@@ -33,10 +35,13 @@ mod photos;
 mod search;
 #[path = "../api/sessions.rs"]
 mod sessions;
+#[path = "../api/shards.rs"]
+mod shards;
 
 mod moving;
 mod replicas;
 mod secured;
+mod shards_down;
 
 fn database() -> Option<String> {
     Some(postgres::database())

@@ -143,6 +143,14 @@ impl Origin {
         ran.expect("the binary starts").status.success()
     }
 
+    /// What a process on the same home says that ends because of these arguments.
+    pub fn refused_with(&self, arguments: &[&str]) -> String {
+        let process = self.home.spawn(&[ARGUMENTS, arguments].concat());
+        let ended = process.wait_with_output().expect("our own child");
+        assert!(!ended.status.success());
+        String::from_utf8_lossy(&ended.stderr).into_owned()
+    }
+
     /// Somebody new, with what every one of them has.
     pub fn register(&self, email: &str) -> String {
         let person = json!({"name": "Ada", "email": email, "password": "correct horse"});
@@ -286,6 +294,15 @@ impl Client {
     pub fn get_as(&self, token: &str, path: &str) -> Reply {
         let bearer = format!("Bearer {token}");
         self.call("GET", path, &[("authorization", &bearer)], b"")
+    }
+
+    pub fn put_as(&self, token: &str, path: &str, body: &Value) -> Reply {
+        let bearer = format!("Bearer {token}");
+        let headers = [
+            ("content-type", "application/json"),
+            ("authorization", bearer.as_str()),
+        ];
+        self.call("PUT", path, &headers, body.to_string().as_bytes())
     }
 
     pub fn delete_as(&self, token: &str, path: &str) -> Reply {

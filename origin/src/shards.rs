@@ -1,0 +1,290 @@
+//! What belongs to a device, its messages and its requests, is on one of several databases, its shard, chosen by the
+//! device's name; whose the device is, and everything else, is on the main one. Without any in the settings there is
+//! one shard, which is the main database. What is on a shard that can't be reached is refused, and nothing else.
+//!
+//! Messages, requests and their jobs are numbered across all shards: each new shard begins its numbers far above all
+//! that were given before, so that a device that is moved to it goes on counting.
+
+use crate::domain::clock::Moment;
+use crate::domain::device::{DeviceName, Request};
+use crate::domain::page::{Page, Stamp};
+use crate::domain::ranges::{Range, Ranges};
+use crate::hub::{Bus, Hub};
+use crate::settings::Settings;
+use crate::store::Store;
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The database that has everything else.
+const MAIN: &str = "main";
+
+pub struct Shards {
+    ranges: Ranges,
+    shards: Vec<Shard>,
+    bus: Arc<Bus>,
+    turn: AtomicUsize,
+}
+
+pub struct Shard {
+    pub store: Arc<Store>,
+    pub hub: Arc<Hub>,
+}
+
+/// A range of devices, and the URL of the database that has what is theirs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    range: Range,
+    url: String,
+}
+
+/// The shard that it takes does not answer, or takes no writes.
+#[derive(Debug)]
+pub struct Unreachable;
+
+impl Shards {
+    pub async fn open(settings: &Settings, main: &Arc<Store>) -> Result<Self, Box<dyn Error>> {
+        let shards = Self::connect(settings, main).await?;
+        for (number, store) in shards.with(main) {
+            shards.check(store, number).await?;
+        }
+        Ok(shards)
+    }
+
+    /// Whatever is on them.
+    async fn connect(settings: &Settings, main: &Arc<Store>) -> Result<Self, Box<dyn Error>> {
+        let (ranges, urls) = placed(&settings.shards)?;
+        let bus = Arc::new(Bus::join(settings.redis.as_deref())?);
+        let name = Hub::new_name();
+        let mut shards = Vec::with_capacity(urls.len());
+        for url in urls {
+            let store = match url {
+                MAIN => main.clone(),
+                url => Arc::new(open_shard(url, main).await?),
+            };
+            let hub = Hub::open(&name, bus.clone());
+            shards.push(Shard { store, hub });
+        }
+        Ok(Self {
+            ranges,
+            shards,
+            bus,
+            turn: AtomicUsize::new(0),
+        })
+    }
+
+    /// And the main database, which may be none of them; with their numbers.
+    fn with<'a>(&'a self, main: &'a Arc<Store>) -> impl Iterator<Item = (usize, &'a Arc<Store>)> {
+        let stores = self.shards.iter().map(|shard| &shard.store);
+        let is_shard = stores.clone().any(|store| Arc::ptr_eq(store, main));
+        stores.chain((!is_shard).then_some(main)).enumerate()
+    }
+
+    /// Nobody would find what is on another shard than its device's.
+    async fn check(&self, store: &Store, number: usize) -> Result<(), Box<dyn Error>> {
+        match self.stray(store, number).await? {
+            None => Ok(()),
+            Some(device) => Err(format!(
+                "--shard: what belongs to `{device}` is on another shard than that of its range; \
+                 put the ranges back, or run `lakh-origin reshard` with these"
+            )
+            .into()),
+        }
+    }
+
+    /// Some device whose belongings are there and should not be.
+    async fn stray(&self, store: &Store, number: usize) -> sqlx::Result<Option<DeviceName>> {
+        for range in self.ranges.of_others(number) {
+            if let Some(device) = store.device_within(range).await? {
+                return Ok(device.parse().ok());
+            }
+        }
+        Ok(None)
+    }
+
+    pub fn all(&self) -> &[Shard] {
+        &self.shards
+    }
+
+    /// Those that can be asked, each first in its turn.
+    pub fn in_turn(&self) -> impl Iterator<Item = &Shard> {
+        let first = self.turn.fetch_add(1, Ordering::Relaxed) % self.shards.len();
+        let (before, after) = self.shards.split_at(first);
+        let all = after.iter().chain(before);
+        all.filter(|shard| shard.store.is_reachable())
+    }
+
+    /// Of that device, whether or not it can be reached.
+    pub fn place_of(&self, device: &DeviceName) -> &Shard {
+        &self.shards[self.ranges.shard_of(device)]
+    }
+
+    pub fn of(&self, device: &DeviceName) -> Result<&Shard, Unreachable> {
+        self.place_of(device).reached()
+    }
+
+    /// It may be on any of them: a device may have been moved since it asked.
+    pub async fn request(&self, id: i64) -> Result<Option<Request>, Failed> {
+        let mut found = Ok(None);
+        for shard in &self.shards {
+            match shard.reached() {
+                Ok(shard) => match shard.store.request(id).await {
+                    Ok(None) => {}
+                    Ok(request) => return Ok(request),
+                    Err(error) => found = Err(error.into()),
+                },
+                Err(unreachable) => found = Err(unreachable.into()),
+            }
+        }
+        found
+    }
+
+    /// Of these devices, newest first; one more than the page holds, when there is more.
+    pub async fn requests_of(
+        &self,
+        devices: Vec<DeviceName>,
+        page: &Page<Stamp>,
+    ) -> Result<Vec<Request>, Failed> {
+        let mut by_shard: BTreeMap<usize, Vec<DeviceName>> = BTreeMap::new();
+        for device in devices {
+            let shard = self.ranges.shard_of(&device);
+            by_shard.entry(shard).or_default().push(device);
+        }
+        let most = page.limit + 1;
+        let mut found = Vec::new();
+        for (number, devices) in by_shard {
+            let store = &self.shards[number].reached()?.store;
+            found.extend(store.requests_of(&devices, page.before(), most).await?);
+        }
+        Ok(page.newest(found, Request::stamp))
+    }
+
+    pub fn wake_all(&self) {
+        self.bus.wake_all();
+    }
+
+    pub fn hub_count(&self) -> usize {
+        self.shards.iter().map(|shard| shard.hub.count()).sum()
+    }
+}
+
+impl Shard {
+    pub fn reached(&self) -> Result<&Self, Unreachable> {
+        let is_reachable = self.store.is_reachable();
+        is_reachable.then_some(self).ok_or(Unreachable)
+    }
+}
+
+/// Why something about devices can't be told.
+#[derive(Debug)]
+pub enum Failed {
+    Unreachable,
+    Database(sqlx::Error),
+}
+
+/// Numbers of shards by ranges, and the shards' URLs, each once.
+fn placed(places: &[Place]) -> Result<(Ranges, Vec<&str>), Box<dyn Error>> {
+    if places.is_empty() {
+        let all = Ranges::of(vec![(Range::all(), 0)]).expect("it leaves out nothing");
+        return Ok((all, vec![MAIN]));
+    }
+    let mut urls: Vec<&str> = Vec::new();
+    let mut ranges = Vec::with_capacity(places.len());
+    for Place { range, url } in places {
+        let known = urls.iter().position(|known| known == url);
+        let number = known.unwrap_or_else(|| {
+            urls.push(url);
+            urls.len() - 1
+        });
+        ranges.push((range.clone(), number));
+    }
+    let ranges = Ranges::of(ranges).map_err(|wrong| format!("--shard: {}", wrong.join("; ")))?;
+    Ok((ranges, urls))
+}
+
+async fn open_shard(url: &str, main: &Store) -> Result<Store, Box<dyn Error>> {
+    let store = Store::open_at(url).await?;
+    if !store.is_numbered().await? {
+        store.number_from(main.next_epoch().await?).await?;
+    }
+    Ok(store)
+}
+
+/// Moves each device's belongings to the shard of its range: copies them, looks whether the copy is the same, and
+/// then removes them where they were. Where that was broken off before, it goes on. How many devices were moved.
+pub async fn reshard(
+    settings: &Settings,
+    main: &Arc<Store>,
+    former: &[String],
+) -> Result<u64, Box<dyn Error>> {
+    if main.is_served(Moment::now()).await? {
+        return Err(
+            "processes serve on this database, or were killed just now; stop them first".into(),
+        );
+    }
+    let shards = Shards::connect(settings, main).await?;
+    let mut sources: Vec<_> = shards
+        .with(main)
+        .map(|(number, store)| (number, store.clone()))
+        .collect();
+    for url in former {
+        // Of no range.
+        sources.push((usize::MAX, Arc::new(Store::open_at(url).await?)));
+    }
+    let (mut moved, mut numbered) = (0, BTreeSet::new());
+    for (number, source) in sources {
+        while let Some(device) = shards.stray(&source, number).await? {
+            let target = shards.ranges.shard_of(&device);
+            let store = &shards.shards[target].store;
+            // What comes there from now on has higher numbers than what is brought.
+            if numbered.insert(target) {
+                store.number_from(main.next_epoch().await?).await?;
+            }
+            move_device(&source, store, device.as_str()).await?;
+            moved += 1;
+        }
+    }
+    Ok(moved)
+}
+
+async fn move_device(source: &Store, target: &Store, device: &str) -> Result<(), Box<dyn Error>> {
+    let belongings = source.belongings_of(device).await?;
+    target.take_in(device, &belongings).await?;
+    if target.belongings_of(device).await? != belongings {
+        return Err(format!("the copy of what belongs to `{device}` is not the same").into());
+    }
+    source.give_away(device).await
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "write a shard as a..m=postgres://host/name, =sqlite://file or =main";
+        let (range, url) = text.split_once('=').ok_or_else(wrong)?;
+        let is_url = ["postgres://", "postgresql://", "sqlite://"]
+            .iter()
+            .any(|scheme| url.starts_with(scheme));
+        if !is_url && url != MAIN {
+            return Err(wrong().into());
+        }
+        Ok(Self {
+            range: range.parse()?,
+            url: url.into(),
+        })
+    }
+}
+
+impl From<Unreachable> for Failed {
+    fn from(_: Unreachable) -> Self {
+        Self::Unreachable
+    }
+}
+
+impl From<sqlx::Error> for Failed {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}

@@ -14,9 +14,9 @@ SHELL := /bin/bash
 
 BUILD_PACKAGES := cmake g++ nasm pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) redis-server postgresql slowhttptest python3-pil openssl curl testssl.sh prometheus chromium nghttp2-client python3-venv
-BENCH_PACKAGES := $(BUILD_PACKAGES) wrk nginx-light haproxy varnish openssl
+BENCH_PACKAGES := $(BUILD_PACKAGES) wrk nginx-light haproxy varnish openssl nghttp2-client curl
 
-.PHONY: help run screenshots test test-cache test-api test-tls fuzz sanitize format unit edge configs build bench bench-images micro clean
+.PHONY: help run screenshots test test-cache test-api test-tls fuzz sanitize format unit edge configs build bench bench-images bench-floods micro clean
 
 help:
 	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -10
@@ -107,6 +107,12 @@ bench-images:
 	@[ -d $(PICTURES) ] || pip install --quiet --no-deps --target $(PICTURES) scikit-image==0.26.0
 	node benches/images/run.mjs $(SHARP) $(PICTURES)/skimage/data target/release/lakh
 	node benches/images/load.mjs $(SHARP) $(PICTURES)/skimage/data target/release/lakh
+
+# What others notice of floods; a minute.
+bench-floods:
+	@scripts/need $(BENCH_PACKAGES)
+	cargo build --release --workspace
+	python3 benches/floods/run.py
 
 clean:
 	cargo clean

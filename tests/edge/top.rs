@@ -80,7 +80,10 @@ fn a_bad_question_is_told() {
     let origin = pages(1);
     let edge = Edge::start(CACHED, &[&origin]);
     for (query, why) in [
-        ("?zone=pgaes", "no cache is named `pgaes`; there are pages, other"),
+        (
+            "?zone=pgaes",
+            "no cache is named `pgaes`; there are pages, other",
+        ),
         ("?limit=0", "from 1 to 1000"),
         ("?top=3", "`top` is unknown"),
     ] {

@@ -5,6 +5,7 @@ use super::context::RequestId;
 use super::express::{self, Found, Left};
 use super::within;
 use super::{Edge, Service};
+use crate::listen::http2;
 use crate::listen::tls::{Listening, Secure, Turns};
 use crate::listen::{Begun, Conn, ConnLimits, Entry, Limits, Places, Socket, Unsecured};
 use crate::observe::Handshake;
@@ -250,8 +251,11 @@ impl Front {
         };
         self.note_refused(conn.peer(), &problem);
         let limit = self.edge.runtime.load().limits.send_timeout;
-        conn.refuse(&problem.to_http1(&RequestId::new()), limit)
-            .await;
+        let told = match conn.agreed_on_http2() {
+            true => http2::REFUSAL.to_vec(),
+            false => problem.to_http1(&RequestId::new()),
+        };
+        conn.refuse(&told, limit).await;
     }
 
     pub(super) fn limits(&self) -> Limits {

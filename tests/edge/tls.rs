@@ -218,6 +218,35 @@ fn both_http_versions_are_chosen_inside() {
     assert_eq!(chosen.tls().alpn_protocol(), Some(&b"http/1.1"[..]));
 }
 
+/// RFC 9113 §3.4: no answer in HTTP/1.1, which the client would take for frames.
+#[test]
+fn who_agrees_on_http2_and_speaks_otherwise_is_left() {
+    let (origin, authority) = (cached(), Authority::new());
+    let edge = start(&origin, &authority, "", "");
+    let h2 = Trust::of(&authority).offering(&["h2"]);
+    for said in [
+        "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+        "INVALID",
+        "PRI * HTTP/2.0\r\n\r\nSN",
+    ] {
+        let mut client = h2.connect(&edge, "edge.test");
+        client.send(said);
+        let told = client.read_exactly(9 + 17).expect("two frames");
+        let (settings, go_away) = told.split_at(9);
+        let kinds = (settings[3], go_away[3], go_away[16]);
+        assert_eq!(
+            kinds,
+            (4, 7, 1),
+            "SETTINGS, and GOAWAY of PROTOCOL_ERROR, not an answer to {said:?}"
+        );
+        assert!(client.closes());
+    }
+    eventually("three are counted as refused", || {
+        edge.metric("lakh_bad_requests_total") == 3.0
+    });
+    assert_eq!(origin.seen().len(), 0);
+}
+
 /// Those with no body are answered on the connection itself, as without TLS.
 #[test]
 fn hits_and_pipelined_requests_are_answered_in_order() {

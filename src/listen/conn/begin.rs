@@ -32,7 +32,7 @@ pub struct ConnLimits {
 pub enum Begun {
     /// A well-formed head is in the buffer.
     Request,
-    /// HTTP/2 with prior knowledge.
+    /// HTTP/2: with prior knowledge, or agreed on inside TLS.
     Http2,
     /// The client left, or nothing came for too long.
     Closed,
@@ -103,11 +103,13 @@ impl Conn {
 
     /// What the buffer holds: a head, something that will never be one, or not enough yet.
     fn look(&mut self, header_size: usize) -> Option<Begun> {
+        if self.agreed_on_http2() {
+            return self.look_for_preface();
+        }
         self.skip_empty_lines();
         let seen = self.input.len().min(H2_PREFACE.len());
         if seen > 3 && self.input[..seen] == H2_PREFACE[..seen] {
-            self.rest = Rest::All;
-            return (seen == H2_PREFACE.len()).then_some(Begun::Http2);
+            return self.look_for_preface();
         }
         let end = match end_of_head(&self.input) {
             Ok(Some(end)) if end > header_size => return Some(Begun::TooLarge),
@@ -120,6 +122,15 @@ impl Conn {
             Ok(()) => Begun::Request,
             Err(malformed) => Begun::Malformed(malformed),
         })
+    }
+
+    fn look_for_preface(&mut self) -> Option<Begun> {
+        self.rest = Rest::All;
+        if self.input.starts_with(H2_PREFACE) {
+            return Some(Begun::Http2);
+        }
+        let may_come = H2_PREFACE.starts_with(&self.input);
+        (!may_come).then_some(Begun::Malformed(Malformed("it is not HTTP/2")))
     }
 
     fn take_head(&mut self, end: usize) -> Result<(), Malformed> {

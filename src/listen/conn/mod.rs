@@ -178,6 +178,11 @@ impl Conn {
         &self.entry
     }
 
+    /// Whether nothing else is understood.
+    pub fn agreed_on_http2(&self) -> bool {
+        self.entry.secured().is_some_and(|tls| tls.is_http2)
+    }
+
     /// Whether some of the next request has come already.
     pub fn has_input(&self) -> bool {
         !self.input.is_empty()

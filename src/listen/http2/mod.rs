@@ -17,6 +17,9 @@ const STREAMS: u32 = 100;
 /// Requests that are none, after which a connection is closed: nobody sends many by mistake.
 const MALFORMED: usize = 32;
 
+/// To who agreed on HTTP/2 and said something else: SETTINGS, and a GOAWAY with PROTOCOL_ERROR. RFC 9113 §3.4.
+pub const REFUSAL: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01";
+
 pub struct Connection {
     http: H2<Box<Conn>, Bytes>,
     terms: Terms,

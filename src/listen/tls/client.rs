@@ -15,6 +15,8 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 pub struct Secured {
     pub version: &'static str,
     pub cipher: &'static str,
+    /// HTTP/2 was agreed on, and nothing else is spoken: RFC 7301 §3.2.
+    pub is_http2: bool,
     /// By SNI.
     pub server_name: Option<Box<str>>,
     /// Who has connected, where that was asked and proven.
@@ -49,6 +51,7 @@ impl Secured {
             cipher: tls
                 .negotiated_cipher_suite()
                 .map_or("", |suite| cipher(suite.suite())),
+            is_http2: tls.alpn_protocol() == Some(b"h2"),
             server_name: tls.server_name().map(Into::into),
             client: client.map(|der| ClientCertificate::of(der)),
             http3: None,
@@ -61,6 +64,7 @@ impl Secured {
         Secured {
             version: "TLSv1.3",
             cipher: "",
+            is_http2: false,
             server_name: server_name.map(Into::into),
             client: client.map(ClientCertificate::of),
             http3: None,

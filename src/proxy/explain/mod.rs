@@ -82,6 +82,7 @@ fn listener(runtime: &Runtime, asked: &Asked) -> (Spot, Arc<Entry>) {
         (true, _) => Manner::Secured(Secured {
             version: "TLSv1.3",
             cipher: "",
+            is_http2: false,
             server_name: Some(asked.host.as_str().into()),
             client: None,
             http3: None,

@@ -3,14 +3,18 @@
 //! Frames, windows and floods are the affair of `h2`; a request is a session of Pingora's, as one over
 //! HTTP/3 is, and goes the same way as all others from there on.
 
+mod calm;
 mod exchange;
 
 use super::session::{Session, Terms, check};
 use super::{Conn, Limits, Malformed};
 use bytes::Bytes;
+use calm::{Calm, Spent};
 use exchange::Exchange;
 use h2::Reason;
 use h2::server::{Builder, Connection as H2};
+use std::future::poll_fn;
+use std::task::Poll;
 
 /// Requests that a connection may have open.
 const STREAMS: u32 = 100;
@@ -21,9 +25,12 @@ const MALFORMED: usize = 32;
 pub const REFUSAL: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01";
 
 pub struct Connection {
-    http: H2<Box<Conn>, Bytes>,
+    http: H2<Calm<Box<Conn>>, Bytes>,
+    spent: Spent,
     terms: Terms,
     malformed: usize,
+    /// That it has spent what it may: it gets nothing but the connection's end.
+    is_told: bool,
 }
 
 pub type Request = Session<Exchange>;
@@ -42,17 +49,30 @@ impl Connection {
         let mut builder = Builder::new();
         builder.max_concurrent_streams(STREAMS);
         builder.max_header_list_size(limits.section_size());
+        let conn = Calm::new(conn);
+        let spent = conn.spent();
         Ok(Connection {
             http: builder.handshake(conn).await?,
+            spent,
             terms,
             malformed: 0,
+            is_told: false,
         })
     }
 
     /// The next request, or why what came is none; None once the connection is over. Whatever happens on
     /// the connection, happens while this is waited for.
     pub async fn accept(&mut self) -> Option<Result<Request, Malformed>> {
-        let (request, mut answer) = self.http.accept().await?.ok()?;
+        let came = poll_fn(|cx| match self.http.poll_accept(cx) {
+            Poll::Pending if self.spent.is_all() && !self.is_told => Poll::Ready(None),
+            came => came.map(Some),
+        });
+        let Some(came) = came.await else {
+            self.is_told = true;
+            self.http.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            return Some(Err(Malformed("too many frames that ask for nothing")));
+        };
+        let (request, mut answer) = came?.ok()?;
         let (head, body) = request.into_parts();
         Some(match check(http::Request::from_parts(head, ())) {
             Ok(head) => Ok(Session::new(head, Exchange::new(body, answer), &self.terms)),

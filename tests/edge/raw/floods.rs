@@ -2,7 +2,7 @@
 //! the edge ends it or no longer reads; what it may cost the edge is memory and the service of others.
 
 use super::frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PING, PRIORITY, RST_STREAM,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, End, Frames, HEADERS, PING, PRIORITY, RST_STREAM,
     SETTINGS, WINDOW_UPDATE, block,
 };
 use crate::harness::{Answer, Edge, Origin, get};
@@ -11,6 +11,12 @@ use crate::harness::{Answer, Edge, Origin, get};
 const MOST_MEMORY: u64 = 64 << 20;
 const GET: &[u8] = b"\x82\x86\x84\x01\x01h";
 const POST: &[u8] = b"\x83\x86\x84\x01\x01h";
+const ASK: &[(&[u8], &[u8])] = &[
+    (b":method", b"GET"),
+    (b":scheme", b"http"),
+    (b":path", b"/a"),
+    (b":authority", b"h"),
+];
 const CANCEL: &[u8] = &[0, 0, 0, 8];
 
 struct Flood {
@@ -132,5 +138,30 @@ fn floods_cost_a_bounded_memory_and_nobody_elses_service() {
         edge.await_metric("lakh_in_flight", 0.0);
         let grown = edge.peak_memory().saturating_sub(before);
         assert!(grown < MOST_MEMORY, "{}: {} MiB", flood.what, grown >> 20);
+    }
+}
+
+/// RFC 9113 §10.5.
+#[test]
+fn who_asks_for_nothing_may_do_so_a_while() {
+    let origin = Origin::saying("here");
+    let edge = Edge::before(&origin);
+    let idle: [(u8, &[u8]); 4] = [
+        (PING, b"whatever"),
+        (SETTINGS, &[0, 3, 0, 0, 0, 100]),
+        (PRIORITY, &[0, 0, 0, 0, 255]),
+        (0xfe, b"what nobody knows"),
+    ];
+    for (told, (kind, payload)) in idle.into_iter().enumerate() {
+        let mut frames = Frames::connect(edge.web);
+        let stream = u32::from(kind == PRIORITY);
+        (0..900).for_each(|_| frames.frame(kind, 0, stream, payload));
+        let asked = frames.request(ASK, None);
+        assert_eq!(frames.end(asked), End::Status(200), "after some of {kind}");
+
+        (0..5_000).for_each(|_| frames.frame(kind, 0, stream, payload));
+        edge.await_metric("lakh_bad_requests_total", (told + 1) as f64);
+        let asked = frames.request(ASK, None);
+        assert_eq!(frames.end(asked), End::Refused, "after many of {kind}");
     }
 }

@@ -1,0 +1,286 @@
+//! Frames that ask for nothing. A client may send some (a PING tells it how far the edge is, SETTINGS what it
+//! has room for), and each is answered; who sends them without end keeps a worker busy for nothing
+//! (CVE-2019-9512, CVE-2019-9515, CVE-2019-9518). `h2` has no bound for them. RFC 9113 §10.5.
+
+use bytes::Buf;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// As many as may come at once.
+const MOST: u64 = 1000;
+/// Time that pays for one.
+const MILLIS: u64 = 10;
+/// Bytes sent to the client that pay for one: there are clients that measure their way to the edge by a PING
+/// for as good as each frame that they get.
+const BYTES: u64 = 1 << 10;
+
+/// A connection's bytes, with an eye on the frames that come.
+pub struct Calm<S> {
+    io: S,
+    frames: Frames,
+    budget: Budget,
+    spent: Spent,
+}
+
+/// Whether a connection has sent more of them than it may. Nothing more is read from it then.
+#[derive(Clone, Default)]
+pub struct Spent(Arc<AtomicBool>);
+
+impl Spent {
+    pub fn is_all(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
+
+impl<S> Calm<S> {
+    pub fn new(io: S) -> Calm<S> {
+        Calm {
+            io,
+            frames: Frames::default(),
+            budget: Budget::new(Instant::now()),
+            spent: Spent::default(),
+        }
+    }
+
+    pub fn spent(&self) -> Spent {
+        self.spent.clone()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Calm<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.spent.is_all() {
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        let idle = self.frames.pass(&buf.filled()[before..]);
+        if idle > 0 && !self.budget.spend(idle, Instant::now) {
+            self.spent.0.store(true, Relaxed);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Calm<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
+        self.budget.written += written as u64;
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs))?;
+        self.budget.written += written as u64;
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+const DATA: u8 = 0;
+const PRIORITY: u8 = 2;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const HEAD: usize = 9;
+const PREFACE: usize = 24;
+
+/// Where frames begin: RFC 9113 §4.1. Pure.
+struct Frames {
+    head: [u8; HEAD],
+    came: usize,
+    /// Bytes until the next head.
+    left: usize,
+}
+
+impl Default for Frames {
+    fn default() -> Frames {
+        Frames {
+            head: [0; HEAD],
+            came: 0,
+            left: PREFACE,
+        }
+    }
+}
+
+impl Frames {
+    /// These bytes have come; with them, so many heads of frames that ask for nothing.
+    fn pass(&mut self, mut bytes: &[u8]) -> u64 {
+        let mut idle = 0;
+        while !bytes.is_empty() {
+            let skipped = self.left.min(bytes.len());
+            self.left -= skipped;
+            bytes.advance(skipped);
+            let taken = (HEAD - self.came).min(bytes.len());
+            self.head[self.came..self.came + taken].copy_from_slice(&bytes[..taken]);
+            self.came += taken;
+            bytes.advance(taken);
+            if self.came == HEAD {
+                let [a, b, c, kind, flags, ..] = self.head;
+                (self.came, self.left) = (0, u32::from_be_bytes([0, a, b, c]) as usize);
+                idle += u64::from(is_idle(kind, flags, self.left));
+            }
+        }
+        idle
+    }
+}
+
+/// A window that is widened is asked for by what was sent.
+fn is_idle(kind: u8, flags: u8, length: usize) -> bool {
+    match kind {
+        DATA => length == 0 && flags & END_STREAM == 0,
+        PRIORITY | SETTINGS | PING => true,
+        kind => kind > CONTINUATION,
+    }
+}
+
+/// What a connection may still send of them.
+struct Budget {
+    since: Instant,
+    /// Since then.
+    came: u64,
+    written: u64,
+}
+
+impl Budget {
+    fn new(now: Instant) -> Budget {
+        Budget {
+            since: now,
+            came: 0,
+            written: 0,
+        }
+    }
+
+    /// False: there is not enough. The clock is not asked while there is anyhow.
+    fn spend(&mut self, frames: u64, now: impl FnOnce() -> Instant) -> bool {
+        self.came += frames;
+        if self.came <= MOST {
+            return true;
+        }
+        let now = now();
+        let waited = now.duration_since(self.since).as_millis() as u64;
+        let came = self
+            .came
+            .saturating_sub(waited / MILLIS + self.written / BYTES);
+        *self = Budget {
+            came,
+            ..Budget::new(now)
+        };
+        came <= MOST
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn frame(kind: u8, flags: u8, length: usize) -> Vec<u8> {
+        let mut frame = (length as u32).to_be_bytes()[1..].to_vec();
+        frame.extend([kind, flags, 0, 0, 0, 1]);
+        frame.resize(frame.len() + length, kind);
+        frame
+    }
+
+    proptest! {
+        /// However the bytes are cut, and whatever is in them.
+        #[test]
+        fn each_is_counted_once(
+            frames in proptest::collection::vec((0u8..12, 0u8..2, 0usize..300), 0..30),
+            cut in 1usize..400,
+        ) {
+            let (mut sent, mut idle) = (vec![0; PREFACE], 0);
+            for (kind, flags, length) in frames {
+                sent.extend(frame(kind, flags, length));
+                idle += u64::from(is_idle(kind, flags, length));
+            }
+            let mut seen = Frames::default();
+            let counted: u64 = sent.chunks(cut).map(|part| seen.pass(part)).sum();
+            prop_assert_eq!(counted, idle);
+        }
+
+        /// Never more than what is there at once and what time and bytes have paid for.
+        #[test]
+        fn a_budget_is_kept(
+            steps in proptest::collection::vec((0u64..1500, 0u64..3000, 0u64..2_000_000), 1..40),
+        ) {
+            let begun = Instant::now();
+            let (mut budget, mut now) = (Budget::new(begun), begun);
+            let (mut came, mut written) = (0, 0);
+            for (frames, millis, bytes) in steps {
+                now += Duration::from_millis(millis);
+                written += bytes;
+                budget.written += bytes;
+                came += frames;
+                let paid = now.duration_since(begun).as_millis() as u64 / MILLIS + written / BYTES;
+                let has_room = budget.spend(frames, || now);
+                prop_assert!(!has_room || came <= MOST + paid);
+                if !has_room {
+                    break;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_asks_for_something_costs_nothing() {
+        for (kind, flags, length) in [
+            (DATA, 0, 1),
+            (DATA, END_STREAM, 0),
+            (1, 0, 9),
+            (8, 0, 4),
+            (9, 0, 0),
+        ] {
+            assert!(!is_idle(kind, flags, length), "{kind}");
+        }
+        for (kind, flags, length) in [
+            (DATA, 0, 0),
+            (PING, 0, 8),
+            (PING, 1, 8),
+            (SETTINGS, 0, 0),
+            (0x21, 0, 1),
+        ] {
+            assert!(is_idle(kind, flags, length), "{kind}");
+        }
+    }
+
+    #[test]
+    fn who_asks_at_a_calm_pace_may_go_on_for_ever() {
+        let begun = Instant::now();
+        let mut budget = Budget::new(begun);
+        for tick in 0..100_000 {
+            let now = begun + Duration::from_millis(tick * MILLIS);
+            assert!(budget.spend(1, || now), "at {tick}");
+        }
+    }
+}

@@ -358,18 +358,27 @@ pub async fn problem(
     if problem.closes() {
         session.set_keepalive(None);
     }
+    tell(session, ctx, problem).await
+}
+
+/// The same to a client whose answer has not begun.
+pub async fn tell(
+    client: &mut impl Client,
+    ctx: &mut Context,
+    problem: &Problem,
+) -> pingora::Result<()> {
     let (mut head, body) = prepare(problem, ctx)?;
-    let request = session.req_header();
+    let request = client.request();
     if let Some(dialect) = Dialect::of(&request.method, &request.headers) {
         refuse_call(&mut head, dialect, problem)?;
         ctx.refused_call = Some(problem.status());
-        return session.send_head(Box::new(head), true).await;
+        return client.send_head(Box::new(head), true).await;
     }
     if request.method == Method::HEAD {
-        return session.send_head(Box::new(head), true).await;
+        return client.send_head(Box::new(head), true).await;
     }
-    session.send_head(Box::new(head), false).await?;
-    session.send_body(body, true).await
+    client.send_head(Box::new(head), false).await?;
+    client.send_body(body, true).await
 }
 
 /// The same to a client that knows of HTTP's statuses only that they are not 200.

@@ -6,6 +6,7 @@ use super::finish::Sent;
 use super::front;
 use super::reply::write_status;
 use super::request::Request;
+use super::tunnel::Switches;
 use crate::listen::Conn;
 use bytes::Bytes;
 use http::header::{DATE, TRANSFER_ENCODING};
@@ -16,6 +17,7 @@ use pingora::{Error, ErrorType};
 use std::future::Future;
 use std::io::Write;
 use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A request that is being answered. An error means that the client is gone.
 pub trait Client: Send {
@@ -102,14 +104,6 @@ impl<'a> Plain<'a> {
         }
     }
 
-    pub fn conn(&mut self) -> &mut Conn {
-        self.conn
-    }
-
-    pub fn sent(&self) -> &Sent {
-        &self.sent
-    }
-
     /// Answers with the problem.
     pub async fn refuse(&mut self, problem: &Problem, ctx: &Context) -> Result {
         self.sent = answer::write(problem, &Request::of(&self.request), ctx, &mut self.out)?;
@@ -180,5 +174,16 @@ impl Client for Plain<'_> {
         if self.out.is_empty() || self.flush(Bytes::new()).await.is_ok() {
             self.conn.left().await;
         }
+    }
+}
+
+impl Switches for Plain<'_> {
+    fn sent(&self) -> &Sent {
+        &self.sent
+    }
+
+    fn switch(&mut self) -> Option<impl AsyncRead + AsyncWrite + Unpin + Send> {
+        self.conn.switch();
+        Some(&mut *self.conn)
     }
 }

@@ -14,8 +14,9 @@ use super::context::Context;
 use super::finish::finish;
 use super::reply::Hit;
 use super::request::{self, Request};
+use super::tunnel::{self, Ended, Switches};
 use super::way::{self, Way};
-use super::{Edge, coded, headers, images, pass, tunnel};
+use super::{Edge, coded, headers, images, pass};
 use crate::listen::{Conn, Head};
 use bytes::Bytes;
 use pingora::http::RequestHeader;
@@ -214,7 +215,35 @@ pub fn switch<'a>(
     limit: Duration,
 ) -> impl Future<Output = Left> + 'a {
     let Waits { found, request } = waits;
-    tunnel::serve(edge, conn, request, Box::new(found.ctx), limit)
+    switched(edge, conn, request, Box::new(found.ctx), limit)
+}
+
+async fn switched(
+    edge: &Edge,
+    conn: &mut Conn,
+    request: Box<RequestHeader>,
+    mut ctx: Box<Context>,
+    limit: Duration,
+) -> Left {
+    let mut client = Plain::new(conn, request, limit);
+    let ended = tunnel::serve(edge, &mut client, &mut ctx).await;
+    match ended {
+        Ok(Ended::Switched) => return Left::Broken,
+        Ok(Ended::Refused(problem)) => {
+            let way = Way::Refuse(problem);
+            conn.pack(Box::new(Found { ctx: *ctx, way }));
+            return Left::Pingora;
+        }
+        Ok(Ended::Answered) | Err(_) => {}
+    }
+    let why = || ended.as_ref().err().map(ToString::to_string);
+    finish(&Request::of(client.request()), &ctx, client.sent(), why);
+    // What came behind the request may be in the protocol that it asked for, and so is no request.
+    match ended.is_ok() && !conn.has_more() {
+        true => conn.end_plain(),
+        false => return Left::Broken,
+    }
+    Left::Empty
 }
 
 /// Writes the answer of one that is not let in.

@@ -2,9 +2,9 @@
 
 use super::answer::Problem;
 use super::front::Front;
-use super::within;
+use super::{extended, within};
 use crate::listen::Conn;
-use crate::listen::http2::Connection;
+use crate::listen::http2::{Asked, Connection};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,10 +44,19 @@ impl Front {
                         let (proxy, shutdown) = (self.proxy.clone(), self.shutdown.clone());
                         let (entry, open) = (entry.clone(), open.clone());
                         // When nobody is left it learns that by its stream, and tells what became of it.
-                        tokio::spawn(async move {
-                            within::answer(&proxy, entry, request, &shutdown).await;
-                            drop(open);
-                        });
+                        match request {
+                            Asked::Answer(request) => tokio::spawn(async move {
+                                within::answer(&proxy, entry, request, &shutdown).await;
+                                drop(open);
+                            }),
+                            Asked::WebSocket(request) => {
+                                let edge = self.edge.clone();
+                                tokio::spawn(async move {
+                                    extended::answer(edge, entry, request).await;
+                                    drop(open);
+                                })
+                            }
+                        };
                         in_a_row += 1;
                         if in_a_row == IN_A_ROW {
                             in_a_row = 0;

@@ -17,6 +17,7 @@ mod context;
 mod expect;
 mod explain;
 mod express;
+mod extended;
 mod fill;
 mod finish;
 mod frames;

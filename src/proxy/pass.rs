@@ -10,6 +10,7 @@ use super::{Edge, balance, fill, headers};
 use crate::cache::Interim;
 use crate::error::Error;
 use crate::upstream::{Fetch, Response};
+use http::Version;
 use pingora::http::RequestHeader;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -38,6 +39,8 @@ pub async fn open(
     ctx: &mut Context,
 ) -> pingora::Result<Result<Response, Problem>> {
     let mut request = client.request().clone();
+    // What came over HTTP/2 goes over HTTP/1.1 here.
+    request.set_version(Version::HTTP_11);
     headers::to_server(&mut request, ctx)?;
     match ask(edge, client, ctx, &request).await? {
         Ok(mut response) => {

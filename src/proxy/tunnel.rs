@@ -6,16 +6,13 @@
 
 use super::alive::{Side, silent_for};
 use super::answer::Problem;
-use super::client::{Client, Plain};
+use super::client::Client;
 use super::context::Context;
-use super::express::{Found, Left};
 use super::finish::{Sent, finish};
 use super::frames::{Frames, GOING_AWAY, GOING_AWAY_MASKED, PING, PING_MASKED};
 use super::relay::relay;
 use super::request::Request;
-use super::way::Way;
 use super::{Edge, headers, pass};
-use crate::listen::Conn;
 use crate::runtime::Route;
 use crate::upstream::{Response, WebSocket};
 use bytes::Bytes;
@@ -37,75 +34,74 @@ const PART: usize = 8 << 10;
 /// How long a WebSocket that is being closed waits for its client's own Close.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// Answers a request to switch protocols. `limit`: between two writes, until they are switched.
-pub async fn serve(
-    edge: &Edge,
-    conn: &mut Conn,
-    request: Box<RequestHeader>,
-    mut ctx: Box<Context>,
-    limit: Duration,
-) -> Left {
-    let Some(_open) = Open::begin(ctx.routed()) else {
-        let way = Way::Refuse(Problem::RouteBusy);
-        conn.pack(Box::new(Found { ctx: *ctx, way }));
-        return Left::Pingora;
-    };
-    let mut client = Plain::new(conn, request, limit);
-    // Aside, and gone when it is answered: what the tunnel holds is held for hours.
-    let opened = Box::pin(pass::open(edge, &mut client, &mut ctx)).await;
-    let done = match opened {
-        Ok(Ok(response)) if response.head().status == StatusCode::SWITCHING_PROTOCOLS => {
-            return switch(edge, client, ctx, response).await;
-        }
-        Ok(Ok(response)) => Box::pin(relay(&mut client, &mut ctx, response, None)).await,
-        Ok(Err(problem)) => {
-            let way = Way::Refuse(problem);
-            conn.pack(Box::new(Found { ctx: *ctx, way }));
-            return Left::Pingora;
-        }
-        Err(e) => Err(e),
-    };
-    let why = || done.as_ref().err().map(|e| e.to_string());
-    finish(&Request::of(client.request()), &ctx, client.sent(), why);
-    // What came behind the request may be in the protocol that it asked for, and so is no request.
-    match done.is_ok() && !conn.has_more() {
-        true => conn.end_plain(),
-        false => return Left::Broken,
-    }
-    Left::Empty
+/// A client whose connection, or stream, can be switched to another protocol.
+pub trait Switches: Client {
+    fn sent(&self) -> &Sent;
+
+    /// What comes from here on is the other protocol's. None where no answer has begun.
+    fn switch(&mut self) -> Option<impl AsyncRead + AsyncWrite + Unpin + Send>;
 }
 
-async fn switch(
+/// What became of a request to switch protocols.
+pub enum Ended {
+    /// They were switched, and that is over. It is finished with.
+    Switched,
+    /// The server has said something else.
+    Answered,
+    /// The client is yet to be told.
+    Refused(Problem),
+}
+
+/// Answers a request to switch protocols.
+pub async fn serve(
     edge: &Edge,
-    mut client: Plain<'_>,
-    mut ctx: Box<Context>,
-    response: Response,
-) -> Left {
+    client: &mut impl Switches,
+    ctx: &mut Context,
+) -> pingora::Result<Ended> {
+    let Some(_open) = Open::begin(ctx.routed()) else {
+        return Ok(Ended::Refused(Problem::RouteBusy));
+    };
+    // Aside, and gone when it is answered: what the tunnel holds is held for hours.
+    let opened = Box::pin(pass::open(edge, client, ctx)).await?;
+    match opened {
+        Ok(response) if response.head().status == StatusCode::SWITCHING_PROTOCOLS => {
+            switch(edge, client, ctx, response).await;
+            Ok(Ended::Switched)
+        }
+        Ok(response) => {
+            Box::pin(relay(client, ctx, response, None)).await?;
+            Ok(Ended::Answered)
+        }
+        Err(problem) => Ok(Ended::Refused(problem)),
+    }
+}
+
+async fn switch(edge: &Edge, client: &mut impl Switches, ctx: &mut Context, response: Response) {
     let (mut head, mut body) = response.into_parts();
     head.set_version(Version::HTTP_11);
     headers::edit_answer(&mut head, |fields| {
         headers::strip_from_server(fields, true, &ctx.runtime.invalidate_headers);
-        headers::to_client(fields, &ctx);
+        headers::to_client(fields, ctx);
     });
+    let frames = is_websocket(client.request());
     let told = client.send_head(head, true).await;
     let pool = ctx.pool().clone();
-    let carried = match (told, body.take_stream().await) {
-        (Ok(()), Some((server, early))) => {
+    let carried = match (told, body.take_stream().await, client.switch()) {
+        (Ok(()), Some((server, early)), Some(near)) => {
             let _counted = WebSocket::begin(&pool.group);
-            let frames = is_websocket(client.request());
             let tunnel = Tunnel {
                 edge,
                 silence: pool.timeouts.websocket,
                 ping: pool.timeouts.websocket_ping.filter(|_| frames),
                 has_frames: frames,
             };
-            tunnel.carry(client.conn(), server, early).await
+            tunnel.carry(near, server, early).await
         }
-        (Err(e), _) => {
+        (Err(e), ..) => {
             ctx.error = Some(e.to_string());
             0
         }
-        (_, None) => {
+        _ => {
             ctx.error = Some("protocols were not switched over HTTP/1.1".into());
             0
         }
@@ -114,8 +110,7 @@ async fn switch(
         status: client.sent().status,
         bytes: carried as usize,
     };
-    finish(&Request::of(client.request()), &ctx, &sent, || None);
-    Left::Broken
+    finish(&Request::of(client.request()), ctx, &sent, || None);
 }
 
 /// Other protocols have no frames that we know of.
@@ -156,13 +151,12 @@ impl Tunnel<'_> {
     /// Bytes both ways; gives how many went to the client.
     async fn carry(
         &self,
-        conn: &mut Conn,
+        client: impl AsyncRead + AsyncWrite + Unpin,
         server: impl AsyncRead + AsyncWrite + Unpin,
         early: Bytes,
     ) -> u64 {
-        conn.switch();
         let (near, far, carried) = (Side::new(), Side::new(), AtomicU64::new(0));
-        let (from_client, to_client) = split(conn);
+        let (from_client, to_client) = split(client);
         let (from_server, to_server) = split(server);
         // Whichever ends, the connection has. There is nobody to tell of an error.
         let _ = tokio::select! {

@@ -56,7 +56,8 @@ pub fn identify(request: &Request<'_>, ctx: &mut Context) {
     if let Some(tracer) = &ctx.runtime.tracer {
         ctx.trace = tracer.begin(request.headers, ctx.peer_is_trusted);
     }
-    ctx.upgrade = request.version == Version::HTTP_11 && request.headers.contains_key(UPGRADE);
+    // Over HTTP/2 it is our own: see `listen::http2`.
+    ctx.upgrade = request.version != Version::HTTP_10 && request.headers.contains_key(UPGRADE);
 }
 
 /// By X-Forwarded-For, which is what nearly all proxies write; where there is none, by Forwarded.

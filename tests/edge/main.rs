@@ -34,6 +34,7 @@ mod uploads;
 mod upstream;
 mod websocket;
 mod websocket_frames;
+mod websocket_h2;
 mod websocket_many;
 
 mod acme;

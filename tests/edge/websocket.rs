@@ -56,6 +56,12 @@ impl Echo {
         Edge::start(&text, &[])
     }
 
+    /// How many have ended with this code.
+    pub fn ended(&self, code: Option<CloseCode>) -> usize {
+        let closed = self.closed.lock().expect("no panic with it");
+        closed.iter().filter(|how| **how == code).count()
+    }
+
     fn config(&self, more: &str) -> String {
         self.config_with("", more)
     }

@@ -10,10 +10,10 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
 pub struct Exchange {
-    body: RecvStream,
+    pub(super) body: RecvStream,
     answer: SendResponse<Bytes>,
     /// Once the answer's head was sent.
-    sending: Option<SendStream<Bytes>>,
+    pub(super) sending: Option<SendStream<Bytes>>,
 }
 
 impl Exchange {

@@ -5,6 +5,7 @@
 
 mod calm;
 mod exchange;
+mod websocket;
 
 use super::session::{Session, Terms, check};
 use super::{Conn, Limits, Malformed};
@@ -13,6 +14,7 @@ use calm::{Calm, Spent};
 use exchange::Exchange;
 use h2::Reason;
 use h2::server::{Builder, Connection as H2};
+use http::Method;
 use std::future::poll_fn;
 use std::task::Poll;
 
@@ -35,6 +37,13 @@ pub struct Connection {
 
 pub type Request = Session<Exchange>;
 
+/// What is asked for.
+pub enum Asked {
+    Answer(Request),
+    /// The request is as HTTP/1.1 has it.
+    WebSocket(Request),
+}
+
 impl Connection {
     pub async fn begin(conn: Box<Conn>, limits: &Limits) -> Result<Connection, h2::Error> {
         let terms = Terms {
@@ -49,6 +58,7 @@ impl Connection {
         let mut builder = Builder::new();
         builder.max_concurrent_streams(STREAMS);
         builder.max_header_list_size(limits.section_size());
+        builder.enable_connect_protocol();
         let conn = Calm::new(conn);
         let spent = conn.spent();
         Ok(Connection {
@@ -62,7 +72,7 @@ impl Connection {
 
     /// The next request, or why what came is none; None once the connection is over. Whatever happens on
     /// the connection, happens while this is waited for.
-    pub async fn accept(&mut self) -> Option<Result<Request, Malformed>> {
+    pub async fn accept(&mut self) -> Option<Result<Asked, Malformed>> {
         let came = poll_fn(|cx| match self.http.poll_accept(cx) {
             Poll::Pending if self.spent.is_all() && !self.is_told => Poll::Ready(None),
             came => came.map(Some),
@@ -73,9 +83,22 @@ impl Connection {
             return Some(Err(Malformed("too many frames that ask for nothing")));
         };
         let (request, mut answer) = came?.ok()?;
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let is_websocket = websocket::is_asked_for(&head);
+        if is_websocket {
+            head.method = Method::GET;
+        }
         Some(match check(http::Request::from_parts(head, ())) {
-            Ok(head) => Ok(Session::new(head, Exchange::new(body, answer), &self.terms)),
+            Ok(mut head) => {
+                let exchange = Exchange::new(body, answer);
+                Ok(match is_websocket {
+                    false => Asked::Answer(Session::new(head, exchange, &self.terms)),
+                    true => {
+                        websocket::as_upgrade(&mut head);
+                        Asked::WebSocket(Session::new(head, exchange, &self.terms))
+                    }
+                })
+            }
             Err(malformed) => {
                 answer.send_reset(Reason::PROTOCOL_ERROR);
                 self.malformed += 1;

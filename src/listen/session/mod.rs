@@ -193,7 +193,31 @@ impl<C: Carrier> Session<C> {
         self.body.over || self.carrier.has_ended()
     }
 
-    async fn write_head(&mut self, mut head: Box<ResponseHeader>, end: bool) -> Result<()> {
+    pub fn request(&self) -> &RequestHeader {
+        &self.request
+    }
+
+    pub fn request_mut(&mut self) -> &mut RequestHeader {
+        &mut self.request
+    }
+
+    /// Where it comes from, and where it came to.
+    pub fn peer(&self) -> (SocketAddr, Option<SocketAddr>) {
+        let known = |address: &Address| address.as_inet().copied();
+        let peer = known(&self.peer).expect("its terms have one");
+        (peer, self.local.as_ref().and_then(known))
+    }
+
+    pub fn carrier(&mut self) -> &mut C {
+        &mut self.carrier
+    }
+
+    /// Comes true once the client wants no answer any more.
+    pub async fn stopped(&mut self) {
+        poll_fn(|cx| self.carrier.poll_stopped(cx)).await;
+    }
+
+    pub async fn write_head(&mut self, mut head: Box<ResponseHeader>, end: bool) -> Result<()> {
         if self.ended || self.written.is_some() {
             return Ok(());
         }
@@ -222,7 +246,7 @@ impl<C: Carrier> Session<C> {
         Ok(())
     }
 
-    async fn write(&mut self, mut part: Bytes, end: bool) -> Result<()> {
+    pub async fn write(&mut self, mut part: Bytes, end: bool) -> Result<()> {
         if self.ended {
             return Ok(());
         }
@@ -251,7 +275,7 @@ impl<C: Carrier> Session<C> {
     }
 
     /// Of an answer that is whole. One that has not begun is none: it is reset when it is dropped.
-    async fn end(&mut self) -> Result<()> {
+    pub async fn end(&mut self) -> Result<()> {
         if self.ended || self.written.is_none() {
             return Ok(());
         }

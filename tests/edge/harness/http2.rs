@@ -1,6 +1,6 @@
 //! A client of HTTP/2 that sends and reads part by part.
 
-use super::{Ask, PATIENCE, Reply, Trust};
+use super::{Ask, PATIENCE, Reply, Trust, eventually};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
@@ -80,18 +80,45 @@ impl Http2 {
         self.start(ask, true)
     }
 
+    /// Asks for a WebSocket: RFC 8441 §4.
+    #[track_caller]
+    pub fn websocket(&self, ask: &Ask) -> Streaming<'_> {
+        let mut requests = self.ready();
+        eventually("the edge says that it takes WebSockets", || {
+            requests.is_extended_connect_protocol_enabled()
+        });
+        let mut request = self.request(ask);
+        *request.method_mut() = http::Method::CONNECT;
+        request
+            .extensions_mut()
+            .insert(h2::ext::Protocol::from_static("websocket"));
+        let (answer, sending) = requests.send_request(request, false).expect("a stream");
+        self.streaming(answer, sending)
+    }
+
     #[track_caller]
     fn start(&self, ask: &Ask, ends: bool) -> Streaming<'_> {
+        let started = self.ready().send_request(self.request(ask), ends);
+        let (answer, sending) = started.expect("a stream");
+        self.streaming(answer, sending)
+    }
+
+    fn request(&self, ask: &Ask) -> http::Request<()> {
         let mut request = http::Request::builder()
             .method(ask.method.as_str())
             .uri(format!("{}://{}{}", self.scheme, ask.host, ask.target));
         for (name, value) in &ask.fields {
             request = request.header(name, value);
         }
-        let request = request.body(()).expect("a valid request");
+        request.body(()).expect("a valid request")
+    }
+
+    fn ready(&self) -> SendRequest<Bytes> {
         let ready = within(self.requests.clone().ready());
-        let mut requests = self.runtime.block_on(ready).expect("a connection");
-        let (answer, sending) = requests.send_request(request, ends).expect("a stream");
+        self.runtime.block_on(ready).expect("a connection")
+    }
+
+    fn streaming(&self, answer: ResponseFuture, sending: SendStream<Bytes>) -> Streaming<'_> {
         Streaming {
             sending,
             answer: Some(answer),

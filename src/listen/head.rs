@@ -35,17 +35,22 @@ pub fn check(head: &[u8]) -> Result<Checked, Malformed> {
     let method = request.method.unwrap_or("");
     check_target(method, request.path.unwrap_or(""))?;
     let http11 = request.version == Some(1);
-    let framing = framing(http11, request.headers)?;
-    let plain = http11
-        && match framing {
-            Framing::Length(0) => {
-                matches!(method, "GET" | "HEAD")
-                    && !request.headers.iter().any(is_of_the_connection)
-            }
-            Framing::Upgrade => method == "GET" && !request.headers.iter().any(is_of_a_body),
-            _ => false,
-        };
-    Ok(Checked { framing, plain })
+    let (framing, offers) = framing(http11 && method != "CONNECT", http11, request.headers)?;
+    let plain = match framing {
+        Framing::Length(0) => {
+            http11
+                && matches!(method, "GET" | "HEAD")
+                && !request.headers.iter().any(is_of_the_connection)
+        }
+        Framing::Upgrade => true,
+        _ => false,
+    };
+    let declined = offers && framing != Framing::Upgrade;
+    Ok(Checked {
+        framing,
+        plain,
+        declined,
+    })
 }
 
 /// What `check` found.
@@ -53,15 +58,61 @@ pub fn check(head: &[u8]) -> Result<Checked, Malformed> {
 pub struct Checked {
     pub framing: Framing,
     /// A GET or HEAD over HTTP/1.1, without a body, that wants nothing of the connection but that
-    /// it stays open or switches protocols: what can be answered without knowing more of HTTP/1.
+    /// it stays open, or one that may switch protocols: what can be answered without knowing more of HTTP/1.
     pub plain: bool,
+    /// Another protocol is offered that is not taken: see `without_offer`.
+    pub declined: bool,
 }
 
-fn is_of_a_body(field: &httparse::Header<'_>) -> bool {
-    let names = ["content-length", "transfer-encoding", "expect"];
-    names
-        .iter()
-        .any(|name| field.name.eq_ignore_ascii_case(name))
+/// Whether the connection may be switched to what Upgrade names: RFC 9110 §7.8. Not to a protocol that would
+/// carry requests past all that is looked at here, HTTP/2 (RFC 9113 §3.1) or TLS; and not behind a body, whose
+/// end would be another matter for each who reads it.
+pub fn may_switch<'a>(fields: impl Iterator<Item = (&'a str, &'a [u8])>) -> bool {
+    let (mut named, mut listed) = (false, false);
+    for (name, value) in fields {
+        let mut tokens = value.split(|b| *b == b',').map(<[u8]>::trim_ascii);
+        if name.eq_ignore_ascii_case("upgrade") {
+            named = true;
+            if tokens.any(carries_requests) {
+                return false;
+            }
+        } else if name.eq_ignore_ascii_case("connection") {
+            listed |= tokens.any(|token| token.eq_ignore_ascii_case(b"upgrade"));
+        } else if name.eq_ignore_ascii_case("content-length") {
+            if value.trim_ascii() != b"0" {
+                return false;
+            }
+        } else if name.eq_ignore_ascii_case("transfer-encoding")
+            || name.eq_ignore_ascii_case("expect")
+        {
+            return false;
+        }
+    }
+    named && listed
+}
+
+fn carries_requests(protocol: &[u8]) -> bool {
+    let begins = |with: &[u8]| {
+        let name = protocol.get(..with.len());
+        name.is_some_and(|name| name.eq_ignore_ascii_case(with))
+    };
+    protocol.is_empty() || begins(b"h2") || begins(b"http") || begins(b"tls")
+}
+
+/// The head without the offer of another protocol, which whoever reads it next could take.
+pub fn without_offer(head: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let mut fields = [std::mem::MaybeUninit::uninit(); MAX_FIELDS];
+    let request = parse(head, &mut fields)?;
+    let line = memchr::memchr(b'\n', head).map_or(0, |end| end + 1);
+    let mut without = head[..line].to_vec();
+    for field in request.headers.iter() {
+        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+        if !is("upgrade") && !is("http2-settings") {
+            without.extend([field.name.as_bytes(), b": ", field.value, b"\r\n"].concat());
+        }
+    }
+    without.extend(b"\r\n");
+    Ok(without)
 }
 
 fn is_of_the_connection(field: &httparse::Header<'_>) -> bool {
@@ -93,7 +144,9 @@ impl Head {
         let request = parse(&head, &mut fields)?;
         self.method = match request.method {
             Some("HEAD") => Method::HEAD,
-            _ => Method::GET,
+            Some("GET") | None => Method::GET,
+            Some(method) => Method::from_bytes(method.as_bytes())
+                .map_err(|_| Malformed("a method that is none"))?,
         };
         self.target = head.slice_ref(request.path.unwrap_or("").as_bytes());
         self.fields.clear();
@@ -184,7 +237,12 @@ fn check_target(method: &str, target: &str) -> Result<(), Malformed> {
     }
 }
 
-fn framing(http11: bool, fields: &[httparse::Header<'_>]) -> Result<Framing, Malformed> {
+/// And whether another protocol is offered. `switches`: it may be.
+fn framing(
+    switches: bool,
+    http11: bool,
+    fields: &[httparse::Header<'_>],
+) -> Result<(Framing, bool), Malformed> {
     let (mut hosts, mut length, mut coding, mut upgrade) = (0, None, None, false);
     for field in fields {
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
@@ -207,16 +265,18 @@ fn framing(http11: bool, fields: &[httparse::Header<'_>]) -> Result<Framing, Mal
     if hosts > 1 || (http11 && hosts == 0) {
         return Err(Malformed("HTTP/1.1 needs exactly one Host field"));
     }
-    match (coding, length) {
+    let pairs = || fields.iter().map(|field| (field.name, field.value));
+    let framing = match (coding, length) {
         (Some(_), Some(_)) => Err(Malformed("both Transfer-Encoding and Content-Length")),
         (Some(_), None) if !http11 => Err(Malformed("Transfer-Encoding with HTTP/1.0")),
         (Some(c), None) if !c.trim_ascii().eq_ignore_ascii_case(b"chunked") => {
             Err(Malformed("a Transfer-Encoding other than chunked"))
         }
-        (Some(_), None) if !upgrade => Ok(Framing::Chunked),
-        _ if upgrade => Ok(Framing::Upgrade),
-        (_, length) => Ok(Framing::Length(length.unwrap_or(0))),
-    }
+        (Some(_), None) => Ok(Framing::Chunked),
+        _ if upgrade && switches && may_switch(pairs()) => Ok(Framing::Upgrade),
+        (None, length) => Ok(Framing::Length(length.unwrap_or(0))),
+    };
+    Ok((framing?, upgrade))
 }
 
 /// §3.2: a host and perhaps a port; empty is allowed where the target has no authority.
@@ -258,6 +318,7 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: h",
             "HEAD /a?b HTTP/1.1\r\nHost: h\r\nConnection: Keep-Alive\r\nContent-Length: 0",
             "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket",
+            "POST / HTTP/1.1\r\nHost: h\r\nConnection: a, Upgrade\r\nUpgrade: SPDY/3.1\r\nContent-Length: 0",
         ] {
             assert_eq!(plain(head), Ok(true), "{head}");
         }
@@ -268,7 +329,7 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, x",
             "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1",
             "GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked",
-            "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nContent-Length: 1",
+            "GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\nContent-Length: 1",
             "POST / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket",
             "GET / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue",
             "GET / HTTP/1.1\r\nHost: h\r\nTE: trailers",
@@ -302,6 +363,66 @@ mod tests {
             with("Connection: upgrade\r\nUpgrade: websocket\r\n"),
             Ok(Framing::Upgrade)
         );
+    }
+
+    /// RFC 9110 §7.8, RFC 9113 §3.1.
+    #[test]
+    fn what_is_offered_and_not_taken_is_left_out() {
+        for (fields, framing) in [
+            ("Upgrade: websocket\r\n", Framing::Length(0)),
+            ("Connection: close\r\nUpgrade: x\r\n", Framing::Length(0)),
+            (
+                "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n",
+                Framing::Length(0),
+            ),
+            (
+                "Connection: Upgrade\r\nUpgrade: websocket, H2C\r\n",
+                Framing::Length(0),
+            ),
+            (
+                "Connection: Upgrade\r\nUpgrade: TLS/1.2\r\n",
+                Framing::Length(0),
+            ),
+            (
+                "Connection: Upgrade\r\nUpgrade: HTTP/2.0\r\n",
+                Framing::Length(0),
+            ),
+            ("Connection: Upgrade\r\nUpgrade: \r\n", Framing::Length(0)),
+            (
+                "Connection: Upgrade\r\nUpgrade: x\r\nContent-Length: 3\r\n",
+                Framing::Length(3),
+            ),
+            (
+                "Connection: Upgrade\r\nUpgrade: x\r\nTransfer-Encoding: chunked\r\n",
+                Framing::Chunked,
+            ),
+            (
+                "Connection: Upgrade\r\nUpgrade: x\r\nExpect: 100-continue\r\n",
+                Framing::Length(0),
+            ),
+        ] {
+            let head = format!("POST /x HTTP/1.1\r\nHost: h\r\n{fields}a: b\r\n\r\n");
+            let checked = check(head.as_bytes()).expect("a head");
+            assert_eq!(
+                (checked.framing, checked.declined),
+                (framing, true),
+                "{fields}"
+            );
+            let without = without_offer(head.as_bytes()).expect("a head");
+            let checked = check(&without).expect("still a head");
+            assert_eq!(
+                (checked.framing, checked.declined),
+                (framing, false),
+                "{fields}"
+            );
+            let without = String::from_utf8(without).expect("text");
+            assert!(
+                !without.contains("HTTP2-Settings:") && without.ends_with("\r\na: b\r\n\r\n"),
+                "{without}"
+            );
+        }
+        let taken = with("Connection: x , uPgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n");
+        assert_eq!(taken, Ok(Framing::Upgrade));
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub use caps::{Caps, Place, Places};
 pub use chunks::Chunks;
 pub use conn::{Begun, Conn, ConnLimits, Unsecured};
 pub use entry::{Entry, Manner};
-pub use head::{Checked, Framing, Head, Malformed, check, to_origin_form};
+pub use head::{Checked, Framing, Head, Malformed, check, may_switch, to_origin_form};
 pub use proxied::{Proxied, read as read_proxied};
 pub use settings::{
     CertificateFiles, CertificateSource, ClientAuth, Limits, ListenerSettings, TlsSettings,

@@ -10,7 +10,6 @@ use crate::cache::Scheme;
 use crate::guard::cookie;
 use crate::upstream::{
     Asked, Busy, Ends, HashKey, Lease, Outcome, Pool, ServerId, Time, Turn, broken, hash_of, peer,
-    speak_http1,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::proxy::Session;
@@ -55,13 +54,6 @@ pub async fn pick(session: &mut Session, ctx: &mut Context) -> pingora::Result<H
     if ctx.stale_connection {
         peer.group_key |= FRESH;
         peer.options.idle_timeout = Some(Duration::from_secs(1));
-    }
-    if ctx.upgrade {
-        speak_http1(&mut peer);
-        // Pingora knows one timeout for the handshake and for what follows it.
-        let silence = Some(pool.timeouts.websocket);
-        peer.options.read_timeout = silence;
-        peer.options.write_timeout = silence;
     }
     ctx.tries.add(&lease);
     ctx.journal.begin(&lease);

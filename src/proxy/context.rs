@@ -9,7 +9,7 @@ use crate::listen::tls::Secured;
 use crate::listen::{Entry, Place};
 use crate::observe::{Metrics, Trace};
 use crate::runtime::{Route, Runtime};
-use crate::upstream::{Journal, Lease, Pool, Response, ServerId, Tries, Turn, WebSocket};
+use crate::upstream::{Journal, Lease, Pool, Response, ServerId, Tries, Turn};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora::http::RequestHeader;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -67,8 +67,6 @@ pub struct Context {
     pub tries: Tries,
     /// Within the upstream's concurrency, once it was let in.
     pub turn: Option<Turn>,
-    /// Counts as one once protocols were switched.
-    pub websocket: Option<WebSocket>,
     /// Which of a split's upstreams.
     pub side: Option<usize>,
     /// A kept connection turned out to be closed; that says nothing about its server.
@@ -154,7 +152,6 @@ impl Context {
             trace: None,
             tries: Tries::default(),
             turn: None,
-            websocket: None,
             side: None,
             stale_connection: false,
             preferred: None,

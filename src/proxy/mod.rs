@@ -44,7 +44,7 @@ pub use front::Front;
 use crate::cache::{Name, Scheme, Url, invalidates};
 use crate::error::Kind;
 use crate::runtime::{Foundation, Runtime};
-use crate::upstream::{WebSocket, no_connection};
+use crate::upstream::no_connection;
 use answer::Problem;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -132,6 +132,10 @@ impl ProxyHttp for Service {
                 preflight(session, ctx).await?;
                 Answered::Yes
             }
+            // Those that may be switched are answered by `express` or `extended`.
+            Way::Pass if ctx.upgrade => {
+                Answered::Refused(Problem::Malformed("it switches nothing"))
+            }
             Way::Pass => {
                 calls::begin(session, ctx);
                 Answered::No
@@ -213,7 +217,7 @@ impl ProxyHttp for Service {
             *body = None;
         }
         ctx.body_bytes += body.as_ref().map_or(0, Bytes::len) as u64;
-        if !ctx.upgrade && ctx.body_bytes > ctx.routed().body_size {
+        if ctx.body_bytes > ctx.routed().body_size {
             // Whoever else it is from, Pingora goes on without the body where the server speaks HTTP/2.
             let e = Error::explain(ErrorType::HTTPStatus(413), "body over the route's limit");
             let mut e = e.into_down();
@@ -229,20 +233,14 @@ impl ProxyHttp for Service {
         answer: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> pingora::Result<()> {
-        if answer.status.is_informational() && answer.status != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(());
-        }
-        let switching = answer.status == StatusCode::SWITCHING_PROTOCOLS;
-        if switching && !ctx.upgrade {
+        if answer.status == StatusCode::SWITCHING_PROTOCOLS {
             return Error::e_explain(ErrorType::InvalidHTTPHeader, "101 without being asked")
                 .map_err(|e| e.into_up());
         }
-        balance::answered(session, ctx, answer.status)?;
-        if switching {
-            let silence = ctx.pool().timeouts.websocket;
-            session.as_downstream_mut().set_read_timeout(Some(silence));
-            ctx.websocket = Some(WebSocket::begin(&ctx.pool().group));
+        if answer.status.is_informational() {
+            return Ok(());
         }
+        balance::answered(session, ctx, answer.status)?;
         let method = &session.req_header().method;
         purge::told_by_origin(&self.0.foundation, method, answer, ctx);
         // The server's version is its own affair; we speak to this client. RFC 9110 §2.5.
@@ -250,7 +248,7 @@ impl ProxyHttp for Service {
         let status = answer.status;
         let mut stream = None;
         headers::edit_answer(answer, |fields| {
-            headers::strip_from_server(fields, switching, &ctx.runtime.invalidate_headers);
+            headers::strip_from_server(fields, false, &ctx.runtime.invalidate_headers);
             if session.req_header().version == Version::HTTP_10 {
                 // It knows no chunks and reads to the connection's end. RFC 9112 §6.1.
                 fields.remove(TRANSFER_ENCODING);

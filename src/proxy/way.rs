@@ -11,6 +11,7 @@ use super::resource::{Resource, unix_now};
 use super::{balance, headers, https, images, purge};
 use crate::cache::{Found, Key, Object, Use, Zone, usable};
 use crate::guard::{client_address, forwarded, x_forwarded_for};
+use crate::listen::may_switch;
 use crate::route::Asked;
 use crate::runtime::{Route, Runtime};
 use crate::upstream::Response;
@@ -56,8 +57,16 @@ pub fn identify(request: &Request<'_>, ctx: &mut Context) {
     if let Some(tracer) = &ctx.runtime.tracer {
         ctx.trace = tracer.begin(request.headers, ctx.peer_is_trusted);
     }
-    // Over HTTP/2 it is our own: see `listen::http2`.
-    ctx.upgrade = request.version != Version::HTTP_10 && request.headers.contains_key(UPGRADE);
+    ctx.upgrade = switches(request);
+}
+
+/// As `listen` has framed it. Over HTTP/2 the fields are its own.
+fn switches(request: &Request<'_>) -> bool {
+    let fields = request.headers.iter();
+    request.headers.contains_key(UPGRADE)
+        && request.version != Version::HTTP_10
+        && request.method != Method::CONNECT
+        && may_switch(fields.map(|(name, value)| (name.as_str(), value.as_bytes())))
 }
 
 /// By X-Forwarded-For, which is what nearly all proxies write; where there is none, by Forwarded.

@@ -144,7 +144,8 @@ impl Client {
                 turn.answered();
             }
             let response = answer.map(|answer| (answer, lease));
-            if !outcome.is_failure() || !tries.again(pool, outcome, true, Time::now()) {
+            let repeatable = fetch.request.method.is_idempotent();
+            if !outcome.is_failure() || !tries.again(pool, outcome, repeatable, Time::now()) {
                 return last_of(response, turn);
             }
             tracing::debug!(upstream = %pool.name, ?outcome, "trying again");

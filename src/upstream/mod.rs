@@ -55,5 +55,5 @@ pub use server::{Lease, Server, ServerId, Shown};
 pub use settings::*;
 pub use split::{Split, WHOLE};
 pub use sticky::Sticky;
-pub use transport::{Protocol, Tls, Transport, check_system_trust, speak_http1};
+pub use transport::{Protocol, Tls, Transport, check_system_trust};
 pub use view::Tier;

@@ -1,14 +1,17 @@
 //! Connections that switch protocols.
 
-use crate::harness::{Answer, Ask, Client, Edge, Origin, Step, at_once, get, noise};
+use crate::harness::{Answer, Ask, Client, Edge, Origin, Step, at_once, get, noise, post};
 use std::time::Duration;
 
 const SWITCH: &str =
     "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
 
 fn upgrade(target: &str) -> Ask {
-    get(target)
-        .with("connection", "upgrade")
+    upgrade_of(get(target))
+}
+
+fn upgrade_of(ask: Ask) -> Ask {
+    ask.with("connection", "upgrade")
         .with("upgrade", "websocket")
 }
 
@@ -113,4 +116,74 @@ fn a_refused_upgrade_smuggles_nothing() {
     assert!(client.closes());
     let targets: Vec<_> = origin.seen().into_iter().map(|seen| seen.target).collect();
     assert_eq!(targets, ["/1", "/2", "/3"]);
+}
+
+#[test]
+fn any_method_without_a_body_may_switch() {
+    let origin = Origin::start(|_| Answer::raw(SWITCH).then(Step::Echo));
+    let edge = Edge::before(&origin);
+    let mut client = edge.connect();
+    client.send("POST /attach HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(client.read_head().expect("an answer").status, 101);
+    client.send("raw");
+    assert_eq!(client.read_exactly(3).expect("an echo"), b"raw");
+    let seen = origin.the_request();
+    assert_eq!((&*seen.method, seen.the("upgrade")), ("POST", "tcp"));
+}
+
+/// RFC 9110 §7.8: it is no offer where Connection doesn't list it, and an offer need not be taken. All else
+/// that holds for a request holds for that one.
+#[test]
+fn an_offer_that_is_not_taken_changes_nothing() {
+    let origin = Origin::start(|seen| match seen.path() {
+        "/stored" => Answer::of(200, &[("cache-control", "max-age=60")], "stored"),
+        _ => Answer::ok("here"),
+    });
+    let edge = Edge::start(
+        "
+caches: {pages: {memory: 8MiB}}
+upstreams: {app: {servers: [$0]}}
+routes:
+  - {name: stored, match: {path: /stored}, upstream: app, cache: {in: pages}}
+  - {name: all, match: {path: /*}, upstream: app, body_size: 1KiB}
+",
+        &[&origin],
+    );
+    get("/stored").send(&edge).expect(200);
+    let offers: [&[(&str, &str)]; 3] = [
+        &[("upgrade", "websocket")],
+        &[
+            ("upgrade", "h2c"),
+            ("connection", "Upgrade, HTTP2-Settings"),
+            ("http2-settings", "AAMA"),
+        ],
+        &[("upgrade", "websocket, h2c"), ("connection", "upgrade")],
+    ];
+    for offer in offers {
+        let with = |ask: Ask| {
+            offer
+                .iter()
+                .fold(ask, |ask, (name, value)| ask.with(name, value))
+        };
+        assert!(
+            with(get("/stored")).send(&edge).expect(200).is_hit(),
+            "{offer:?}"
+        );
+        with(get("/a")).send(&edge).expect(200);
+        with(post("/a", "short")).send(&edge).expect(200);
+        let long = vec![b'x'; 2000];
+        with(post("/a", &long)).send(&edge).expect_problem(413);
+        with(post("/a", &long).chunked())
+            .send(&edge)
+            .expect_problem(413);
+    }
+    // Behind a body, whatever is offered.
+    upgrade_of(post("/a", "short")).send(&edge).expect(200);
+    upgrade_of(post("/a", vec![b'x'; 2000]).chunked())
+        .send(&edge)
+        .expect_problem(413);
+    for seen in origin.seen() {
+        let said = ["upgrade", "http2-settings"].map(|name| seen.field(name));
+        assert_eq!(said, [None, None], "{}", seen.head);
+    }
 }

@@ -99,9 +99,8 @@ fn a_drain_says_so_on_each() {
     edge.sigterm();
     for socket in &mut sockets {
         assert_eq!(read(socket, 4), GOING_AWAY);
-        socket
-            .send(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9])
-            .expect("it is open");
+        // The server may have said so first, and ended it.
+        let _ = socket.send(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9]);
         ends(socket);
     }
     drop(client);

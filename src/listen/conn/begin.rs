@@ -134,13 +134,14 @@ impl Conn {
     }
 
     fn take_head(&mut self, end: usize) -> Result<(), Malformed> {
-        let Checked { framing, plain } = head::check(&self.input[..end])?;
+        let checked = head::check(&self.input[..end])?;
+        let Checked { framing, plain, .. } = checked;
         let mut length = end;
-        if let Some(head) = head::to_origin_form(&self.input[..end])? {
-            length = head.len();
-            let after = self.input.split_off(end);
-            self.input = BytesMut::from(&head[..]);
-            self.input.unsplit(after);
+        if checked.declined {
+            length = self.replace_head(length, &head::without_offer(&self.input[..length])?);
+        }
+        if let Some(head) = head::to_origin_form(&self.input[..length])? {
+            length = self.replace_head(length, &head);
         }
         let head = length as u64;
         (self.granted, self.rest) = match framing {
@@ -150,6 +151,14 @@ impl Conn {
         };
         self.plain = plain.then_some(length);
         Ok(())
+    }
+
+    /// Gives back the new one's length.
+    fn replace_head(&mut self, length: usize, head: &[u8]) -> usize {
+        let after = self.input.split_off(length);
+        self.input = BytesMut::from(head);
+        self.input.unsplit(after);
+        head.len()
     }
 
     /// RFC 9112 §2.2: some clients send an empty line after a request's body.

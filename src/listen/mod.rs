@@ -28,6 +28,7 @@ pub use conn::{Begun, Conn, ConnLimits, Unsecured};
 pub use entry::{Entry, Manner};
 pub use head::{Checked, Framing, Head, Malformed, check, may_switch, to_origin_form};
 pub use proxied::{Proxied, read as read_proxied};
+pub use session::Waits;
 pub use settings::{
     CertificateFiles, CertificateSource, ClientAuth, Limits, ListenerSettings, TlsSettings,
 };

@@ -38,6 +38,10 @@ impl Pace {
         self.waiting_since.get_or_insert_with(now);
     }
 
+    pub fn is_waiting(&self) -> bool {
+        self.waiting_since.is_some()
+    }
+
     /// Whether the body comes fast enough, with these bytes.
     pub fn came(&mut self, bytes: usize, now: impl FnOnce() -> Instant) -> bool {
         self.came = self.came.saturating_add(bytes as u64);

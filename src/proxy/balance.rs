@@ -4,9 +4,10 @@
 //! tried again is `upstream`'s to decide; here it only learns what has happened.
 
 use super::context::{CacheStatus, Context};
-use super::headers;
 use super::request::{Request, path_and_query};
+use super::{front, headers};
 use crate::cache::Scheme;
+use crate::grpc::Dialect;
 use crate::guard::cookie;
 use crate::upstream::{
     Asked, Busy, Ends, HashKey, Lease, Outcome, Pool, ServerId, Time, Turn, broken, hash_of, peer,
@@ -101,6 +102,10 @@ pub fn broke(session: &Session, ctx: &mut Context, e: &Error, reused: bool) -> b
     if *e.esource() != ErrorSource::Upstream {
         return false;
     }
+    if *e.etype() == ErrorType::ReadTimedout && is_stalled(session, ctx) {
+        ctx.stalled = true;
+        return false;
+    }
     let repeatable = is_repeatable(session) || is_untouched(e) && is_whole(session);
     if reused && *e.etype() != ErrorType::ReadTimedout && session.response_written().is_none() {
         // That a kept connection was closed says nothing of its server.
@@ -110,6 +115,16 @@ pub fn broke(session: &Session, ctx: &mut Context, e: &Error, reused: bool) -> b
         return repeatable;
     }
     failed(ctx, broken(e), repeatable)
+}
+
+/// Whether the server has not got the whole request yet, so that nothing is known of it. A call of gRPC may be
+/// answered before that, and a route's timeout is nobody's patience.
+fn is_stalled(session: &Session, ctx: &Context) -> bool {
+    let request = session.req_header();
+    let limit = ctx.routed().timeout;
+    front::waits_for_client(session)
+        && limit.is_none_or(|limit| ctx.started.elapsed() < limit)
+        && Dialect::of(&request.method, &request.headers).is_none()
 }
 
 /// RFC 9110 §9.2.2, and all of the request is still there, and nothing was answered.

@@ -67,6 +67,8 @@ pub struct Context {
     pub tries: Tries,
     /// Within the upstream's concurrency, once it was let in.
     pub turn: Option<Turn>,
+    /// The client has let its server wait for the rest of its body.
+    pub stalled: bool,
     /// Which of a split's upstreams.
     pub side: Option<usize>,
     /// A kept connection turned out to be closed; that says nothing about its server.
@@ -152,6 +154,7 @@ impl Context {
             trace: None,
             tries: Tries::default(),
             turn: None,
+            stalled: false,
             side: None,
             stale_connection: false,
             preferred: None,

@@ -94,6 +94,10 @@ impl Front {
                 // Aside, as above.
                 Begun::Http2 if settings.http2 => return Box::pin(self.http2(conn)).await,
                 Begun::Closed => return conn.leave().await,
+                Begun::Stranger => {
+                    self.note_refused(conn.peer(), &Problem::Malformed("it is not HTTP"));
+                    return conn.leave().await;
+                }
                 refused => return self.refuse(*conn, refused).await,
             }
         }
@@ -278,6 +282,14 @@ pub fn entry(session: &Session) -> Option<Arc<Entry>> {
     match conn(session) {
         Some(conn) => Some(conn.entry().clone()),
         None => within::entry(),
+    }
+}
+
+/// Whether nothing goes on because a part of the request's body is waited for.
+pub fn waits_for_client(session: &Session) -> bool {
+    match conn(session) {
+        Some(conn) => conn.waits_for_body(),
+        None => within::waits(),
     }
 }
 

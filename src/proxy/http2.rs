@@ -9,12 +9,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::yield_now;
-use tokio::time::{Instant, interval_at};
+use tokio::time::{Instant, sleep};
 
 /// Requests of one connection that begin in a row, before others on its worker have their turn.
 const IN_A_ROW: usize = 16;
-/// A connection stays for as long at least when nothing is asked on it, and at most for twice that.
-const IDLE: Duration = Duration::from_secs(60);
+/// How long a client that was told to go, having asked nothing for too long, may take to.
+const LAST_CALL: Duration = Duration::from_secs(5);
 
 impl Front {
     /// Answers requests as they come, until the client leaves, or asks nothing for too long, or the edge
@@ -24,13 +24,15 @@ impl Front {
         let Ok(mut connection) = Connection::begin(conn, &self.limits()).await else {
             return;
         };
-        // One wait and one clock for the connection's life: each costs more than a look.
+        // One wait and one timer for the connection's life: each costs more than a look.
         let mut shutdown = self.shutdown.clone();
         let mut stopping = pin!(async move { drop(shutdown.wait_for(|draining| *draining).await) });
-        let mut clock = interval_at(Instant::now() + IDLE, IDLE);
+        let idle = self.limits().idle_timeout;
+        let mut nap = pin!(sleep(idle));
+        let mut last = Instant::now();
         // Each request has one more of it, for as long as it is answered.
         let open = Arc::new(());
-        let (mut draining, mut was_asked, mut in_a_row) = (false, false, 0);
+        let (mut draining, mut told, mut in_a_row) = (false, false, 0);
         loop {
             tokio::select! {
                 biased;
@@ -40,13 +42,14 @@ impl Front {
                 }
                 request = connection.accept() => match request {
                     Some(Ok(request)) => {
-                        was_asked = true;
+                        last = Instant::now();
                         let (proxy, shutdown) = (self.proxy.clone(), self.shutdown.clone());
                         let (entry, open) = (entry.clone(), open.clone());
                         // When nobody is left it learns that by its stream, and tells what became of it.
                         match request {
                             Asked::Answer(request) => tokio::spawn(async move {
-                                within::answer(&proxy, entry, request, &shutdown).await;
+                                let waits = request.waits();
+                                within::answer(&proxy, entry, request, waits, &shutdown).await;
                                 drop(open);
                             }),
                             Asked::WebSocket(request) => {
@@ -66,11 +69,19 @@ impl Front {
                     Some(Err(what)) => self.note_refused(peer, &Problem::Malformed(what.0)),
                     None => break,
                 },
-                _ = clock.tick() => {
-                    if !was_asked && Arc::strong_count(&open) == 1 {
-                        break;
+                () = &mut nap => {
+                    // Set for an earlier request, or something is still being answered.
+                    if Arc::strong_count(&open) > 1 {
+                        last = Instant::now();
+                    } else if last.elapsed() >= idle {
+                        if told {
+                            break;
+                        }
+                        told = true;
+                        connection.go_away();
+                        last = Instant::now() - idle + idle.min(LAST_CALL);
                     }
-                    was_asked = false;
+                    nap.as_mut().reset(last + idle);
                 }
             }
         }

@@ -101,7 +101,8 @@ impl Front {
         let (limits, peer) = (self.limits(), stream.peer());
         let refused = match timeout(limits.header_timeout, stream.read(&limits)).await {
             Ok(Ok(Some(session))) => {
-                within::answer(&self.proxy, entry, session, &self.shutdown).await;
+                let waits = session.waits();
+                within::answer(&self.proxy, entry, session, waits, &self.shutdown).await;
                 return;
             }
             Ok(Ok(None)) => return,

@@ -471,6 +471,7 @@ fn problem_of(e: &Error, ctx: &Context) -> Option<Problem> {
             ErrorSource::Downstream,
         ) => return None,
         (_, ErrorSource::Downstream) => Problem::Malformed("its body is not framed properly"),
+        (ErrorType::ReadTimedout, ErrorSource::Upstream) if ctx.stalled => Problem::BodyTimeout,
         (ErrorType::ReadTimedout | ErrorType::WriteTimedout, ErrorSource::Upstream) => {
             Problem::Upstream(Kind::Timeout)
         }

@@ -49,6 +49,7 @@ mod guard;
 mod proxied;
 mod shed;
 mod slow;
+mod slow_h2;
 
 mod auth;
 mod browsers;

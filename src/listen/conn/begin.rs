@@ -39,6 +39,9 @@ pub enum Begun {
     TimedOut,
     TooLarge,
     Malformed(Malformed),
+    /// What came has neither a path nor a version in it: nobody says it who would understand an answer.
+    /// A broken preface of HTTP/2 is such a thing: RFC 9113 §3.4.
+    Stranger,
 }
 
 impl Conn {
@@ -120,6 +123,7 @@ impl Conn {
         };
         Some(match self.take_head(end) {
             Ok(()) => Begun::Request,
+            Err(_) if !self.input[..end].contains(&b'/') => Begun::Stranger,
             Err(malformed) => Begun::Malformed(malformed),
         })
     }

@@ -178,6 +178,11 @@ impl Conn {
         &self.entry
     }
 
+    /// Whether a part of the present request's body is waited for.
+    pub fn waits_for_body(&self) -> bool {
+        self.pace.is_waiting()
+    }
+
     /// Whether nothing else is understood.
     pub fn agreed_on_http2(&self) -> bool {
         self.entry.secured().is_some_and(|tls| tls.is_http2)

@@ -65,6 +65,11 @@ async fn heads_that_are_refused() {
             Begun::Malformed(Malformed("a line that ends without CR")),
         ),
         (&[b'a'; 2000], Begun::TooLarge),
+        (
+            b"GET / HTTP\r\n\r\n",
+            Begun::Malformed(Malformed("the head is not HTTP/1")),
+        ),
+        (b"INVALID CONNECTION PREFACE\r\n\r\n", Begun::Stranger),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Begun::Http2),
     ] {
         let (mut client, mut conn) = pair().await;

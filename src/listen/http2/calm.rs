@@ -1,15 +1,18 @@
-//! Frames that ask for nothing. A client may send some (a PING tells it how far the edge is, SETTINGS what it
+//! What `h2` has no bound for: a head that never ends, and frames that ask for nothing.
+//!
+//! Of the latter a client may send some (a PING tells it how far the edge is, SETTINGS what it
 //! has room for), and each is answered; who sends them without end keeps a worker busy for nothing
 //! (CVE-2019-9512, CVE-2019-9515, CVE-2019-9518). `h2` has no bound for them. RFC 9113 §10.5.
 
+use crate::listen::Malformed;
 use bytes::Buf;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 /// As many as may come at once.
 const MOST: u64 = 1000;
@@ -24,31 +27,61 @@ pub struct Calm<S> {
     io: S,
     frames: Frames,
     budget: Budget,
-    spent: Spent,
+    /// From a head's first byte to its last.
+    patience: Duration,
+    /// When the head that is coming, the one of this number, must have come.
+    deadline: Option<(u64, Pin<Box<Sleep>>)>,
+    lost: Lost,
 }
 
-/// Whether a connection has sent more of them than it may. Nothing more is read from it then.
+/// Whether nothing more is read of a connection.
 #[derive(Clone, Default)]
-pub struct Spent(Arc<AtomicBool>);
+pub struct Lost(Arc<OnceLock<Malformed>>);
 
-impl Spent {
-    pub fn is_all(&self) -> bool {
-        self.0.load(Relaxed)
+impl Lost {
+    pub fn why(&self) -> Option<Malformed> {
+        self.0.get().copied()
+    }
+
+    fn because(&self, why: &'static str) {
+        // Whatever was first.
+        let _ = self.0.set(Malformed(why));
     }
 }
 
 impl<S> Calm<S> {
-    pub fn new(io: S) -> Calm<S> {
+    pub fn new(io: S, patience: Duration) -> Calm<S> {
         Calm {
             io,
             frames: Frames::default(),
             budget: Budget::new(Instant::now()),
-            spent: Spent::default(),
+            patience,
+            deadline: None,
+            lost: Lost::default(),
         }
     }
 
-    pub fn spent(&self) -> Spent {
-        self.spent.clone()
+    pub fn lost(&self) -> Lost {
+        self.lost.clone()
+    }
+
+    /// Nothing comes at present. Ready: a head has begun, and has taken too long. The clock is asked only
+    /// where one has to be waited for.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(head) = self.frames.unfinished() else {
+            self.deadline = None;
+            return Poll::Pending;
+        };
+        let (of, deadline) = self
+            .deadline
+            .get_or_insert_with(|| (head, Box::pin(sleep(self.patience))));
+        if *of != head {
+            *of = head;
+            deadline
+                .as_mut()
+                .reset(tokio::time::Instant::now() + self.patience);
+        }
+        deadline.as_mut().poll(cx)
     }
 }
 
@@ -58,14 +91,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Calm<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.spent.is_all() {
+        if self.lost.why().is_some() {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        let read = Pin::new(&mut self.io).poll_read(cx, buf)?;
+        if read.is_pending() {
+            if self.poll_late(cx).is_ready() {
+                self.lost.because("a head that does not end");
+            }
+            return Poll::Pending;
+        }
         let idle = self.frames.pass(&buf.filled()[before..]);
         if idle > 0 && !self.budget.spend(idle, Instant::now) {
-            self.spent.0.store(true, Relaxed);
+            self.lost.because("too many frames that ask for nothing");
         }
         Poll::Ready(Ok(()))
     }
@@ -106,11 +145,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Calm<S> {
 }
 
 const DATA: u8 = 0;
+const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
 const HEAD: usize = 9;
 const PREFACE: usize = 24;
 
@@ -120,6 +161,10 @@ struct Frames {
     came: usize,
     /// Bytes until the next head.
     left: usize,
+    /// A request's head has begun, and CONTINUATION is to follow. §6.10.
+    goes_on: bool,
+    /// How often something has ended that is awaited to its end.
+    ended: u64,
 }
 
 impl Default for Frames {
@@ -128,6 +173,8 @@ impl Default for Frames {
             head: [0; HEAD],
             came: 0,
             left: PREFACE,
+            goes_on: false,
+            ended: 0,
         }
     }
 }
@@ -147,10 +194,23 @@ impl Frames {
             if self.came == HEAD {
                 let [a, b, c, kind, flags, ..] = self.head;
                 (self.came, self.left) = (0, u32::from_be_bytes([0, a, b, c]) as usize);
+                if kind == HEADERS || kind == CONTINUATION {
+                    self.goes_on = flags & END_HEADERS == 0;
+                }
+                self.ended += u64::from(!self.goes_on);
                 idle += u64::from(is_idle(kind, flags, self.left));
             }
         }
         idle
+    }
+}
+
+impl Frames {
+    /// The number of what has begun and not ended, if that is no DATA: what a body may take is another
+    /// matter, and so is the preface, which was awaited before.
+    fn unfinished(&self) -> Option<u64> {
+        let in_frame = self.left > 0 && self.head[3] != DATA;
+        (self.came > 0 || in_frame || self.goes_on).then_some(self.ended)
     }
 }
 

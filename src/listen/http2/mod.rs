@@ -10,16 +10,20 @@ mod websocket;
 use super::session::{Session, Terms, check};
 use super::{Conn, Limits, Malformed};
 use bytes::Bytes;
-use calm::{Calm, Spent};
+use calm::{Calm, Lost};
 use exchange::Exchange;
 use h2::Reason;
 use h2::server::{Builder, Connection as H2};
 use http::Method;
+use http::header::CONTENT_TYPE;
+use pingora::http::RequestHeader;
 use std::future::poll_fn;
 use std::task::Poll;
 
 /// Requests that a connection may have open.
 const STREAMS: u32 = 100;
+/// Bytes of bodies that a connection may have sent and nobody has read yet; a stream's are 64 KiB of them.
+const WINDOW: u32 = 256 << 10;
 /// Requests that are none, after which a connection is closed: nobody sends many by mistake.
 const MALFORMED: usize = 32;
 
@@ -28,10 +32,10 @@ pub const REFUSAL: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\
 
 pub struct Connection {
     http: H2<Calm<Box<Conn>>, Bytes>,
-    spent: Spent,
+    lost: Lost,
     terms: Terms,
     malformed: usize,
-    /// That it has spent what it may: it gets nothing but the connection's end.
+    /// That nothing more is read: it gets nothing but the connection's end.
     is_told: bool,
 }
 
@@ -49,21 +53,21 @@ impl Connection {
         let terms = Terms {
             peer: conn.peer(),
             local: conn.local(),
-            // A stream waits where another one on its connection is not read: not its client's fault.
-            // And calls of gRPC may be silent for hours.
-            read: None,
-            min_rate: 0,
+            read: Some(limits.body_timeout),
+            min_rate: limits.min_body_rate,
             write: limits.send_timeout,
         };
         let mut builder = Builder::new();
         builder.max_concurrent_streams(STREAMS);
         builder.max_header_list_size(limits.section_size());
         builder.enable_connect_protocol();
-        let conn = Calm::new(conn);
-        let spent = conn.spent();
+        // Room for several streams' windows: one whose server is slow to read holds none of the others up.
+        builder.initial_connection_window_size(WINDOW);
+        let conn = Calm::new(conn, limits.header_timeout);
+        let lost = conn.lost();
         Ok(Connection {
             http: builder.handshake(conn).await?,
-            spent,
+            lost,
             terms,
             malformed: 0,
             is_told: false,
@@ -74,13 +78,19 @@ impl Connection {
     /// the connection, happens while this is waited for.
     pub async fn accept(&mut self) -> Option<Result<Asked, Malformed>> {
         let came = poll_fn(|cx| match self.http.poll_accept(cx) {
-            Poll::Pending if self.spent.is_all() && !self.is_told => Poll::Ready(None),
-            came => came.map(Some),
+            Poll::Pending => match self.lost.why().filter(|_| !self.is_told) {
+                Some(why) => Poll::Ready(Err(why)),
+                None => Poll::Pending,
+            },
+            Poll::Ready(came) => Poll::Ready(Ok(came)),
         });
-        let Some(came) = came.await else {
-            self.is_told = true;
-            self.http.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-            return Some(Err(Malformed("too many frames that ask for nothing")));
+        let came = match came.await {
+            Ok(came) => came,
+            Err(why) => {
+                self.is_told = true;
+                self.http.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                return Some(Err(why));
+            }
         };
         let (request, mut answer) = came?.ok()?;
         let (mut head, body) = request.into_parts();
@@ -90,12 +100,17 @@ impl Connection {
         }
         Some(match check(http::Request::from_parts(head, ())) {
             Ok(mut head) => {
+                let mut terms = self.terms;
+                if is_call(&head) {
+                    // It may be silent for hours.
+                    (terms.read, terms.min_rate) = (None, 0);
+                }
                 let exchange = Exchange::new(body, answer);
                 Ok(match is_websocket {
-                    false => Asked::Answer(Session::new(head, exchange, &self.terms)),
+                    false => Asked::Answer(Session::new(head, exchange, &terms)),
                     true => {
                         websocket::as_upgrade(&mut head);
-                        Asked::WebSocket(Session::new(head, exchange, &self.terms))
+                        Asked::WebSocket(Session::new(head, exchange, &terms))
                     }
                 })
             }
@@ -115,4 +130,10 @@ impl Connection {
     pub fn go_away(&mut self) {
         self.http.graceful_shutdown();
     }
+}
+
+/// Of gRPC.
+fn is_call(head: &RequestHeader) -> bool {
+    let kind = head.headers.get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }

@@ -20,6 +20,8 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout};
@@ -66,6 +68,7 @@ pub trait Carrier: Send + Sync + Unpin + 'static {
 }
 
 /// Where a request comes from, and how long it and its answer may take.
+#[derive(Clone, Copy)]
 pub struct Terms {
     pub peer: SocketAddr,
     /// Where it came to, if that is known.
@@ -87,9 +90,20 @@ pub struct Session<C> {
     written: Option<Box<ResponseHeader>>,
     ended: bool,
     sent: usize,
+    waits: Waits,
     read_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
     drain_timeout: Option<Duration>,
+}
+
+/// Whether a part of the request's body is being waited for.
+#[derive(Clone, Default)]
+pub struct Waits(Arc<AtomicBool>);
+
+impl Waits {
+    pub fn are_on(&self) -> bool {
+        self.0.load(Relaxed)
+    }
 }
 
 /// A request's body.
@@ -130,6 +144,7 @@ impl<C: Carrier> Session<C> {
             written: None,
             ended: false,
             sent: 0,
+            waits: Waits::default(),
             read_timeout: terms.read,
             write_timeout: Some(terms.write),
             drain_timeout: None,
@@ -177,10 +192,12 @@ impl<C: Carrier> Session<C> {
             return Ok(Some(first));
         }
         self.body.pace.waits(Instant::now);
+        self.waits.0.store(true, Relaxed);
         let limit = self.read_timeout.unwrap_or(Duration::MAX);
         let part = timeout(limit, poll_fn(|cx| self.poll_body(cx)));
         let late = || Error::explain(ErrorType::ReadTimedout, "a body").into_down();
         let part = part.await.map_err(|_| late())??;
+        self.waits.0.store(false, Relaxed);
         let length = part.as_ref().map_or(0, Bytes::len);
         match self.body.pace.came(length, Instant::now) || part.is_none() {
             true => Ok(part),
@@ -206,6 +223,10 @@ impl<C: Carrier> Session<C> {
         let known = |address: &Address| address.as_inet().copied();
         let peer = known(&self.peer).expect("its terms have one");
         (peer, self.local.as_ref().and_then(known))
+    }
+
+    pub fn waits(&self) -> Waits {
+        self.waits.clone()
     }
 
     pub fn carrier(&mut self) -> &mut C {

@@ -5,7 +5,7 @@
 mod answers;
 mod ends;
 mod floods;
-mod frames;
+pub mod frames;
 mod framing;
 mod http2;
 mod passed;

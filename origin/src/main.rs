@@ -122,7 +122,7 @@ async fn carry_out(settings: &Settings, command: &Command) -> Result<(), Box<dyn
             ("restored", store.restore(file).await?)
         }
         Command::Reshard { former } => {
-            let moved = shards::reshard(settings, &store, former).await?;
+            let moved = shards::reshard(settings, &store, former, |_| Ok(())).await?;
             ("resharded", moved)
         }
     };

@@ -59,6 +59,8 @@ pub struct App {
     written: Notify,
     filed: Notify,
     pub lease: Duration,
+    /// How long a finished one is kept.
+    pub keep_jobs: Duration,
     /// Whether photos of the demonstration may still come.
     pub drawing: AtomicBool,
     /// Whether the process is about to end.
@@ -119,6 +121,7 @@ impl App {
             written: Notify::new(),
             filed: Notify::new(),
             lease: settings.lease(),
+            keep_jobs: settings.keep_jobs(),
             drawing: AtomicBool::new(settings.wants_demo()),
             stopping: watch::Sender::new(false),
         })

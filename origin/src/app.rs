@@ -26,6 +26,10 @@ const UPLOADS_WAITING: usize = 1_000;
 const CHUNKS: usize = 12;
 const CHUNKS_WAITING: usize = 120;
 
+/// By one person, so that nobody has all the places.
+const CHUNKS_FROM_ONE: usize = 2 * CHUNKS_AT_ONCE;
+const DOWNLOADS_BY_ONE: usize = 8;
+
 /// Who read large files, each with a chunk in memory.
 const MOST_DOWNLOADS: usize = 32;
 
@@ -43,8 +47,10 @@ pub struct App {
     pub uploads: Gate,
     pub storage: Storage,
     pub chunks: Gate,
-    pub chunks_of_each: Each,
+    pub chunks_of_each: Arc<Each>,
+    pub chunks_from_each: Arc<Each>,
     pub downloads: Arc<Semaphore>,
+    pub downloads_by_each: Arc<Each>,
     pub followers: Arc<Semaphore>,
     pub metrics: Metrics,
     /// Databases with what belongs to devices.
@@ -109,7 +115,9 @@ impl App {
             storage: Storage::open(&settings.storage, data, &metrics.storage)?,
             chunks: Gate::of(CHUNKS, CHUNKS_WAITING),
             chunks_of_each: Each::at_most(CHUNKS_AT_ONCE),
+            chunks_from_each: Each::at_most(CHUNKS_FROM_ONE),
             downloads: Arc::new(Semaphore::new(MOST_DOWNLOADS)),
+            downloads_by_each: Each::at_most(DOWNLOADS_BY_ONE),
             followers: Arc::new(Semaphore::new(MOST_FOLLOWERS)),
             metrics,
             shards,

@@ -5,6 +5,7 @@ use crate::domain::clock::Moment;
 use crate::domain::file::CHUNKS_AT_ONCE;
 use crate::domain::job::Lane;
 use crate::handlers::admission::{Each, Gate};
+use crate::handlers::turns::Turns;
 use crate::mail::Mail;
 use crate::observe::metrics::Metrics;
 use crate::payments::{Provider, Sandbox};
@@ -21,6 +22,9 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 const UPLOADS_AT_ONCE: usize = 100;
 const UPLOADS_WAITING: usize = 1_000;
+
+/// Of those who send fast; few, as several processes may share a machine.
+const UPLOADS_READ_AT_ONCE: usize = 2;
 
 /// Of large files; each is in memory while it comes.
 const CHUNKS: usize = 12;
@@ -45,6 +49,8 @@ pub struct App {
     pub sandbox: Arc<Sandbox>,
     pub provider: Arc<dyn Provider>,
     pub uploads: Gate,
+    /// Of uploads, to be read.
+    pub turns: Turns,
     pub storage: Storage,
     pub chunks: Gate,
     pub chunks_of_each: Arc<Each>,
@@ -112,6 +118,7 @@ impl App {
             provider: sandbox.clone(),
             sandbox,
             uploads: Gate::of(UPLOADS_AT_ONCE, UPLOADS_WAITING),
+            turns: Turns::of(UPLOADS_READ_AT_ONCE),
             storage: Storage::open(&settings.storage, data, &metrics.storage)?,
             chunks: Gate::of(CHUNKS, CHUNKS_WAITING),
             chunks_of_each: Each::at_most(CHUNKS_AT_ONCE),

@@ -8,6 +8,10 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 /// Connections that may wait to be accepted: as many as come when an edge passes on a crowd.
 const BACKLOG: u32 = 4096;
 
+/// Bytes that the kernel takes of what is sent before it is read, of each connection. By itself it takes megabytes of
+/// uploads that wait for their turn, whose clients would have sent their last byte long before.
+const UNREAD: u32 = 64 << 10;
+
 /// Who takes nothing for so long of what is sent is gone. As long as an upload may take.
 pub const MOST_SILENCE: Duration = Duration::from_secs(300);
 
@@ -17,6 +21,7 @@ pub fn on(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V6(_) => TcpSocket::new_v6(),
     }?;
     socket.set_reuseaddr(true)?;
+    socket.set_recv_buffer_size(UNREAD)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

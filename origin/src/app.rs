@@ -5,6 +5,7 @@ use crate::domain::clock::Moment;
 use crate::domain::file::CHUNKS_AT_ONCE;
 use crate::domain::job::Lane;
 use crate::handlers::admission::{Each, Gate};
+use crate::handlers::turns::Turns;
 use crate::mail::Mail;
 use crate::observe::metrics::Metrics;
 use crate::payments::{Provider, Sandbox};
@@ -22,9 +23,16 @@ use tokio::sync::{Notify, Semaphore, watch};
 const UPLOADS_AT_ONCE: usize = 100;
 const UPLOADS_WAITING: usize = 1_000;
 
+/// Of those who send fast; few, as several processes may share a machine.
+const UPLOADS_READ_AT_ONCE: usize = 2;
+
 /// Of large files; each is in memory while it comes.
 const CHUNKS: usize = 12;
 const CHUNKS_WAITING: usize = 120;
+
+/// By one person, so that nobody has all the places.
+const CHUNKS_FROM_ONE: usize = 2 * CHUNKS_AT_ONCE;
+const DOWNLOADS_BY_ONE: usize = 8;
 
 /// Who read large files, each with a chunk in memory.
 const MOST_DOWNLOADS: usize = 32;
@@ -41,10 +49,14 @@ pub struct App {
     pub sandbox: Arc<Sandbox>,
     pub provider: Arc<dyn Provider>,
     pub uploads: Gate,
+    /// Of uploads, to be read.
+    pub turns: Turns,
     pub storage: Storage,
     pub chunks: Gate,
-    pub chunks_of_each: Each,
+    pub chunks_of_each: Arc<Each>,
+    pub chunks_from_each: Arc<Each>,
     pub downloads: Arc<Semaphore>,
+    pub downloads_by_each: Arc<Each>,
     pub followers: Arc<Semaphore>,
     pub metrics: Metrics,
     /// Databases with what belongs to devices.
@@ -59,6 +71,8 @@ pub struct App {
     written: Notify,
     filed: Notify,
     pub lease: Duration,
+    /// How long a finished one is kept.
+    pub keep_jobs: Duration,
     /// Whether photos of the demonstration may still come.
     pub drawing: AtomicBool,
     /// Whether the process is about to end.
@@ -104,10 +118,13 @@ impl App {
             provider: sandbox.clone(),
             sandbox,
             uploads: Gate::of(UPLOADS_AT_ONCE, UPLOADS_WAITING),
+            turns: Turns::of(UPLOADS_READ_AT_ONCE),
             storage: Storage::open(&settings.storage, data, &metrics.storage)?,
             chunks: Gate::of(CHUNKS, CHUNKS_WAITING),
             chunks_of_each: Each::at_most(CHUNKS_AT_ONCE),
+            chunks_from_each: Each::at_most(CHUNKS_FROM_ONE),
             downloads: Arc::new(Semaphore::new(MOST_DOWNLOADS)),
+            downloads_by_each: Each::at_most(DOWNLOADS_BY_ONE),
             followers: Arc::new(Semaphore::new(MOST_FOLLOWERS)),
             metrics,
             shards,
@@ -119,6 +136,7 @@ impl App {
             written: Notify::new(),
             filed: Notify::new(),
             lease: settings.lease(),
+            keep_jobs: settings.keep_jobs(),
             drawing: AtomicBool::new(settings.wants_demo()),
             stopping: watch::Sender::new(false),
         })

@@ -8,6 +8,7 @@ mod handlers;
 mod hub;
 mod jobs;
 mod lifecycle;
+mod listen;
 mod mail;
 mod observe;
 mod payments;
@@ -31,13 +32,8 @@ use serde_json::json;
 use settings::{Command, Settings};
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
-use std::net::SocketAddr;
-use std::{error::Error, io, process::ExitCode, sync::Arc};
+use std::{error::Error, process::ExitCode, sync::Arc};
 use store::{By, Store};
-use tokio::net::{TcpListener, TcpSocket};
-
-/// Connections that may wait to be accepted: as many as come when an edge passes on a crowd.
-const BACKLOG: u32 = 4096;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -63,13 +59,12 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
         jobs::demo::seed(&app.store).await?;
     }
 
-    let listener = listen((settings.host, settings.port).into())?;
+    let listener = listen::on((settings.host, settings.port).into())?;
     log::info(
         "listening",
         json!({ "address": listener.local_addr()?.to_string() }),
     );
-    // An answer's head and body are two writes; Nagle's algorithm would hold back the second.
-    let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
+    let listener = listener.tap_io(|connection| listen::prepare(connection, listen::MOST_SILENCE));
 
     let service = axum::serve(listener, routes::of(app.clone()));
     let workers = Workers::start(&app);
@@ -95,16 +90,6 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4(),
-        SocketAddr::V6(_) => TcpSocket::new_v6(),
-    }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
 async fn carry_out(settings: &Settings, command: &Command) -> Result<(), Box<dyn Error>> {
     let turn = app::turn(&settings.data)?;
     let store = Arc::new(Store::open(settings).await?);
@@ -122,7 +107,7 @@ async fn carry_out(settings: &Settings, command: &Command) -> Result<(), Box<dyn
             ("restored", store.restore(file).await?)
         }
         Command::Reshard { former } => {
-            let moved = shards::reshard(settings, &store, former).await?;
+            let moved = shards::reshard(settings, &store, former, |_| Ok(())).await?;
             ("resharded", moved)
         }
     };

@@ -143,6 +143,11 @@ pub struct Settings {
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     lease: u64,
 
+    /// Seconds for which a finished job is kept; by default a week. Dead ones are kept until somebody replays them
+    #[arg(long, env = "LAKH_ORIGIN_KEEP_JOBS", default_value_t = 604_800, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..=315_360_000))]
+    keep_jobs: u64,
+
     /// Only give somebody a role (member, staff or admin), as staff=ada@example.org, and end
     #[arg(long, value_name = "ROLE=E-MAIL", value_parser = grant)]
     pub grant: Option<(Role, String)>,
@@ -193,6 +198,10 @@ enum Demo {
 impl Settings {
     pub fn lease(&self) -> Duration {
         Duration::from_secs(self.lease)
+    }
+
+    pub fn keep_jobs(&self) -> Duration {
+        Duration::from_secs(self.keep_jobs)
     }
 
     pub fn wants_demo(&self) -> bool {

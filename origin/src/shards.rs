@@ -18,6 +18,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+#[cfg(test)]
+mod tests;
+
 /// The database that has everything else.
 const MAIN: &str = "main";
 
@@ -212,12 +215,25 @@ async fn open_shard(url: &str, main: &Store) -> Result<Store, Box<dyn Error>> {
     Ok(store)
 }
 
-/// Moves each device's belongings to the shard of its range: copies them, looks whether the copy is the same, and
-/// then removes them where they were. Where that was broken off before, it goes on. How many devices were moved.
+/// How far the move of a device is. Whatever was reached lasts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step {
+    /// The shard that it goes to gives higher numbers than any so far.
+    Numbered,
+    /// All that belongs to it is there too.
+    Copied,
+    /// And there alone.
+    Moved,
+}
+
+/// Moves each device's belongings to the shard of its range: copies them to what it has there, looks whether the copy is
+/// the same, and then removes them where they were. Where that was broken off before, it goes on, whatever was served
+/// in between. `reached` is told of each step, and may break off after it. How many devices were moved.
 pub async fn reshard(
     settings: &Settings,
     main: &Arc<Store>,
     former: &[String],
+    mut reached: impl FnMut(Step) -> Result<(), Box<dyn Error>>,
 ) -> Result<u64, Box<dyn Error>> {
     if main.is_served(Moment::now()).await? {
         return Err(
@@ -241,21 +257,26 @@ pub async fn reshard(
             // What comes there from now on has higher numbers than what is brought.
             if numbered.insert(target) {
                 store.number_from(main.next_epoch().await?).await?;
+                reached(Step::Numbered)?;
             }
-            move_device(&source, store, device.as_str()).await?;
+            copy_device(&source, store, device.as_str()).await?;
+            reached(Step::Copied)?;
+            source.give_away(device.as_str()).await?;
+            reached(Step::Moved)?;
             moved += 1;
         }
     }
     Ok(moved)
 }
 
-async fn move_device(source: &Store, target: &Store, device: &str) -> Result<(), Box<dyn Error>> {
-    let belongings = source.belongings_of(device).await?;
-    target.take_in(device, &belongings).await?;
-    if target.belongings_of(device).await? != belongings {
-        return Err(format!("the copy of what belongs to `{device}` is not the same").into());
+async fn copy_device(source: &Store, target: &Store, device: &str) -> Result<(), Box<dyn Error>> {
+    let there = target.belongings_of(device).await?;
+    let all = source.belongings_of(device).await?.and(there);
+    target.take_in(device, &all).await?;
+    match target.belongings_of(device).await? == all {
+        true => Ok(()),
+        false => Err(format!("the copy of what belongs to `{device}` is not the same").into()),
     }
-    source.give_away(device).await
 }
 
 impl FromStr for Place {

@@ -32,6 +32,7 @@ mod registry;
 mod scale;
 mod settings;
 mod transport;
+mod unsent;
 
 #[cfg(test)]
 mod fixtures;

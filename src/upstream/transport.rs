@@ -4,6 +4,7 @@
 //! can be used. The same transport carries requests, probes and fills.
 
 use super::announce::{Announced, Ends, ProxyProtocol};
+use super::unsent;
 use crate::endpoint::Endpoint;
 use crate::pem::{self, certificates, unusable};
 use pingora::protocols::tls::CaType;
@@ -13,8 +14,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+use tokio::net::TcpSocket;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Requests at once on an HTTP/2 connection to a server.
@@ -29,6 +31,17 @@ const WINDOWS: u32 = WINDOW * STREAMS as u32;
 /// bits of a peer's `group_key` say it. The lowest is `proxy`'s, for connections that must be new.
 const H2: u64 = 1 << 1;
 const SPOKEN: u64 = 0b11;
+
+/// What is done with a socket before it connects.
+type Preparation = Arc<dyn Fn(&TcpSocket) -> pingora::Result<()> + Send + Sync>;
+
+/// One for all: peers are made for each request.
+static PREPARATION: LazyLock<Preparation> = LazyLock::new(|| {
+    Arc::new(|socket| {
+        unsent::hold_little(socket);
+        Ok(())
+    })
+});
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Transport {
@@ -71,6 +84,7 @@ impl Transport {
             Endpoint::Unix(path) => HttpPeer::new_uds(path, false, String::new())
                 .expect("an endpoint's path is one that a socket may have"),
         };
+        peer.options.upstream_tcp_sock_tweak_hook = Some(PREPARATION.clone());
         match self.protocol {
             Protocol::Http1 => {}
             Protocol::H2c => peer.options.set_http_version(2, 2),

@@ -27,6 +27,7 @@ pub mod shares;
 pub mod span;
 pub mod task;
 pub mod topics;
+pub mod turns;
 pub mod user;
 
 mod words;

@@ -116,28 +116,30 @@ pub struct Each {
 }
 
 /// One of them, until it is dropped.
-pub struct One<'e> {
-    each: &'e Each,
+pub struct One {
+    each: Arc<Each>,
     thing: i64,
 }
 
 impl Each {
-    pub fn at_most(most: usize) -> Self {
-        Self {
+    pub fn at_most(most: usize) -> Arc<Self> {
+        Arc::new(Self {
             most,
             counts: Mutex::default(),
-        }
+        })
     }
 
     /// None while there are as many as there may be.
-    pub fn enter(&self, thing: i64) -> Option<One<'_>> {
+    pub fn enter(self: &Arc<Self>, thing: i64) -> Option<One> {
         let mut counts = self.counts();
         let count = counts.entry(thing).or_default();
         if *count == self.most {
             return None;
         }
         *count += 1;
-        Some(One { each: self, thing })
+        drop(counts);
+        let each = self.clone();
+        Some(One { each, thing })
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<i64, usize>> {
@@ -145,7 +147,7 @@ impl Each {
     }
 }
 
-impl Drop for One<'_> {
+impl Drop for One {
     fn drop(&mut self) {
         let mut counts = self.each.counts();
         match counts.get_mut(&self.thing) {

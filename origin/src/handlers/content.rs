@@ -33,7 +33,7 @@ pub async fn show(
     let part = asked_part(&headers, &file)?;
     let range = part.clone().unwrap_or(0..=bytes - 1);
     let length = range.end() - range.start() + 1;
-    let body = body(app, &file, range).await?;
+    let body = body(app, &author, &file, range).await?;
 
     let mut response = Response::new(body);
     let about = response.headers_mut();
@@ -108,11 +108,16 @@ fn part_of(asked: &str, bytes: u64) -> Option<RangeInclusive<u64>> {
 /// Of each reader no more than a chunk is in memory, and there are so many readers.
 async fn body(
     app: Arc<App>,
+    author: &Author,
     file: &LargeFile,
     range: RangeInclusive<u64>,
 ) -> Result<Body, Problem> {
+    let own = app.downloads_by_each.enter(author.id()).ok_or_else(|| {
+        let detail = "Read no more than eight files, or parts of them, at the same time.";
+        Problem::slow_down(detail)
+    })?;
     let place = app.downloads.clone().try_acquire_owned();
-    let place = place.map_err(|_| Problem::busy())?;
+    let place = (own, place.map_err(|_| Problem::busy())?);
     let chunks = app.store.chunks_of(file.id).await?;
     let chunks: HashMap<_, _> = chunks
         .into_iter()

@@ -17,7 +17,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use serde::Serialize;
 use std::sync::Arc;
 use tokio::time;
@@ -119,6 +119,10 @@ async fn keep_chunk(
         let detail = "Send no more than three chunks of a file at the same time.";
         Problem::slow_down(detail)
     })?;
+    let _own = app.chunks_from_each.enter(author.id()).ok_or_else(|| {
+        let detail = "Send no more than six chunks of all your files at the same time.";
+        Problem::slow_down(detail)
+    })?;
     let _turn = app.chunks.enter().await?;
     let bytes = receive(body, length).await?;
     if checksum_of(bytes.clone()).await != Some(checksum) {
@@ -170,20 +174,28 @@ async fn store_chunk(
     }
 }
 
+/// In one piece from the start, so that a chunk is in memory once.
 async fn receive(body: &mut Body, length: u64) -> Result<Bytes, Problem> {
     let most = usize::try_from(length).expect("a chunk is smaller than 2^24 bytes");
-    let collecting = time::timeout(UPLOAD_TIME, Limited::new(body, most).collect()).await;
     let broken_off = || Problem::new(StatusCode::BAD_REQUEST, "The body broke off.");
-    let collected = collecting.map_err(|_| broken_off())?;
-    let bytes = match collected {
-        Ok(collected) => collected.to_bytes(),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            return Err(wrong_length(length));
+    let mut bytes = Vec::with_capacity(most);
+    let collecting = async {
+        while let Some(frame) = body.frame().await {
+            // What is not data is trailers.
+            let Ok(data) = frame.map_err(|_| broken_off())?.into_data() else {
+                continue;
+            };
+            if bytes.len() + data.len() > most {
+                return Err(wrong_length(length));
+            }
+            bytes.extend_from_slice(&data);
         }
-        Err(_) => return Err(broken_off()),
+        Ok(())
     };
+    let collected = time::timeout(UPLOAD_TIME, collecting).await;
+    collected.map_err(|_| broken_off())??;
     match bytes.len() == most {
-        true => Ok(bytes),
+        true => Ok(bytes.into()),
         false => Err(wrong_length(length)),
     }
 }

@@ -23,6 +23,7 @@ pub mod profile;
 pub mod progress;
 pub mod socket;
 pub mod tasks;
+pub mod turns;
 
 mod author;
 mod idempotency;

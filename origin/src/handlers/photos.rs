@@ -13,7 +13,7 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use std::{io, sync::Arc};
+use std::{io, pin::pin, sync::Arc};
 use tokio::time;
 use tower_http::services::ServeFile;
 
@@ -120,12 +120,14 @@ async fn keep(
     may: impl Future<Output = Result<(), Problem>>,
 ) -> Result<Received, Problem> {
     let kind = kind(headers)?;
-    if announced_length(headers).is_some_and(|length| length > MOST_BYTES) {
+    let most = announced_length(headers).unwrap_or(MOST_BYTES);
+    if most > MOST_BYTES {
         return Err(Refused::TooLarge.into());
     }
     may.await?;
     let _turn = app.uploads.enter().await?;
-    let received = time::timeout(UPLOAD_TIME, app.files.receive(kind, body)).await;
+    let chunks = pin!(app.turns.read(body, most));
+    let received = time::timeout(UPLOAD_TIME, app.files.receive(kind, chunks)).await;
     Ok(received.unwrap_or(Err(Refused::BrokenOff))?)
 }
 

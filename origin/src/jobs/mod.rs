@@ -17,7 +17,7 @@ use crate::domain::clock::Moment;
 use crate::domain::job::{Kind, Lane, MOST_REQUEST_WORKERS, State, workers_for};
 use crate::observe::log;
 use crate::storage::Unavailable;
-use crate::store::{Claim, Store};
+use crate::store::{Claim, MOST_FORGOTTEN, Store};
 use serde_json::json;
 use std::future::Future;
 use std::sync::Arc;
@@ -176,15 +176,28 @@ async fn sweep(app: Arc<App>) {
     let mut stopping = app.stopping.subscribe();
     while !*stopping.borrow() {
         for store in app.stores().filter(|store| store.is_reachable()) {
-            if let Err(error) = store.sweep(Moment::now()).await {
+            if let Err(error) = sweep_one(&app, store, Moment::now()).await {
                 log::error("sweep", json!({ "reason": error.to_string() }));
             }
         }
         select! {
-            () = time::sleep(SWEEP_EVERY) => {}
+            () = time::sleep(SWEEP_EVERY.min(app.keep_jobs)) => {}
             _ = stopping.changed() => {}
         }
     }
+}
+
+async fn sweep_one(app: &App, store: &Store, now: Moment) -> sqlx::Result<()> {
+    store.sweep(now).await?;
+    let kept = app.keep_jobs.as_secs().cast_signed();
+    while !*app.stopping.borrow() {
+        let count = store.forget_jobs(now.plus_seconds(-kept)).await?;
+        app.metrics.forgot(count);
+        if count < MOST_FORGOTTEN {
+            break;
+        }
+    }
+    Ok(())
 }
 
 impl From<sqlx::Error> for Failure {

@@ -6,8 +6,8 @@ use crate::store::Store;
 use axum::http::Method;
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Error, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Encoder, Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ pub struct Metrics {
     requests: HistogramVec,
     jobs: HistogramVec,
     queue: IntGaugeVec,
+    forgotten: IntCounter,
     uploads: IntGaugeVec,
     acknowledgements: Histogram,
     chunks: IntGaugeVec,
@@ -50,6 +51,13 @@ impl Metrics {
                 &["kind", "outcome"],
             )?,
             queue: gauge("lakh_origin_jobs", "Jobs in the database", &["state"])?,
+            forgotten: in_registry(
+                &registry,
+                IntCounter::new(
+                    "lakh_origin_jobs_forgotten_total",
+                    "Finished jobs that were deleted after their time",
+                ),
+            )?,
             storage: in_registry(
                 &registry,
                 IntCounterVec::new(
@@ -124,6 +132,10 @@ impl Metrics {
         self.jobs
             .with_label_values(&[kind.to_string().as_str(), outcome])
             .observe(time.as_secs_f64());
+    }
+
+    pub fn forgot(&self, jobs: u64) {
+        self.forgotten.inc_by(jobs);
     }
 
     /// In Prometheus' text format. What is a state, not an event, is looked at now.

@@ -52,8 +52,8 @@ impl Store {
 
     pub async fn export(&self, id: i64) -> Result<Option<Export>> {
         query_as(
-            "SELECT r.id, r.user_id, r.about, r.created_at, j.state FROM exports r \
-             JOIN jobs j ON j.kind = 'export' AND j.subject = CAST(r.id AS TEXT) WHERE r.id = $1",
+            "SELECT r.id, r.user_id, r.about, r.created_at, coalesce(j.state, 'done') AS state \
+             FROM exports r LEFT JOIN jobs j ON j.kind = 'export' AND j.subject = CAST(r.id AS TEXT) WHERE r.id = $1",
         )
         .bind(id)
         .fetch_optional(self.reader())

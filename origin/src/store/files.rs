@@ -2,8 +2,8 @@
 //! an upload that breaks off leaves nothing behind.
 
 use crate::domain::photo::{MAGIC_BYTES, MOST_BYTES, PhotoKind, PhotoName};
-use axum::body::{Body, Bytes};
-use http_body_util::BodyExt;
+use axum::body::Bytes;
+use futures_util::{Stream, StreamExt};
 use std::io::{self, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
@@ -47,10 +47,14 @@ impl PhotoFiles {
     }
 
     /// Streams an upload to the folder: memory holds twice `WRITE_BYTES` of it.
-    pub async fn receive(&self, kind: PhotoKind, body: &mut Body) -> Result<Received, Refused> {
+    pub async fn receive(
+        &self,
+        kind: PhotoKind,
+        mut chunks: impl Stream<Item = io::Result<Bytes>> + Unpin,
+    ) -> Result<Received, Refused> {
         let mut head = Vec::new();
         while head.len() < MAGIC_BYTES {
-            match next_chunk(body).await? {
+            match next_chunk(&mut chunks).await? {
                 Some(chunk) => head.extend_from_slice(&chunk),
                 None => break,
             }
@@ -68,7 +72,7 @@ impl PhotoFiles {
                 return Err(Refused::TooLarge);
             }
             sink.take(chunk).await?;
-            next = next_chunk(body).await?;
+            next = next_chunk(&mut chunks).await?;
         }
         let whole = Instant::now();
         sink.keep_as(self.path(&name)).await?;
@@ -152,14 +156,11 @@ impl From<io::Error> for Refused {
     }
 }
 
-async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>, Refused> {
-    while let Some(frame) = body.frame().await {
-        // Frames that are not data are trailers; they say nothing about a photo.
-        if let Ok(chunk) = frame.map_err(|_| Refused::BrokenOff)?.into_data() {
-            return Ok(Some(chunk));
-        }
-    }
-    Ok(None)
+async fn next_chunk(
+    chunks: &mut (impl Stream<Item = io::Result<Bytes>> + Unpin),
+) -> Result<Option<Bytes>, Refused> {
+    let chunk = chunks.next().await.transpose();
+    chunk.map_err(|_| Refused::BrokenOff)
 }
 
 fn keep(file: NamedTempFile, path: &Path) -> io::Result<()> {

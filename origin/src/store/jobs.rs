@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, FromRow, Result, Row, query, query_as, query_scalar};
 
+/// Finished jobs that are forgotten in one transaction: others wait to write meanwhile.
+pub const MOST_FORGOTTEN: u64 = 1_000;
+
 /// A job that is held. `attempt` tells its holder from the one before.
 pub struct Claim {
     pub id: i64,
@@ -167,6 +170,24 @@ impl Store {
             .await
     }
 
+    /// Forgets some of the jobs that were finished before that moment, as many as `MOST_FORGOTTEN`; how many. Dead ones
+    /// wait for somebody to look at them.
+    pub async fn forget_jobs(&self, before: Moment) -> Result<u64> {
+        // When a job has ended its last lease tells, by a lease; it was due before that.
+        let sql = format!(
+            "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE state = 'done' AND due < $1 \
+             AND lease < $1 ORDER BY due, id LIMIT {MOST_FORGOTTEN} {})",
+            self.dialect.skip_taken()
+        );
+        let mut writing = self.write().await?;
+        let gone = query(AssertSqlSafe(sql))
+            .bind(before.0)
+            .execute(&mut *writing)
+            .await?;
+        writing.commit().await?;
+        Ok(gone.rows_affected())
+    }
+
     /// Reading is cheap, and most looks at the queue find nothing.
     async fn nothing_due(&self, lane: Lane, now: Moment) -> Result<bool> {
         let lane = is_in(lane);
@@ -257,5 +278,62 @@ impl FromRow<'_, AnyRow> for Job {
             reason: row.try_get("reason")?,
             created_at: row.try_get("created_at")?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+    use clap::Parser;
+
+    const NOW: Moment = Moment(1_780_272_000_000);
+
+    /// So many jobs, due at that moment, which are taken at once and held for a minute.
+    async fn put(store: &Store, state: &str, count: u64, due: Moment) {
+        let mut writing = store.write().await.expect("a transaction");
+        let rows: Vec<_> = (0..count)
+            .map(|number| {
+                let subject = format!("{state} {} {number}", due.0);
+                let lease = due.plus_seconds(60).0;
+                [
+                    json!("letter"),
+                    json!(subject),
+                    json!(state),
+                    json!(due.0),
+                    json!(lease),
+                    json!(""),
+                ]
+            })
+            .collect();
+        let columns = ["kind", "subject", "state", "due", "lease", "created_at"];
+        let put = writing.insert("jobs", &columns, &rows).await;
+        put.expect("they are written");
+        writing.commit().await.expect("they are written");
+    }
+
+    #[tokio::test]
+    async fn finished_jobs_are_forgotten_in_batches_and_all_others_kept() {
+        let data = tempfile::tempdir().expect("a folder");
+        let settings =
+            Settings::parse_from(["lakh-origin".as_ref(), "--data".as_ref(), data.path()]);
+        let store = Store::open(&settings).await.expect("a database");
+        for state in ["dead", "waiting", "running"] {
+            put(&store, state, 2, Moment(0)).await;
+        }
+        put(&store, "done", MOST_FORGOTTEN + 3, NOW.plus_seconds(-61)).await;
+        // Due before then, and perhaps finished after it.
+        put(&store, "done", 1, NOW.plus_seconds(-60)).await;
+        for expected in [MOST_FORGOTTEN, 3, 0] {
+            let gone = store.forget_jobs(NOW).await;
+            assert_eq!(gone.expect("they are deleted"), expected);
+        }
+        let mut left = store.job_counts().await.expect("they are counted");
+        left.sort();
+        let expected = [("dead", 2), ("done", 1), ("running", 2), ("waiting", 2)];
+        assert_eq!(
+            left,
+            expected.map(|(state, count)| (state.to_owned(), count))
+        );
     }
 }

@@ -39,7 +39,7 @@ pub use bookings::Booked;
 pub use exports::Export;
 pub use files::{PhotoFiles, Received, Refused};
 pub use idempotency::Key;
-pub use jobs::Claim;
+pub use jobs::{Claim, MOST_FORGOTTEN};
 pub use large_files::{ChunkAdded, LargeFile};
 pub use listings::Removed;
 pub use payments::{Applied, StartedPayment};

@@ -3,53 +3,108 @@
 use super::backup::{fields, insert};
 use super::{Store, Writing};
 use crate::domain::clock::Moment;
+use crate::domain::job::State;
 use serde_json::{Map, Value};
 use sqlx::{query, query_scalar};
+use std::collections::BTreeMap;
 use std::error::Error;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// A table and a row of it.
-pub type Belonging = (&'static str, Map<String, Value>);
+type Row = Map<String, Value>;
 
-/// Jobs are found by the requests that they are for.
-const BELONGINGS: [(&str, &str, &str); 3] = [
-    (
-        "jobs",
-        "SELECT * FROM jobs WHERE kind = 'request' AND subject IN \
-         (SELECT CAST(id AS TEXT) FROM requests WHERE device = $1) ORDER BY id",
-        "DELETE FROM jobs WHERE kind = 'request' AND subject IN \
-         (SELECT CAST(id AS TEXT) FROM requests WHERE device = $1)",
-    ),
-    (
-        "requests",
-        "SELECT * FROM requests WHERE device = $1 ORDER BY id",
-        "DELETE FROM requests WHERE device = $1",
-    ),
-    (
-        "messages",
-        "SELECT * FROM messages WHERE device = $1 ORDER BY id",
-        "DELETE FROM messages WHERE device = $1",
-    ),
+/// By their numbers, which are given once across all databases: what has the same number in two is the same, but one
+/// of them may be of before.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Belongings {
+    messages: BTreeMap<i64, Row>,
+    requests: BTreeMap<i64, Request>,
+}
+
+/// A request, and its job unless that was forgotten once it was done.
+#[derive(Clone, Debug, PartialEq)]
+struct Request {
+    row: Row,
+    job: Option<Row>,
+}
+
+/// Jobs are found by the requests that they are for, so they go first.
+const REMOVALS: [&str; 3] = [
+    "DELETE FROM jobs WHERE kind = 'request' AND subject IN \
+     (SELECT CAST(id AS TEXT) FROM requests WHERE device = $1)",
+    "DELETE FROM requests WHERE device = $1",
+    "DELETE FROM messages WHERE device = $1",
 ];
 
-impl Store {
-    pub async fn belongings_of(&self, device: &str) -> Result<Vec<Belonging>> {
-        let mut rows = Vec::new();
-        for (table, select, _) in BELONGINGS {
-            let found = query(select).bind(device).fetch_all(self.nodes.writer()?);
-            for row in found.await? {
-                rows.push((table, fields(&row)?));
+impl Belongings {
+    /// All that either has; of a request that both have, the one that is further along.
+    pub fn and(mut self, others: Self) -> Self {
+        for (id, other) in others.requests {
+            match self.requests.get(&id) {
+                Some(own) if own.progress() >= other.progress() => {}
+                _ => drop(self.requests.insert(id, other)),
             }
         }
-        Ok(rows)
+        let own = self.messages;
+        self.messages = others.messages;
+        self.messages.extend(own);
+        self
     }
 
-    /// All of it or nothing, in place of whatever an attempt before this one has left.
-    pub async fn take_in(&self, device: &str, rows: &[Belonging]) -> Result<()> {
+    /// Each row with its table.
+    fn rows(&self) -> impl Iterator<Item = (&'static str, &Row)> {
+        let messages = self.messages.values().map(|row| ("messages", row));
+        let requests = self.requests.values().flat_map(|request| {
+            let job = request.job.iter().map(|row| ("jobs", row));
+            job.chain([("requests", &request.row)])
+        });
+        messages.chain(requests)
+    }
+}
+
+impl Request {
+    /// Grows with whatever happens to it, but for a replay by somebody who has looked at it.
+    fn progress(&self) -> (bool, bool, i64) {
+        let is_answered = self.row.contains_key("answer");
+        let Some(job) = &self.job else {
+            return (is_answered, true, i64::MAX);
+        };
+        let is_in = |state: State| {
+            let now = job.get("state").and_then(Value::as_str);
+            now == Some(state.word())
+        };
+        let has_ended = is_in(State::Done) || is_in(State::Dead);
+        let attempts = job.get("attempts").and_then(Value::as_i64);
+        (is_answered, has_ended, attempts.unwrap_or(0))
+    }
+}
+
+impl Store {
+    pub async fn belongings_of(&self, device: &str) -> Result<Belongings> {
+        let messages = "SELECT * FROM messages WHERE device = $1";
+        let requests = "SELECT * FROM requests WHERE device = $1";
+        let jobs = "SELECT j.* FROM jobs j JOIN requests r ON j.kind = 'request' \
+                    AND j.subject = CAST(r.id AS TEXT) WHERE r.device = $1";
+        let subject = |row: &Row| row.get("subject")?.as_str().map(str::to_owned);
+        let mut jobs = self.rows(jobs, device, subject).await?;
+        let number = |row: &Row| row.get("id")?.as_i64();
+        let messages = self.rows(messages, device, number).await?;
+        let requests = self.rows(requests, device, number).await?;
+        let requests = requests.into_iter().map(|(id, row)| {
+            let job = jobs.remove(&id.to_string());
+            (id, Request { row, job })
+        });
+        Ok(Belongings {
+            messages,
+            requests: requests.collect(),
+        })
+    }
+
+    /// In place of all that it has there, or not at all.
+    pub async fn take_in(&self, device: &str, belongings: &Belongings) -> Result<()> {
         let mut writing = self.write().await?;
         remove(&mut writing, device).await?;
-        for (table, row) in rows {
+        for (table, row) in belongings.rows() {
             insert(&mut writing, table, row.clone()).await?;
         }
         Ok(writing.commit().await?)
@@ -70,11 +125,87 @@ impl Store {
             .await?;
         Ok(count > 0)
     }
+
+    /// Of that device, each by its key.
+    async fn rows<K: Ord>(
+        &self,
+        select: &'static str,
+        device: &str,
+        key: impl Fn(&Row) -> Option<K>,
+    ) -> Result<BTreeMap<K, Row>> {
+        let found = query(select).bind(device).fetch_all(self.nodes.writer()?);
+        let mut rows = BTreeMap::new();
+        for row in found.await? {
+            let row = fields(&row)?;
+            let key = key(&row).ok_or("a row has no number")?;
+            rows.insert(key, row);
+        }
+        Ok(rows)
+    }
 }
 
 async fn remove(writing: &mut Writing, device: &str) -> Result<()> {
-    for (_, _, delete) in BELONGINGS {
-        query(delete).bind(device).execute(&mut **writing).await?;
+    for removal in REMOVALS {
+        query(removal).bind(device).execute(&mut **writing).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    /// A request and its job, as each is after so many steps.
+    fn after(steps: u8, id: i64) -> Request {
+        let row = |value: Value| value.as_object().expect("an object").clone();
+        let (state, attempts) = [
+            ("waiting", 0),
+            ("running", 1),
+            ("waiting", 1),
+            ("running", 2),
+            ("done", 2),
+        ][usize::from(steps.min(4))];
+        let mut request = row(json!({ "id": id, "text": "x" }));
+        if steps >= 4 {
+            request.insert("answer".into(), "y".into());
+        }
+        // What is done is forgotten in the end.
+        let job = (steps < 5).then(|| row(json!({ "state": state, "attempts": attempts })));
+        Request { row: request, job }
+    }
+
+    /// Of few numbers, so that two have some of them in common.
+    fn belongings() -> impl Strategy<Value = (Belongings, BTreeMap<i64, u8>)> {
+        let requests = prop::collection::btree_map(0..8i64, 0..6u8, 0..8);
+        let messages = prop::collection::btree_set(0..8i64, 0..8);
+        (messages, requests).prop_map(|(messages, steps)| {
+            let messages = messages.into_iter().map(|id| (id, Row::new())).collect();
+            let requests = steps.iter().map(|(id, steps)| (*id, after(*steps, *id)));
+            let requests = requests.collect();
+            (Belongings { messages, requests }, steps)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_and_nothing_goes_back(one in belongings(), other in belongings()) {
+            let ((one, its_steps), (other, others_steps)) = (one, other);
+            let both = one.clone().and(other.clone());
+            let messages: Vec<_> = both.messages.keys().copied().collect();
+            let mut expected: Vec<_> = one.messages.keys().chain(other.messages.keys()).copied().collect();
+            expected.sort_unstable();
+            expected.dedup();
+            prop_assert_eq!(messages, expected);
+            for id in 0..8 {
+                let steps = its_steps.get(&id).max(others_steps.get(&id));
+                let progress = both.requests.get(&id).map(Request::progress);
+                prop_assert_eq!(progress, steps.map(|steps| after(*steps, id).progress()));
+            }
+            // Once more changes nothing.
+            prop_assert_eq!(both.clone().and(one), both.clone());
+            prop_assert_eq!(both.clone().and(other), both);
+        }
+    }
 }

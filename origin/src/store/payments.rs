@@ -92,7 +92,7 @@ impl Store {
     pub async fn hear_event(&self, event: &Event, now: Moment) -> Result<()> {
         let mut writing = self.write().await?;
         let body = serde_json::to_string(event).expect("an event has only text keys");
-        query(
+        let heard = query(
             "INSERT INTO payment_events (event, body, at) VALUES ($1, $2, $3) \
              ON CONFLICT (event) DO NOTHING",
         )
@@ -101,7 +101,10 @@ impl Store {
         .bind(now.iso())
         .execute(&mut *writing)
         .await?;
-        enqueue(&mut writing, Kind::PaymentEvent, &event.id, now).await?;
+        // Its job may have been forgotten since.
+        if heard.rows_affected() == 1 {
+            enqueue(&mut writing, Kind::PaymentEvent, &event.id, now).await?;
+        }
         writing.commit().await
     }
 

@@ -222,29 +222,35 @@ fn what_is_not_what_was_announced_is_refused() {
         .expect_status(409);
 }
 
+/// A chunk of which only one byte comes.
+fn begin(origin: &Origin, token: &str, file: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(origin.address()).expect("it listens");
+    let head = format!(
+        "PUT {file}/chunks/0 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+         content-length: {CHUNK}\r\ncontent-digest: {}\r\n\r\nx",
+        digest_field(b"x")
+    );
+    stream.write_all(head.as_bytes()).expect("it reads");
+    stream
+}
+
+/// The last chunk, which is refused for its digest as long as it would be let in.
+fn another(origin: &Origin, token: &str, file: &str, bytes: &[u8]) -> Reply {
+    let (target, last) = (format!("{file}/chunks/2"), &bytes[2 * CHUNK..]);
+    put(origin, token, &target, &digest_field(b"x"), last)
+}
+
 #[test]
 fn no_more_than_three_chunks_of_a_file_come_at_once() {
     let origin = Origin::start();
     let token = origin.register("ada@example.org");
     let bytes = content(3);
     let file = announce(&origin, &token, &bytes);
-    let begin = || {
-        let mut stream = TcpStream::connect(origin.address()).expect("it listens");
-        let head = format!(
-            "PUT {file}/chunks/0 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
-             content-length: {CHUNK}\r\ncontent-digest: {}\r\n\r\nx",
-            digest_field(b"x")
-        );
-        stream.write_all(head.as_bytes()).expect("it reads");
-        stream
-    };
-    let (target, last) = (format!("{file}/chunks/2"), &bytes[2 * CHUNK..]);
-    // Refused for its digest as long as it would be let in.
-    let fourth = || put(&origin, &token, &target, &digest_field(b"x"), last);
+    let fourth = || another(&origin, &token, &file, &bytes);
     // A busy machine may have turned one of three away.
     let begun = RefCell::new(Vec::new());
     origin.wait_until("three are underway", || {
-        begun.borrow_mut().push(begin());
+        begun.borrow_mut().push(begin(&origin, &token, &file));
         fourth().status == 429
     });
     assert_eq!(fourth().header("retry-after"), "1");
@@ -255,6 +261,57 @@ fn no_more_than_three_chunks_of_a_file_come_at_once() {
     drop(begun);
     origin.wait_until("they have left", || fourth().status == 422);
     put_chunk(&origin, &token, &file, 2, &bytes).expect_status(200);
+}
+
+#[test]
+fn nobody_has_all_the_places_for_chunks() {
+    let origin = Origin::start();
+    let token = origin.register("ada@example.org");
+    let other = origin.register("bob@example.org");
+    let bytes = content(5);
+    let files = [(); 3].map(|()| announce(&origin, &token, &bytes));
+    let theirs = announce(&origin, &other, &bytes);
+    let seventh = || another(&origin, &token, &files[2], &bytes);
+    let begun = RefCell::new(Vec::new());
+    origin.wait_until("six are underway", || {
+        for file in &files[..2] {
+            begun.borrow_mut().push(begin(&origin, &token, file));
+        }
+        seventh().status == 429
+    });
+    put_chunk(&origin, &other, &theirs, 2, &bytes).expect_status(200);
+    drop(begun);
+    origin.wait_until("they have left", || seventh().status == 422);
+}
+
+#[test]
+fn nobody_has_all_the_places_for_reading() {
+    let origin = Origin::start();
+    let token = origin.register("ada@example.org");
+    let other = origin.register("bob@example.org");
+    let bytes = content(6);
+    let file = sent(&origin, &token, &bytes);
+    let theirs = sent(&origin, &other, &bytes);
+    // Nothing is read of what is more than lies in sockets.
+    let open = || {
+        let mut stream = TcpStream::connect(origin.address()).expect("it listens");
+        let head = format!(
+            "GET {file}/content HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).expect("it reads");
+        stream
+    };
+    let first = [("range", "bytes=0-0")];
+    let ninth = || part(&origin, &token, &file, &first).status;
+    let opened = RefCell::new(Vec::new());
+    origin.wait_until("eight are underway", || {
+        opened.borrow_mut().push(open());
+        ninth() == 429
+    });
+    assert!(opened.borrow().len() >= 8);
+    part(&origin, &other, &theirs, &first).expect_status(206);
+    drop(opened);
+    origin.wait_until("they have left", || ninth() == 206);
 }
 
 /// Folders as providers, which fail while there is a plain file in their place.

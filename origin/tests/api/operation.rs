@@ -124,3 +124,44 @@ fn a_job_that_runs_when_the_process_is_to_end_is_finished_first() {
     assert_eq!(shown["answer"], "A ladder.");
     assert!(model.asked.try_recv().is_err(), "it was asked twice");
 }
+
+#[test]
+fn finished_jobs_go_after_their_time_what_they_made_stays_and_so_do_dead_ones() {
+    let origin = Origin::start_with(&["--keep-jobs", "1"]);
+    let staff = origin.register_as("staff", "ada@example.org");
+    let thing =
+        json!({"title": "Kayak", "text": "x", "category": "c", "price_cents": 1, "place": "x"});
+    let listing = origin.lend(&staff, &thing);
+    let broken = b"\xff\xd8\xff and nothing more";
+    let broken = origin
+        .upload(&listing, &staff, "image/jpeg", broken)
+        .expect_status(201);
+    let export = json!({"about": "bookings"});
+    let export = origin
+        .post("/api/v1/exports", Some(&staff), &export)
+        .expect_status(202);
+    let text = json!({"text": "Who lends a ladder?"});
+    let request = origin.post("/api/v1/devices/kiosk/requests", Some(&staff), &text);
+    let request = request.expect_status(202);
+
+    let counts = |line: &str| {
+        let metrics = origin.get("/metrics").text();
+        metrics.lines().any(|one| one == line)
+    };
+    origin.wait_until("both finished ones are gone", || {
+        counts("lakh_origin_jobs_forgotten_total 2")
+    });
+    let state = |path: &str| origin.get_as(&staff, path).expect_status(200).json()["state"].clone();
+    for made in [&export, &request] {
+        assert_eq!(state(made.header("location")), "done");
+    }
+    let csv = format!("{}/csv", export.header("location"));
+    origin.get_as(&staff, &csv).expect_status(200);
+    assert_eq!(state(broken.header("location")), "dead");
+    let dead = origin
+        .get_as(&staff, "/api/v1/jobs/dead")
+        .expect_status(200)
+        .json();
+    assert_eq!(dead["items"].as_array().map(Vec::len), Some(1), "{dead}");
+    assert!(counts("lakh_origin_jobs{state=\"dead\"} 1"));
+}

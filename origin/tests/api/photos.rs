@@ -4,6 +4,8 @@ use crate::harness::Origin;
 use lakh_image::{ImageSettings, Limits, Overlays, Plan, transform};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 
 /// Noise of sorts, so that it takes a while to make something of it.
 fn photo(width: u16, height: u16) -> Vec<u8> {
@@ -194,4 +196,65 @@ fn a_killed_process_loses_no_job_and_none_is_done_twice() {
     );
     // Ten photos and six files of each, nothing half made.
     survivor.wait_until("leftovers are gone", || survivor.photo_files() >= 70);
+}
+
+/// An upload of which somebody sends a part now and then.
+struct Slow {
+    stream: TcpStream,
+    left: usize,
+}
+
+impl Slow {
+    fn begin(origin: &Origin, listing: &str, token: &str, bytes: usize) -> Self {
+        let mut stream = TcpStream::connect(origin.address()).expect("it listens");
+        let head = format!(
+            "POST {listing}/photos HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+             content-type: image/jpeg\r\ncontent-length: {bytes}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).expect("it reads");
+        stream.write_all(b"\xff\xd8\xff").expect("it reads");
+        Self {
+            stream,
+            left: bytes - 3,
+        }
+    }
+
+    fn send(&mut self, bytes: usize) {
+        let part = vec![0; bytes.min(self.left)];
+        self.left -= part.len();
+        self.stream.write_all(&part).expect("it reads");
+    }
+
+    /// The rest of it, for which there is an answer.
+    fn end(mut self) -> String {
+        self.send(self.left);
+        let mut line = String::new();
+        let read = BufReader::new(self.stream).read_line(&mut line);
+        read.expect("an answer");
+        line
+    }
+}
+
+/// Nothing here depends on time: those who are silent stay so until the others have been answered.
+#[test]
+fn who_sends_slowly_or_nothing_any_more_neither_holds_up_others_nor_is_forgotten() {
+    const LARGE: usize = 5 * 1024 * 1024;
+    let origin = Origin::start();
+    let token = origin.register("ada@example.org");
+    let [listing, other] = [(); 2].map(|()| origin.lend(&token, &thing()));
+    let mut trickling = Slow::begin(&origin, &listing, &token, 64 * 1024);
+    // More than are read at a time, each with so much at once that it takes a turn.
+    let mut silent: Vec<_> = (0..8)
+        .map(|_| Slow::begin(&origin, &listing, &token, LARGE))
+        .collect();
+    silent.iter_mut().for_each(|one| one.send(512 * 1024));
+    let large = [b"\xff\xd8\xff", &vec![0; LARGE][..]].concat();
+    for _ in 0..5 {
+        add(&origin, &other, &token, &large);
+        trickling.send(1024);
+    }
+    assert!(trickling.end().starts_with("HTTP/1.1 201"));
+    for one in silent {
+        assert!(one.end().starts_with("HTTP/1.1 201"));
+    }
 }

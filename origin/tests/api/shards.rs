@@ -3,11 +3,15 @@
 use crate::devices::Listener;
 use crate::harness::Origin;
 use serde_json::{Value, json};
+use sqlx::any::install_drivers;
+use sqlx::{AnyConnection, Connection, raw_sql};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::process::Command;
+use std::sync::Once;
 use tempfile::TempDir;
+use tokio::runtime::{self, Runtime};
 
 /// One on each of three shards, in their order.
 const DEVICES: [&str; 3] = ["alpha", "kiosk", "scanner"];
@@ -255,4 +259,97 @@ fn a_range_is_moved_while_nobody_serves_and_its_devices_go_on_where_they_were() 
         (middle.devices(), far.devices()),
         (BTreeSet::new(), BTreeSet::new())
     );
+}
+
+/// While it is there nobody can remove a message from a database, and whoever tries to is at it for long.
+struct Kept {
+    runtime: Runtime,
+    connection: AnyConnection,
+    release: &'static str,
+}
+
+impl Kept {
+    fn on(url: &str) -> Self {
+        static DRIVERS: Once = Once::new();
+        DRIVERS.call_once(|| {
+            install_drivers(&[sqlx::sqlite::any::DRIVER, sqlx::postgres::any::DRIVER])
+                .expect("they are installed only here");
+        });
+        let (keep, release) = match url.starts_with("sqlite://") {
+            // Trigger's statements have no WITH of their own.
+            true => (
+                "CREATE VIEW for_ever AS WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n) \
+                 SELECT n FROM n; CREATE TRIGGER keep BEFORE DELETE ON messages \
+                 BEGIN SELECT count(*) FROM for_ever; END",
+                "DROP TRIGGER keep; DROP VIEW for_ever",
+            ),
+            false => ("BEGIN; LOCK TABLE messages IN EXCLUSIVE MODE", "ROLLBACK"),
+        };
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let connection = runtime.block_on(async {
+            let mut connection = AnyConnection::connect(url).await?;
+            raw_sql(keep).execute(&mut connection).await?;
+            Ok::<_, sqlx::Error>(connection)
+        });
+        Self {
+            runtime,
+            connection: connection.expect("the database is there"),
+            release,
+        }
+    }
+
+    fn release(mut self) {
+        let released = raw_sql(self.release).execute(&mut self.connection);
+        let released = self.runtime.block_on(released);
+        released.expect("nobody else has it");
+    }
+}
+
+#[test]
+fn a_move_that_is_killed_while_it_removes_loses_nothing_and_is_completed_by_another_one() {
+    let main = Shard::new();
+    let database = main
+        .postgres
+        .clone()
+        .map(|url| ["--database".to_owned(), url]);
+    let mut origin = Origin::start_on(&database.into_iter().flatten().collect::<Vec<_>>());
+    let token = origin.register("ada@example.org");
+    for device in DEVICES {
+        ask(&origin, &token, device);
+    }
+    let all_done = |origin: &Origin| {
+        let listed = listed(origin, &token, 100);
+        listed.len() == 3 && listed.iter().all(|one| one["state"] == "done")
+    };
+    origin.wait_until("all are answered", || all_done(&origin));
+    let before = listed(&origin, &token, 100);
+    assert_eq!(origin.stop("TERM"), Some(0));
+
+    let far = Shard::new();
+    let shards = sharded(&["..p=main".into(), format!("p..={}", far.url())]);
+    let arguments: Vec<&str> = shards.iter().map(String::as_str).collect();
+    let mut reshard: Vec<&OsStr> = shards.iter().map(AsRef::as_ref).collect();
+    reshard.push("reshard".as_ref());
+    let file = format!("sqlite://{}/lakh.sqlite", origin.data().display());
+    // Opened by one process before there are two.
+    assert_eq!(far.devices(), BTreeSet::new());
+    let kept = Kept::on(main.postgres.as_ref().unwrap_or(&file));
+    let mut moving = origin.begin(&reshard);
+    // Its copy is there, so it is about to remove what it has copied.
+    origin.wait_until("it is copied", || far.devices().contains("scanner"));
+    moving.kill().expect("our own child");
+    moving.wait().expect("our own child");
+    kept.release();
+
+    let refused = origin.refused_with(&arguments);
+    assert!(refused.contains("what belongs to `scanner`"), "{refused}");
+    origin.start_again();
+    assert_eq!(listed(&origin, &token, 100), before);
+    assert_eq!(origin.stop("TERM"), Some(0));
+
+    assert!(origin.run(&reshard));
+    origin.start_again_with(&arguments);
+    assert_eq!(listed(&origin, &token, 100), before);
+    assert_eq!(far.devices(), BTreeSet::from(["scanner".into()]));
 }

@@ -21,9 +21,6 @@ use sqlx::any::AnyRow;
 use sqlx::{FromRow, Result, Row, query, query_as, query_scalar};
 use std::collections::BTreeMap;
 
-/// Rounds' jobs are remembered for so long once they are done.
-const KEPT_SECONDS: i64 = 3_600;
-
 /// What a round looks at.
 pub struct Round {
     pub people: Vec<Person>,
@@ -177,11 +174,6 @@ impl Store {
         .bind(now.plus_seconds(-OFFER_SECONDS).iso())
         .execute(&mut *writing)
         .await?;
-        query("DELETE FROM jobs WHERE kind = $1 AND state = 'done' AND due < $2")
-            .bind(Kind::Matching.to_string())
-            .bind(now.plus_seconds(-KEPT_SECONDS).0)
-            .execute(&mut *writing)
-            .await?;
         let ahead: i64 =
             query_scalar("SELECT count(*) FROM events WHERE cancelled = 0 AND starts > $1")
                 .bind(now.0)

@@ -143,6 +143,13 @@ impl Origin {
         ran.expect("the binary starts").status.success()
     }
 
+    /// Another command on the same home, which is not waited for.
+    pub fn begin(&self, arguments: &[&OsStr]) -> Child {
+        let mut command = self.home.command();
+        command.args(arguments).stderr(Stdio::null());
+        command.spawn().expect("the binary starts")
+    }
+
     /// What a process on the same home says that ends because of these arguments.
     pub fn refused_with(&self, arguments: &[&str]) -> String {
         let process = self.home.spawn(&[ARGUMENTS, arguments].concat());

@@ -1,7 +1,7 @@
 //! What operators do beside the traffic: reload by the API, look at the edge, ask for its health.
 
 use crate::harness::{
-    Answer, Client, Edge, Origin, Reply, binary, eventually, free_address, get, post,
+    Answer, Client, Edge, Origin, Reply, binary, eventually, free_address, get, order_to, post,
 };
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -28,8 +28,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn order(edge: &Edge, target: &str) -> Reply {
-    let order = post(target, "{}").with("content-type", "application/json");
-    order.on(&mut Client::connect(edge.admin))
+    order_to(target, "{}").on(&mut Client::connect(edge.admin))
 }
 
 #[test]
@@ -152,7 +151,8 @@ fn the_edge_says_how_it_is_and_by_what_it_serves() {
 fn whoever_asks_in_the_wrong_way_gets_a_problem() {
     let origin = Origin::saying("hello");
     let edge = Edge::start(BEFORE, &[&origin]);
-    let send = |ask: crate::harness::Ask| ask.on(&mut Client::connect(edge.admin));
+    let send =
+        |ask: crate::harness::Ask| ask.host("localhost").on(&mut Client::connect(edge.admin));
     let json = |ask: crate::harness::Ask| ask.with("content-type", "application/json");
     for (reply, status, slug) in [
         (send(get("/api/v1/none")), 404, "no-such-page"),
@@ -216,8 +216,7 @@ fn whose_order_is_refused_learns_what_would_be_taken() {
             "from 1 to",
         ),
     ] {
-        let ask = post(target, order).with("content-type", "application/json");
-        let refusal = ask.on(&mut Client::connect(edge.admin));
+        let refusal = order_to(target, order).on(&mut Client::connect(edge.admin));
         assert_eq!(refusal.status, 400, "{target}");
         let detail = refusal.json()["detail"].to_string().replace("\\\"", "\"");
         assert!(detail.contains(says), "{target}: {detail}");
@@ -453,9 +452,9 @@ fn every_page_that_is_listed_is_there() {
                 "get" => edge.admin(&asked(path)).expect("an answer").status,
                 _ => {
                     let body = &operation["requestBody"]["content"]["application/json"]["example"];
-                    let order = post(path, body.to_string());
-                    let order = order.with("content-type", "application/json");
-                    order.on(&mut Client::connect(edge.admin)).status
+                    order_to(path, body.to_string())
+                        .on(&mut Client::connect(edge.admin))
+                        .status
                 }
             };
             // Examples name what is not there; a page that is not there is a 404 or a 405.

@@ -5,6 +5,7 @@ use super::front::Front;
 use super::within;
 use crate::listen::Conn;
 use crate::listen::http2::Connection;
+use http::Version;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +55,10 @@ impl Front {
                             yield_now().await;
                         }
                     }
-                    Some(Err(what)) => self.note_refused(peer, &Problem::Malformed(what.0)),
+                    Some(Err(what)) => {
+                        let problem = Problem::Malformed(what.0);
+                        self.note_reset(&entry, peer, Version::HTTP_2, &problem);
+                    },
                     None => break,
                 },
                 _ = clock.tick() => {

@@ -20,7 +20,7 @@ use crate::guard::{Auth, Auths, Ban, Bans, Fetch, Fleet, Limiter, Limiters, Netw
 use crate::listen::tls::{Listening, OwnSecrets};
 use crate::listen::{Caps, Limits};
 use crate::observe::{
-    AccessLog, Deliver, ImageMetrics, Metrics, Recent, Reopened, Tracer, TracingSettings,
+    AccessLog, Answers, Deliver, ImageMetrics, Metrics, Recent, Reopened, Tracer, TracingSettings,
 };
 use crate::route::Router;
 use crate::upstream::{Client, Pool, Registry, Response, UpstreamSettings};
@@ -82,6 +82,8 @@ pub struct Runtime {
     pub limits: Limits,
     pub trusted: Networks,
     pub routes: Vec<Arc<Route>>,
+    /// Answers to what has no route.
+    pub unrouted: Answers,
     /// To an index in `routes`.
     router: Router<usize>,
     pub pools: Vec<Arc<Pool>>,
@@ -303,6 +305,7 @@ impl Foundation {
             limits: config.limits.clone(),
             trusted: Networks::new(&config.trusted_proxies),
             routes,
+            unrouted: self.metrics.unrouted(&names),
             pools,
             zones,
             redis,

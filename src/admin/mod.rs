@@ -14,6 +14,7 @@ mod settings;
 mod status;
 mod top;
 mod upstreams;
+mod visitor;
 
 pub use bans::{BanOrder, LiftOrder};
 pub use orders::{Deed, Deeds};
@@ -27,7 +28,7 @@ use answers::{Answer, answer, failed, json, page, problem, refused, text, unauth
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use http::header::AUTHORIZATION;
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use pingora::apps::HttpServerApp;
 use pingora::apps::http_app::{HttpServer, ServeHttp};
 use pingora::protocols::http::ServerSession;
@@ -100,25 +101,24 @@ impl ServeHttp for Pages {
     async fn response(&self, session: &mut ServerSession) -> Answer {
         let request = session.req_header();
         let path = request.uri.path();
-        if request.method == Method::POST {
-            return match self.may_enter(session) {
-                true => self.order(session).await,
-                false => unauthorized(),
-            };
-        }
-        if !matches!(request.method, Method::GET | Method::HEAD) {
+        let is_order = request.method == Method::POST;
+        if !is_order && !matches!(request.method, Method::GET | Method::HEAD) {
             let status = StatusCode::METHOD_NOT_ALLOWED;
             return problem(status, "method", "Only GET, HEAD and POST.");
         }
         // Whether it lives is no secret, and container platforms send no tokens.
         match path {
+            _ if is_order => {}
             "/healthz" => return text(StatusCode::OK, "ok\n"),
             "/readyz" => return self.ready(),
             "/" => return dashboard::page(),
             _ => {}
         }
-        if !self.may_enter(session) {
-            return unauthorized();
+        if let Some(refusal) = self.refusal(&request.headers) {
+            return refusal;
+        }
+        if is_order {
+            return self.order(session).await;
         }
         self.show(path, request.uri.query().unwrap_or_default())
             .await
@@ -180,15 +180,17 @@ impl Pages {
         )
     }
 
-    fn may_enter(&self, session: &ServerSession) -> bool {
+    /// None: who asks may.
+    fn refusal(&self, fields: &HeaderMap) -> Option<Answer> {
         let runtime = self.current.load();
         let Some(wanted) = &runtime.admin_token else {
-            return true;
+            return visitor::refusal(fields);
         };
-        let given = session.req_header().headers.get(AUTHORIZATION);
+        let given = fields.get(AUTHORIZATION);
         let given = given.and_then(|v| v.as_bytes().strip_prefix(b"Bearer "));
         // Compared by digest, so that the time it takes says nothing of where they differ.
-        given.is_some_and(|given| Sha256::digest(given) == Sha256::digest(wanted.as_bytes()))
+        let is_it = |given| Sha256::digest(given) == Sha256::digest(wanted.as_bytes());
+        (!given.is_some_and(is_it)).then(unauthorized)
     }
 }
 

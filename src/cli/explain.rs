@@ -1,8 +1,7 @@
 //! `lakh explain`: what the edge would do with a request, and why. The running edge is asked; without
 //! one, the file says what it can.
 
-use super::File;
-use super::running::{self, Failure};
+use super::running::{self, Failure, Running};
 use crate::cache::CacheSettings;
 use crate::config::{self, Loaded};
 use crate::guard::{RateLimitSettings, StoreSettings};
@@ -35,7 +34,7 @@ pub struct Explain {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    file: File,
+    edge: Running,
 }
 
 /// `name: value`, as curl takes it.
@@ -52,14 +51,14 @@ impl Explain {
             headers: self.headers,
             from: Some(self.from),
         };
-        explain(&self.file.config, &inquiry, self.offline, self.json)
+        explain(&self.edge, &inquiry, self.offline, self.json)
     }
 }
 
-fn explain(path: &Path, inquiry: &Inquiry, offline: bool, json: bool) -> ExitCode {
+fn explain(edge: &Running, inquiry: &Inquiry, offline: bool, json: bool) -> ExitCode {
     let said = match offline {
-        true => by_the_file(path, inquiry),
-        false => ask(path, inquiry),
+        true => by_the_file(edge.file(), inquiry),
+        false => ask(edge, inquiry),
     };
     let shown = said.and_then(|said| match json {
         true => serde_json::to_string_pretty(&said).map_err(|e| e.to_string()),
@@ -68,13 +67,13 @@ fn explain(path: &Path, inquiry: &Inquiry, offline: bool, json: bool) -> ExitCod
     running::conclude(shown)
 }
 
-fn ask(path: &Path, inquiry: &Inquiry) -> Result<Explanation, String> {
+fn ask(edge: &Running, inquiry: &Inquiry) -> Result<Explanation, String> {
     let body = serde_json::to_string(inquiry).map_err(|e| e.to_string())?;
-    match running::send(path, "POST", "/api/v1/explain", &body) {
+    match edge.send("POST", "/api/v1/explain", &body) {
         Ok(said) => serde_json::from_str(&said).map_err(|e| e.to_string()),
         Err(Failure::Absent(why)) => {
             eprintln!("lakh: {why}; this is what the file alone says\n");
-            by_the_file(path, inquiry)
+            by_the_file(edge.file(), inquiry)
         }
         Err(Failure::Refused(why)) => Err(why),
     }

@@ -1,11 +1,8 @@
 //! `lakh healthcheck`: whether the edge takes traffic, as an exit code, for containers.
 
-use super::{File, running};
+use super::running::{self, Failure, Running};
 use crate::admin::AdminSettings;
-use crate::config;
 use clap::Args;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::process::ExitCode;
 
 #[derive(Args)]
@@ -13,37 +10,23 @@ pub struct Healthcheck {
     /// Whether the process lives is enough
     #[arg(long)]
     live: bool,
-    /// Where to ask, instead of where the file says
-    #[arg(long, value_name = "IP:PORT")]
-    admin: Option<SocketAddr>,
     #[command(flatten)]
-    file: File,
+    edge: Running,
 }
 
 impl Healthcheck {
     pub fn run(self) -> ExitCode {
-        healthcheck(&self.file.config, self.admin, self.live)
+        running::conclude(healthcheck(&self.edge, self.live))
     }
 }
 
-/// `admin`: where to ask, instead of where the file says. `live`: whether the process lives is
-/// enough.
-fn healthcheck(path: &Path, admin: Option<SocketAddr>, live: bool) -> ExitCode {
+/// `live`: whether the process lives is enough. Neither takes a token.
+fn healthcheck(edge: &Running, live: bool) -> Result<String, String> {
     let target = if live { "/healthz" } else { "/readyz" };
-    let address = admin.unwrap_or_else(|| address_in(path));
     let settings = AdminSettings {
-        address,
+        address: edge.address_or_default()?,
         token_file: None,
     };
-    let said = running::send_to(&settings, "GET", target, "");
-    let said = said.map(|said| said.trim_end().to_owned());
-    running::conclude(said.map_err(running::Failure::into_why))
-}
-
-/// A file that was damaged since is no reason to call an edge ill that serves by the one before.
-fn address_in(path: &Path) -> SocketAddr {
-    match config::load(path, &config::environment) {
-        Ok(loaded) => loaded.config.admin.address,
-        Err(_) => AdminSettings::default().address,
-    }
+    let said = running::send_to(&settings, "GET", target, "").map_err(Failure::into_why)?;
+    Ok(said.trim_end().to_owned())
 }

@@ -19,6 +19,7 @@ use crate::config::units;
 use crate::endpoint::Endpoint;
 use crate::guard::Rate;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use running::Running;
 use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -59,7 +60,7 @@ enum Verb {
     /// Have the running edge read its configuration again; a bad file changes nothing
     Reload(reload::Reload),
     /// Have the running edge hand over to the program as it is on disk now, without a failed request
-    Upgrade(File),
+    Upgrade(Running),
     /// Say what would be done with a request, and why: route, limits, cache, server
     Explain(explain::Explain),
     /// Serve without a file: everything that comes is for one application
@@ -67,7 +68,7 @@ enum Verb {
     /// Ask the running edge whether it takes traffic: exit code 0, or 1; for containers
     Healthcheck(healthcheck::Healthcheck),
     /// Show how the running edge is
-    Status(File),
+    Status(Running),
     /// Print the version
     Version,
     /// Print a script that completes these commands in a shell
@@ -79,7 +80,7 @@ enum Verb {
     /// Watch the running edge: routes, servers, caches, what is slow, who is limited
     Top(top::Top),
     /// Show the running edge's servers: what state they are in and why
-    Upstreams(File),
+    Upstreams(Running),
     /// Send nothing new to a server; it finishes what it has, WebSockets included
     Drain(Server),
     /// Take a drained server back into use
@@ -89,7 +90,7 @@ enum Verb {
     /// Give a rolled-back side of a route's split its share again
     Restore(Restore),
     /// Show the addresses that the running edge keeps out
-    Bans(File),
+    Bans(Running),
     /// Keep an address out for a while; of IPv6 its whole /64
     Ban(Ban),
     /// Let a banned address in again
@@ -203,7 +204,7 @@ struct Server {
     #[arg(value_name = "ADDRESS")]
     server: Endpoint,
     #[command(flatten)]
-    file: File,
+    edge: Running,
 }
 
 #[derive(Args)]
@@ -221,14 +222,14 @@ struct Ban {
     #[arg(long = "for", default_value = "1h", value_parser = units::duration)]
     length: Duration,
     #[command(flatten)]
-    file: File,
+    edge: Running,
 }
 
 #[derive(Args)]
 struct Unban {
     address: IpAddr,
     #[command(flatten)]
-    file: File,
+    edge: Running,
 }
 
 #[derive(Args)]
@@ -236,7 +237,7 @@ struct Restore {
     /// The route's name
     route: String,
     #[command(flatten)]
-    file: File,
+    edge: Running,
 }
 
 #[derive(Args)]
@@ -247,7 +248,7 @@ struct Purge {
     #[arg(long)]
     soft: bool,
     #[command(flatten)]
-    file: File,
+    edge: Running,
 }
 
 #[derive(Args)]
@@ -282,11 +283,11 @@ pub fn main() -> ExitCode {
         Some(Verb::Check(file)) => check::check(&file.config),
         Some(Verb::Fmt(verb)) => verb.run(),
         Some(Verb::Reload(verb)) => verb.run(),
-        Some(Verb::Upgrade(file)) => upgrade::upgrade(&file.config),
+        Some(Verb::Upgrade(edge)) => upgrade::upgrade(&edge),
         Some(Verb::Explain(verb)) => verb.run(),
         Some(Verb::Proxy(verb)) => verb.run(),
         Some(Verb::Healthcheck(verb)) => verb.run(),
-        Some(Verb::Status(file)) => running::page(&file.config, "/api/v1/status"),
+        Some(Verb::Status(edge)) => edge.page("/api/v1/status"),
         Some(Verb::Version) => print(&format!("lakh {}\n", env!("CARGO_PKG_VERSION"))),
         Some(Verb::Completions { shell }) => {
             let (mut command, mut script) = (Cli::command(), Vec::new());
@@ -294,7 +295,7 @@ pub fn main() -> ExitCode {
             print(&String::from_utf8_lossy(&script))
         }
         Some(Verb::Schema) => print(&format!("{:#}\n", crate::config::schema())),
-        Some(Verb::Purge(Purge { what, soft, file })) => {
+        Some(Verb::Purge(Purge { what, soft, edge })) => {
             let What {
                 url,
                 prefix,
@@ -308,24 +309,22 @@ pub fn main() -> ExitCode {
                 tag,
                 soft,
             };
-            running::order(&file.config, "/purge", &order)
+            edge.order("/purge", &order)
         }
         Some(Verb::Top(verb)) => verb.run(),
-        Some(Verb::Upstreams(file)) => running::page(&file.config, "/api/v1/upstreams"),
+        Some(Verb::Upstreams(edge)) => edge.page("/api/v1/upstreams"),
         Some(Verb::Drain(server)) => drain("/drain", server),
         Some(Verb::Undrain(server)) => drain("/undrain", server),
         Some(Verb::Weight(order)) => weigh(order),
-        Some(Verb::Restore(Restore { route, file })) => {
-            running::order(&file.config, "/restore", &SplitName { route })
+        Some(Verb::Restore(Restore { route, edge })) => {
+            edge.order("/restore", &SplitName { route })
         }
-        Some(Verb::Bans(file)) => running::page(&file.config, "/api/v1/bans"),
+        Some(Verb::Bans(edge)) => edge.page("/api/v1/bans"),
         Some(Verb::Ban(ban)) => {
             let (address, seconds) = (ban.address, ban.length.as_secs());
-            running::order(&ban.file.config, "/ban", &BanOrder { address, seconds })
+            ban.edge.order("/ban", &BanOrder { address, seconds })
         }
-        Some(Verb::Unban(Unban { address, file })) => {
-            running::order(&file.config, "/unban", &LiftOrder { address })
-        }
+        Some(Verb::Unban(Unban { address, edge })) => edge.order("/unban", &LiftOrder { address }),
         Some(Verb::Warm(warm)) => warm::warm(&warm.order()),
         Some(Verb::HashKey(HashKey { name, claims, new })) => {
             hash_key::hash_key(&name, &claims, new)
@@ -352,9 +351,9 @@ fn drain(target: &str, server: Server) -> ExitCode {
     let Server {
         upstream,
         server,
-        file,
+        edge,
     } = server;
-    running::order(&file.config, target, &ServerName { upstream, server })
+    edge.order(target, &ServerName { upstream, server })
 }
 
 fn weigh(order: Weight) -> ExitCode {
@@ -362,12 +361,12 @@ fn weigh(order: Weight) -> ExitCode {
     let Server {
         upstream,
         server,
-        file,
+        edge,
     } = server;
     let order = WeightOrder {
         upstream,
         server,
         weight,
     };
-    running::order(&file.config, "/api/v1/servers/weight", &order)
+    edge.order("/api/v1/servers/weight", &order)
 }

@@ -1,10 +1,8 @@
 //! `lakh reload`: the running edge reads its configuration again, or says what that would change.
 
-use super::File;
-use super::running::{self, Failure};
+use super::running::{self, Failure, Running};
 use crate::lifecycle::Reloaded;
 use clap::Args;
-use std::path::Path;
 use std::process::ExitCode;
 
 #[derive(Args)]
@@ -13,21 +11,21 @@ pub struct Reload {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    file: File,
+    edge: Running,
 }
 
 impl Reload {
     pub fn run(self) -> ExitCode {
-        reload(&self.file.config, self.dry_run)
+        reload(&self.edge, self.dry_run)
     }
 }
 
-fn reload(path: &Path, dry_run: bool) -> ExitCode {
+fn reload(edge: &Running, dry_run: bool) -> ExitCode {
     let target = match dry_run {
         true => "/api/v1/validate",
         false => "/api/v1/reload",
     };
-    let sent = running::send(path, "POST", target, "{}").map_err(Failure::into_why);
+    let sent = edge.send("POST", target, "{}").map_err(Failure::into_why);
     let read = sent.and_then(|said| {
         let reloaded: Reloaded = serde_json::from_str(&said).map_err(|e| e.to_string())?;
         Ok(reloaded)

@@ -1,7 +1,9 @@
 //! Verbs that talk to the running edge, over the admin listener of its own configuration.
 
+use super::File;
 use crate::admin::AdminSettings;
 use crate::config;
+use clap::Args;
 use serde::Serialize;
 use std::fs;
 use std::io::{Read, Write};
@@ -12,17 +14,84 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// `POST`s an order.
-pub fn order(path: &Path, target: &str, order: &impl Serialize) -> ExitCode {
-    let body = serde_json::to_string(order).map_err(|e| e.to_string());
-    let sent = body.and_then(|body| send(path, "POST", target, &body).map_err(Failure::into_why));
-    conclude(sent.map(|_| "ok".to_owned()))
+/// Where the running edge is told something.
+#[derive(Args, Clone)]
+pub struct Running {
+    /// Where its admin listener is, instead of where the file says
+    #[arg(long, value_name = "IP:PORT")]
+    admin: Option<SocketAddr>,
+    #[command(flatten)]
+    file: File,
 }
 
-/// `GET`s a page and prints it.
-pub fn page(path: &Path, target: &str) -> ExitCode {
-    let page = send(path, "GET", target, "").map_err(Failure::into_why);
-    conclude(page.map(|page| page.trim_end().to_owned()))
+impl Running {
+    /// `POST`s an order.
+    pub fn order(&self, target: &str, order: &impl Serialize) -> ExitCode {
+        let body = serde_json::to_string(order).map_err(|e| e.to_string());
+        let sent = body.and_then(|body| {
+            let sent = self.send("POST", target, &body);
+            sent.map_err(Failure::into_why)
+        });
+        conclude(sent.map(|_| "ok".to_owned()))
+    }
+
+    /// `GET`s a page and prints it.
+    pub fn page(&self, target: &str) -> ExitCode {
+        let page = self.send("GET", target, "").map_err(Failure::into_why);
+        conclude(page.map(|page| page.trim_end().to_owned()))
+    }
+
+    /// Gives the answer's body.
+    pub fn send(&self, method: &str, target: &str, body: &str) -> Result<String, Failure> {
+        let admin = self.admin().map_err(Failure::Refused)?;
+        send_to(&admin, method, target, body)
+    }
+
+    /// `POST`s an order that takes longer than others.
+    pub fn order_long(&self, target: &str, patience: Duration) -> Result<String, String> {
+        let sent = send_within(patience, &self.admin()?, "POST", target, "{}");
+        sent.map_err(Failure::into_why)
+    }
+
+    pub fn file(&self) -> &Path {
+        &self.file.config
+    }
+
+    /// Nothing else of the file matters: it may have been damaged since the edge read it, and the edge
+    /// may have variables that this shell has not.
+    pub fn admin(&self) -> Result<AdminSettings, String> {
+        if let Some(address) = self.admin
+            && !self.file().exists()
+        {
+            let token_file = None;
+            return Ok(AdminSettings {
+                address,
+                token_file,
+            });
+        }
+        let found = config::find_admin(self.file(), &config::environment);
+        Ok(AdminSettings {
+            address: self
+                .admin
+                .map_or_else(|| found.address.map_err(or_say), Ok)?,
+            token_file: found.token_file?,
+        })
+    }
+
+    /// Where no file is, what `lakh proxy` has without one.
+    pub fn address_or_default(&self) -> Result<SocketAddr, String> {
+        match self.admin {
+            Some(address) => Ok(address),
+            None if !self.file().exists() => Ok(AdminSettings::default().address),
+            None => config::find_admin(self.file(), &config::environment)
+                .address
+                .map_err(or_say),
+        }
+    }
+}
+
+fn or_say(why: String) -> String {
+    format!("{why}\nmend that, or say where the edge's admin listener is: --admin IP:PORT")
 }
 
 pub fn conclude(said: Result<String, String>) -> ExitCode {
@@ -50,21 +119,6 @@ impl Failure {
     }
 }
 
-/// To the admin listener of this file; gives the answer's body.
-pub fn send(path: &Path, method: &str, target: &str, body: &str) -> Result<String, Failure> {
-    let loaded = config::load(path, &config::environment);
-    let loaded = loaded.map_err(|errors| Failure::Refused(errors.to_string()))?;
-    send_to(&loaded.config.admin, method, target, body)
-}
-
-/// `POST`s an order that takes longer than others.
-pub fn order_long(path: &Path, target: &str, patience: Duration) -> Result<String, String> {
-    let loaded = config::load(path, &config::environment);
-    let admin = loaded.map_err(|errors| errors.to_string())?.config.admin;
-    let sent = send_within(patience, &admin, "POST", target, "{}");
-    sent.map_err(Failure::into_why)
-}
-
 pub fn send_to(
     admin: &AdminSettings,
     method: &str,
@@ -84,7 +138,10 @@ fn send_within(
     let request = request(admin, method, target, body).map_err(Failure::Refused)?;
     let address = reachable(admin.address);
     let answer = exchange(address, &request, patience).map_err(|e| {
-        let why = format!("the edge's admin listener, {address}, does not answer: {e}");
+        let why = format!(
+            "the edge's admin listener, {address}, does not answer: {e}; an edge that listens elsewhere \
+             is found with --admin IP:PORT, and reloads by SIGHUP too"
+        );
         Failure::Absent(why)
     })?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));

@@ -159,6 +159,13 @@ impl Report {
         findings.iter().any(|f| f.severity == Severity::Error)
     }
 
+    /// What is wrong at just that place.
+    pub fn message_at(&self, span: Span) -> Option<String> {
+        let findings = self.findings.borrow();
+        let finding = findings.iter().find(|finding| finding.span == span)?;
+        Some(without_passwords(&finding.message))
+    }
+
     /// All that was wrong, whatever else there is.
     pub fn into_errors(self) -> Errors {
         let files = self.files.into_inner();

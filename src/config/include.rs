@@ -72,7 +72,7 @@ fn read(path: &Path) -> Result<String, String> {
 }
 
 /// Those that can't be read as text are left to the key's reader.
-fn patterns(root: &Node) -> Vec<(String, Span)> {
+pub fn patterns(root: &Node) -> Vec<(String, Span)> {
     let Value::Map(entries) = &root.value else {
         return Vec::new();
     };

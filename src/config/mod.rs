@@ -30,6 +30,7 @@ mod servers;
 mod splits;
 mod tls;
 
+mod glimpse;
 mod include;
 mod names;
 mod ports;
@@ -54,6 +55,7 @@ pub mod units;
 mod values;
 mod variables;
 
+pub use admin::{FoundAdmin, find as find_admin};
 pub use changes::{Change, Changes};
 pub use diagnostic::{Diagnostic, Errors, Severity, Span};
 pub use format::format;

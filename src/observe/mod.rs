@@ -10,7 +10,7 @@ mod trouble;
 
 pub use access_log::{AccessLog, Line, LogFormat, Phases, Redact, Redaction, Reopened, wall};
 pub use metrics::{
-    AcmeMetrics, AuthMetrics, CacheMetrics, CodingMetrics, CodingsMetrics, ConfigMetrics,
+    AcmeMetrics, Answers, AuthMetrics, CacheMetrics, CodingMetrics, CodingsMetrics, ConfigMetrics,
     DiskMetrics, Handshake, ImageMetrics, KeysMetrics, LimitMetrics, LinkMetrics, Metrics,
     PoolMetrics, RedisMetrics, Refusal, RouteMetrics, ServerMetrics, TierMetrics, TlsMetrics,
     TraceMetrics,

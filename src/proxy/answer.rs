@@ -328,8 +328,9 @@ impl Problem {
         }
     }
 
-    /// The whole answer as bytes, for a connection that Pingora has no part in.
-    pub fn to_http1(&self, id: &RequestId) -> Vec<u8> {
+    /// The whole answer as bytes, for a connection that Pingora has no part in, and how many of them are
+    /// its body.
+    pub fn to_http1(&self, id: &RequestId) -> (Vec<u8>, usize) {
         let (content_type, body) = self.body(id);
         let status = self.status();
         let mut answer = format!(
@@ -342,7 +343,7 @@ impl Problem {
         )
         .into_bytes();
         answer.extend_from_slice(&body);
-        answer
+        (answer, body.len())
     }
 }
 
@@ -484,7 +485,7 @@ mod tests {
 
     #[test]
     fn a_raw_answer_is_whole() {
-        let text = Problem::HeadTooLarge.to_http1(&RequestId::new());
+        let (text, length) = Problem::HeadTooLarge.to_http1(&RequestId::new());
         let text = String::from_utf8(text).expect("text");
         assert!(
             text.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"),
@@ -492,6 +493,7 @@ mod tests {
         );
         let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
         assert!(head.contains(&format!("content-length: {}", body.len())));
+        assert_eq!(body.len(), length);
         let problem: serde_json::Value = serde_json::from_str(body).expect("JSON");
         assert_eq!(problem["type"], "urn:lakh:problem:head-too-large");
     }

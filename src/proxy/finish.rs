@@ -1,12 +1,17 @@
 //! A request's end: its counters, its line in the access log, its span.
 
-use super::context::{CacheStatus, Context};
+use super::answer::Problem;
+use super::context::{CacheStatus, Context, RequestId};
 use super::request::Request;
 use super::{balance, trace};
+use crate::listen::Entry;
+use crate::listen::tls::Secured;
 use crate::observe::{Line, Phases, wall};
+use crate::runtime::Runtime;
 use crate::upstream::Journal;
-use http::Version;
-use std::time::Duration;
+use http::{HeaderMap, Version};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 /// What the client got.
 pub struct Sent {
@@ -24,15 +29,18 @@ pub fn finish(
     error: impl FnOnce() -> Option<String>,
 ) {
     let took = ctx.started.elapsed();
+    // A client that left before it was answered is nobody's failure.
+    let status = if sent.status == 0 { 499 } else { sent.status };
     if let Some(route) = &ctx.route {
-        // A client that left before it was answered is nobody's failure.
-        let status = if sent.status == 0 { 499 } else { sent.status };
         balance::tell_side(ctx, status);
         route
             .metrics
             .answered(ctx.listener(), request.method, status);
         route.metrics.bytes.inc_by(sent.bytes as u64);
         route.metrics.duration.observe(took.as_secs_f64());
+    } else {
+        let unrouted = &ctx.runtime.unrouted;
+        unrouted.count(ctx.listener(), Some(request.method), status);
     }
     let failed = sent.status >= 500 || ctx.error.is_some();
     let (log, recent) = (&ctx.runtime.access_log, &ctx.runtime.recent);
@@ -73,16 +81,9 @@ fn line<'a>(
         host: request.host,
         path,
         query,
-        version: match request.version {
-            Version::HTTP_3 => "HTTP/3",
-            Version::HTTP_2 => "HTTP/2",
-            Version::HTTP_10 => "HTTP/1.0",
-            _ => "HTTP/1.1",
-        },
+        version: version(request.version),
         headers: request.headers,
-        tls: ctx
-            .secured()
-            .map(|tls| (tls.version, tls.cipher, tls.server_name.as_deref())),
+        tls: ctx.secured().map(tls),
         status: sent.status,
         bytes: sent.bytes,
         received: ctx.body_bytes,
@@ -100,6 +101,20 @@ fn line<'a>(
     }
 }
 
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_3 => "HTTP/3",
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+fn tls(secured: &Secured) -> (&'static str, &'static str, Option<&str>) {
+    let name = secured.server_name.as_deref();
+    (secured.version, secured.cipher, name)
+}
+
 fn phases(journal: &Journal) -> Phases {
     let last = journal.last();
     Phases {
@@ -109,4 +124,62 @@ fn phases(journal: &Journal) -> Phases {
             .filter(|attempt| attempt.answered().is_some())
             .and_then(|attempt| attempt.took),
     }
+}
+
+/// A head that was no request, or did not come in time.
+pub struct NoRequest<'a> {
+    pub entry: &'a Entry,
+    pub peer: SocketAddr,
+    pub version: Version,
+    pub id: &'a RequestId,
+    pub problem: &'a Problem,
+    /// Of the answer's body; 0 where the stream was reset instead.
+    pub bytes: usize,
+    /// How long it was waited for, where that is why.
+    pub took: Duration,
+}
+
+/// `finish` for those. Nothing that such a head says is taken for true: its line has neither a method nor
+/// a host nor a path. A flood of them costs a line each where all lines are wanted, and is sampled where
+/// others are.
+pub fn refused(head: &NoRequest<'_>, runtime: &Runtime) {
+    let NoRequest { entry, took, .. } = *head;
+    let status = head.problem.status().as_u16();
+    runtime.unrouted.count(&entry.listener, None, status);
+    let (log, recent) = (&runtime.access_log, &runtime.recent);
+    let is_logged = log.wants(false, took, fastrand::f64);
+    if !is_logged && !recent.wants(status) {
+        return;
+    }
+    let detail = head.problem.detail();
+    let line = Line {
+        time: wall(Instant::now()).saturating_sub(took),
+        request_id: head.id.as_bytes(),
+        client: head.peer.ip().to_canonical(),
+        method: "-",
+        host: "-",
+        path: b"-",
+        query: None,
+        version: version(head.version),
+        headers: &HeaderMap::new(),
+        tls: entry.secured().map(tls),
+        status,
+        bytes: head.bytes,
+        received: 0,
+        duration: took,
+        phases: Phases::default(),
+        route: "-",
+        upstream: None,
+        server: None,
+        attempts: 0,
+        cache: None,
+        limit: None,
+        dry_limit: None,
+        trace: None,
+        error: Some(&detail),
+    };
+    if is_logged {
+        log.write(&line);
+    }
+    recent.tell(&line, log);
 }

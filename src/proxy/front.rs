@@ -3,14 +3,15 @@
 use super::answer::Problem;
 use super::context::RequestId;
 use super::express::{self, Found, Left};
+use super::finish::{self, NoRequest};
 use super::within;
 use super::{Edge, Service};
 use crate::listen::http2;
 use crate::listen::tls::{Listening, Secure, Turns};
 use crate::listen::{Begun, Conn, ConnLimits, Entry, Limits, Places, Socket, Unsecured};
 use crate::observe::Handshake;
-use http::HeaderMap;
 use http::header::DATE;
+use http::{HeaderMap, Version};
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::{HttpProxy, Session};
@@ -147,7 +148,7 @@ impl Front {
                 tls.metrics.shook(Handshake::Plain);
                 let problem =
                     Problem::Malformed("it came without TLS; the URL begins with https://");
-                let answer = problem.to_http1(&RequestId::new());
+                let (answer, _) = problem.to_http1(&RequestId::new());
                 conn.refuse(&answer, limits.send_timeout).await;
                 return None;
             }
@@ -253,27 +254,67 @@ impl Front {
             Begun::Malformed(what) => Problem::Malformed(what.0),
             _ => Problem::Malformed("HTTP/2 is not spoken here"),
         };
-        self.note_refused(conn.peer(), &problem);
-        let limit = self.edge.runtime.load().limits.send_timeout;
-        let told = match conn.agreed_on_http2() {
-            true => http2::REFUSAL.to_vec(),
-            false => problem.to_http1(&RequestId::new()),
+        let id = RequestId::new();
+        let is_http2 = conn.agreed_on_http2();
+        let (told, bytes) = match is_http2 {
+            true => (http2::REFUSAL.to_vec(), 0),
+            false => problem.to_http1(&id),
         };
-        conn.refuse(&told, limit).await;
+        let limits = self.limits();
+        self.note_refused(&NoRequest {
+            entry: conn.entry(),
+            peer: conn.peer(),
+            version: if is_http2 {
+                Version::HTTP_2
+            } else {
+                Version::HTTP_11
+            },
+            id: &id,
+            problem: &problem,
+            bytes,
+            took: waited(&problem, &limits),
+        });
+        conn.refuse(&told, limits.send_timeout).await;
     }
 
     pub(super) fn limits(&self) -> Limits {
         self.edge.runtime.load().limits.clone()
     }
 
-    /// Counts a head that was no request.
-    pub(super) fn note_refused(&self, peer: SocketAddr, problem: &Problem) {
+    /// A stream was reset for it.
+    pub(super) fn note_reset(
+        &self,
+        entry: &Entry,
+        peer: SocketAddr,
+        version: Version,
+        problem: &Problem,
+    ) {
+        self.note_refused(&NoRequest {
+            entry,
+            peer,
+            version,
+            id: &RequestId::new(),
+            problem,
+            bytes: 0,
+            took: waited(problem, &self.limits()),
+        });
+    }
+
+    /// Counts a head that was no request, and tells of it.
+    fn note_refused(&self, head: &NoRequest<'_>) {
         let (runtime, metrics) = (self.edge.runtime.load(), &self.edge.foundation.metrics);
         metrics.bad_requests.inc();
-        if let Some(offence) = problem.offence() {
-            runtime.note_offence(offence, peer.ip(), metrics);
+        if let Some(offence) = head.problem.offence() {
+            runtime.note_offence(offence, head.peer.ip(), metrics);
         }
-        tracing::debug!(%peer, ?problem, "refused a head");
+        finish::refused(head, &runtime);
+    }
+}
+
+fn waited(problem: &Problem, limits: &Limits) -> Duration {
+    match problem {
+        Problem::HeadTimeout => limits.header_timeout,
+        _ => Duration::ZERO,
     }
 }
 

@@ -5,6 +5,7 @@ use super::front::Front;
 use super::{extended, within};
 use crate::listen::Conn;
 use crate::listen::http2::{Asked, Connection};
+use http::Version;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +30,7 @@ impl Front {
         let mut stopping = pin!(async move { drop(shutdown.wait_for(|draining| *draining).await) });
         let idle = self.limits().idle_timeout;
         let mut nap = pin!(sleep(idle));
-        let mut last = Instant::now();
+        let mut until = Instant::now() + idle;
         // Each request has one more of it, for as long as it is answered.
         let open = Arc::new(());
         let (mut draining, mut told, mut in_a_row) = (false, false, 0);
@@ -42,7 +43,7 @@ impl Front {
                 }
                 request = connection.accept() => match request {
                     Some(Ok(request)) => {
-                        last = Instant::now();
+                        until = Instant::now() + idle;
                         let (proxy, shutdown) = (self.proxy.clone(), self.shutdown.clone());
                         let (entry, open) = (entry.clone(), open.clone());
                         // When nobody is left it learns that by its stream, and tells what became of it.
@@ -66,22 +67,26 @@ impl Front {
                             yield_now().await;
                         }
                     }
-                    Some(Err(what)) => self.note_refused(peer, &Problem::Malformed(what.0)),
+                    Some(Err(what)) => {
+                        let problem = Problem::Malformed(what.0);
+                        self.note_reset(&entry, peer, Version::HTTP_2, &problem);
+                    },
                     None => break,
                 },
                 () = &mut nap => {
                     // Set for an earlier request, or something is still being answered.
+                    let now = Instant::now();
                     if Arc::strong_count(&open) > 1 {
-                        last = Instant::now();
-                    } else if last.elapsed() >= idle {
+                        until = now + idle;
+                    } else if now >= until {
                         if told {
                             break;
                         }
                         told = true;
                         connection.go_away();
-                        last = Instant::now() - idle + idle.min(LAST_CALL);
+                        until = now + idle.min(LAST_CALL);
                     }
-                    nap.as_mut().reset(last + idle);
+                    nap.as_mut().reset(until);
                 }
             }
         }

@@ -7,6 +7,7 @@ use crate::listen::quic::{self, Connection, Incoming, STREAMS, Socket, Stream, U
 use crate::listen::tls::{Listening, Secure, Secured};
 use crate::listen::{Entry, Manner, Places};
 use crate::observe::Handshake;
+use http::Version;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -110,7 +111,7 @@ impl Front {
             Err(_) => Problem::HeadTimeout,
         };
         // It was reset.
-        self.note_refused(peer, &refused);
+        self.note_reset(&entry, peer, Version::HTTP_3, &refused);
     }
 }
 

@@ -1,6 +1,8 @@
 //! `lakh explain` says what is then done, takes nothing for it, and says so when no edge runs.
 
-use crate::harness::{Answer, Ask, Client, Edge, Origin, Redis, Reply, ask, eventually, get};
+use crate::harness::{
+    Answer, Ask, Client, Edge, Origin, Redis, Reply, ask, eventually, get, order_to,
+};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -91,10 +93,7 @@ fn explain(edge: &Edge, ask: &Ask) -> Value {
 }
 
 fn post(edge: &Edge, target: &str, order: &Value) -> Reply {
-    let order = crate::harness::post(target, order.to_string());
-    order
-        .with("content-type", "application/json")
-        .on(&mut Client::connect(edge.admin))
+    order_to(target, order.to_string()).on(&mut Client::connect(edge.admin))
 }
 
 fn logged(edge: &Edge, reply: &Reply) -> Value {

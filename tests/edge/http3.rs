@@ -245,6 +245,12 @@ fn what_is_wrong_is_said_or_reset() {
     assert_eq!(client.send(&get("/only/x")).expect(200).text(), "hello");
     assert_eq!(origin.count(), 1);
     edge.await_metric("lakh_bad_requests_total", 3.0);
+    let counted = r#"lakh_http_requests_total{code="400",method="other",route="-"}"#;
+    edge.await_metric(counted, 3.0);
+    let lines = edge.access_log(6);
+    let refused = lines.iter().filter(|line| line["status"] == 400);
+    assert!(refused.clone().all(|line| line["version"] == "HTTP/3"));
+    assert_eq!(refused.count(), 3);
 }
 
 /// RFC 9114 §7.1: a frame says how long it is, and then it may never end.

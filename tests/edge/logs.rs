@@ -1,7 +1,7 @@
 //! The access log: what a line says, in which format, what is left out, and where it goes.
 
 use crate::harness::{Answer, Edge, Gate, Origin, at_once, eventually, free_address, get, post};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 fn edge(log: &str, origin: &Origin) -> Edge {
@@ -220,4 +220,81 @@ access_log: {to: $dir/pipe, query: true}
     });
     assert!(edge.metric("lakh_access_log_dropped_total") > 0.0);
     get("/").send(&edge).expect(200);
+}
+
+/// Nothing of it is taken for true, but that it came, from where, and what it was answered.
+#[test]
+fn a_head_that_is_no_request_has_a_line_and_counts() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::start(
+        "
+limits: {header_timeout: 1s, header_size: 8KiB}
+upstreams: {app: {servers: [$0]}}
+routes: [{name: some, match: {path: /some/*}, upstream: app}]
+",
+        &[&origin],
+    );
+    let large = format!(
+        "GET / HTTP/1.1\r\nHost: h\r\nx-large: {}\r\n\r\n",
+        "x".repeat(9000)
+    );
+    let mut seen = Vec::new();
+    for (head, status) in [
+        ("GET /a b HTTP/1.1\r\nHost: secret.example\r\n\r\n", 400),
+        (large.as_str(), 431),
+        ("GET / HTTP/1.1\r\nHost:", 408),
+    ] {
+        let mut client = edge.connect();
+        client.send(head);
+        let reply = client.reply("GET").expect_problem(status);
+        seen.push((
+            reply.the("x-request-id").to_owned(),
+            reply.body.len(),
+            status,
+        ));
+        let lines = edge.access_log(seen.len());
+        let (id, length, status) = seen.last().expect("it was put there");
+        let line = lines.last().expect("a line");
+        assert_eq!((&line["id"], &line["status"]), (&json!(id), &json!(status)));
+        assert_eq!(
+            (&line["client"], &line["bytes"]),
+            (&json!("127.0.0.1"), &json!(length))
+        );
+        for unknown in ["method", "host", "path", "route"] {
+            assert_eq!(line[unknown], "-", "{line}");
+        }
+        assert!(
+            line["error"].as_str().is_some_and(|why| !why.is_empty()),
+            "{line}"
+        );
+        let waited = line["ms"].as_f64().expect("a number");
+        assert_eq!(waited >= 1000.0, *status == 408, "{line}");
+        let labels = format!("code=\"{status}\",listener=\"web\",method=\"other\",route=\"-\"");
+        assert_eq!(
+            edge.metric(&format!("lakh_http_requests_total{{{labels}}}")),
+            1.0
+        );
+    }
+    get("/other").send(&edge).expect(404);
+    let labels = "code=\"404\",listener=\"web\",method=\"GET\",route=\"-\"";
+    edge.await_metric(&format!("lakh_http_requests_total{{{labels}}}"), 1.0);
+    assert_eq!(edge.metric("lakh_bad_requests_total"), 3.0);
+}
+
+/// Whoever samples their log is not made to write a line for each head of a flood.
+#[test]
+fn heads_that_are_no_requests_are_sampled_as_others_are() {
+    let origin = Origin::saying("hello");
+    let mut edge = edge("{sample: 0%}", &origin);
+    for _ in 0..20 {
+        let mut client = edge.connect();
+        client.send("none\r\n\r\n");
+        client.reply("GET").expect_problem(400);
+    }
+    let counted = "lakh_http_requests_total{code=\"400\"}";
+    assert_eq!(edge.metric(counted), 20.0);
+    // By its end it has written what there was.
+    edge.sigterm();
+    edge.await_exit();
+    assert_eq!(edge.stdout(), "");
 }

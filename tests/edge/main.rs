@@ -44,6 +44,7 @@ mod tls_clients;
 mod tls_files;
 mod tls_made;
 
+mod admin;
 mod bans;
 mod guard;
 mod proxied;

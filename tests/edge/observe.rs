@@ -1,6 +1,8 @@
 //! What operators see.
 
-use crate::harness::{ADMIN_TOKEN, Answer, Client, Edge, Gate, Origin, ask, eventually, get, post};
+use crate::harness::{
+    ADMIN_TOKEN, Answer, Client, Edge, Gate, Origin, ask, eventually, get, order_to, post,
+};
 
 const ONE_ROUTE: &str = "
 upstreams: {app: {servers: [$0]}}
@@ -366,6 +368,6 @@ fn the_admin_listener_is_no_proxy() {
     let edge = Edge::before(&origin);
     let mut client = Client::connect(edge.admin);
 
-    post("/metrics", "x").on(&mut client).expect(405);
+    order_to("/metrics", "x").on(&mut client).expect(405);
     assert_eq!(origin.count(), 0);
 }

@@ -1,7 +1,7 @@
 //! What operators do beside the traffic: reload by the API, look at the edge, ask for its health.
 
 use crate::harness::{
-    Answer, Client, Edge, Origin, Reply, binary, eventually, free_address, get, post,
+    Answer, Client, Edge, Origin, Reply, binary, eventually, free_address, get, order_to, post,
 };
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -28,8 +28,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn order(edge: &Edge, target: &str) -> Reply {
-    let order = post(target, "{}").with("content-type", "application/json");
-    order.on(&mut Client::connect(edge.admin))
+    order_to(target, "{}").on(&mut Client::connect(edge.admin))
 }
 
 #[test]
@@ -107,8 +106,8 @@ fn a_bad_file_is_refused_with_its_mistakes() {
     );
     assert_eq!(
         edge.metric("lakh_config_load_failures_total"),
-        1.0,
-        "only one was asked to do it"
+        2.0,
+        "the first look was not asked to do it"
     );
     let status = edge.admin("/api/v1/status").expect("a page").json();
     let error = status["config"]["error"].as_str().expect("an error");
@@ -152,7 +151,8 @@ fn the_edge_says_how_it_is_and_by_what_it_serves() {
 fn whoever_asks_in_the_wrong_way_gets_a_problem() {
     let origin = Origin::saying("hello");
     let edge = Edge::start(BEFORE, &[&origin]);
-    let send = |ask: crate::harness::Ask| ask.on(&mut Client::connect(edge.admin));
+    let send =
+        |ask: crate::harness::Ask| ask.host("localhost").on(&mut Client::connect(edge.admin));
     let json = |ask: crate::harness::Ask| ask.with("content-type", "application/json");
     for (reply, status, slug) in [
         (send(get("/api/v1/none")), 404, "no-such-page"),
@@ -216,8 +216,7 @@ fn whose_order_is_refused_learns_what_would_be_taken() {
             "from 1 to",
         ),
     ] {
-        let ask = post(target, order).with("content-type", "application/json");
-        let refusal = ask.on(&mut Client::connect(edge.admin));
+        let refusal = order_to(target, order).on(&mut Client::connect(edge.admin));
         assert_eq!(refusal.status, 400, "{target}");
         let detail = refusal.json()["detail"].to_string().replace("\\\"", "\"");
         assert!(detail.contains(says), "{target}: {detail}");
@@ -236,15 +235,129 @@ fn health_is_an_exit_code() {
     };
     assert_eq!(check(&edge, &[]), Some(0));
     assert_eq!(check(&edge, &["--live"]), Some(0));
-    edge.write_config("routes: 5\n");
+    edge.write_config("routes: [\n");
     assert_eq!(
-        check(&edge, &["--admin", &admin]),
+        check(&edge, &[]),
         Some(0),
-        "it serves all the same"
+        "it serves all the same, where the file still says"
     );
+    assert_eq!(check(&edge, &["--admin", &admin]), Some(0));
     edge.sigterm();
     edge.await_exit();
     assert_eq!(check(&edge, &["--admin", &admin]), Some(1));
+}
+
+/// Neither a damaged file nor a variable that only the edge has keeps operators from their edge.
+#[test]
+fn verbs_need_no_more_of_a_file_than_where_the_edge_is() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::start(BEFORE, &[&origin]);
+    let server = origin.address.to_string();
+    let verbs: [&[&str]; 7] = [
+        &["healthcheck"],
+        &["status"],
+        &["bans"],
+        &["drain", "app", &server],
+        &["undrain", "app", &server],
+        &["top", "--once"],
+        &["explain", "GET", "http://shop.example/1"],
+    ];
+    for damage in [
+        "routes: [\n",
+        "routes: ${NOT_SET_IN_THIS_SHELL}\n",
+        "routes: 5\n",
+    ] {
+        edge.write_config(damage);
+        for verb in verbs {
+            let output = edge.command(verb);
+            assert!(output.status.success(), "{damage} {verb:?} {output:?}");
+        }
+    }
+}
+
+#[test]
+fn where_the_edge_is_may_stand_in_an_included_file() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::start(BEFORE, &[&origin]);
+    let main = edge.dir.join("lakh.yaml");
+    let write =
+        |name: &str, text: &str| std::fs::write(edge.dir.join(name), text).expect("written");
+    write(
+        "admin.yaml",
+        &format!("admin: {{address: '{}'}}\n", edge.admin),
+    );
+    write("broken.yaml", "routes: [\n");
+    std::fs::write(&main, "include: [broken.yaml, admin.yaml]\nroutes: ]\n").expect("written");
+    let output = edge.command(&["status"]);
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn who_does_not_find_the_edge_learns_how_to() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::start(BEFORE, &[&origin]);
+    let file = edge.dir.join("lakh.yaml");
+    let moved = free_address();
+    let refused = |config: &str, says: &[&str]| {
+        std::fs::write(&file, config).expect("written");
+        let output = edge.command(&["reload"]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{config}: {output:?}");
+        assert!(
+            says.iter().all(|part| said.contains(part)),
+            "{config}: {said}"
+        );
+    };
+    let admin = "admin: {address: \"${ADMIN_NOT_SET}\"}\n";
+    refused(
+        admin,
+        &[
+            "admin.address",
+            "ADMIN_NOT_SET is not set",
+            "--admin IP:PORT",
+        ],
+    );
+    refused(
+        "admin: {address: 9900}\n",
+        &["lakh.yaml:1: admin.address", "127.0.0.1:9900"],
+    );
+    refused("admin: {address: [\n", &["lakh.yaml:1", "--admin IP:PORT"]);
+    let tells = format!("admin: {{address: '{moved}'}}\n");
+    refused(
+        &tells,
+        &[
+            &moved.to_string(),
+            "does not answer",
+            "--admin IP:PORT",
+            "SIGHUP",
+        ],
+    );
+    std::fs::remove_file(&file).expect("it is there");
+    let output = edge.command(&["status"]);
+    assert!(
+        text(&output.stderr).contains("cannot be read"),
+        "{output:?}"
+    );
+    let output = edge.command(&["status", "--admin", &edge.admin.to_string()]);
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// The file says the new address, the edge listens at the old one.
+#[test]
+fn the_admin_listener_moves_by_an_order() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::start(BEFORE, &[&origin]);
+    let moved = free_address();
+    let config = BEFORE.replace("$0", &origin.address.to_string());
+    let config = format!(
+        "listeners: {{web: {{address: '{}'}}}}\nadmin: {{address: '{moved}'}}\n{config}",
+        edge.web
+    );
+    std::fs::write(edge.dir.join("lakh.yaml"), config).expect("written");
+    let output = edge.command(&["reload", "--admin", &edge.admin.to_string()]);
+    assert!(output.status.success(), "{output:?}");
+    let output = edge.command(&["status"]);
+    assert!(output.status.success(), "{output:?}");
 }
 
 /// From nothing at all to a proxy.
@@ -339,9 +452,9 @@ fn every_page_that_is_listed_is_there() {
                 "get" => edge.admin(&asked(path)).expect("an answer").status,
                 _ => {
                     let body = &operation["requestBody"]["content"]["application/json"]["example"];
-                    let order = post(path, body.to_string());
-                    let order = order.with("content-type", "application/json");
-                    order.on(&mut Client::connect(edge.admin)).status
+                    order_to(path, body.to_string())
+                        .on(&mut Client::connect(edge.admin))
+                        .status
                 }
             };
             // Examples name what is not there; a page that is not there is a 404 or a 405.

@@ -1,6 +1,6 @@
 //! A thousand reloads under load: nobody notices, and nothing is left behind.
 
-use crate::harness::{Answer, Client, Edge, Origin, PATIENCE, free_address, get, post};
+use crate::harness::{Answer, Client, Edge, Origin, PATIENCE, free_address, get, order_to, post};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -69,8 +69,10 @@ impl Held {
 
 fn reload(edge: &Edge, admin: &mut Client, turn: usize, second: SocketAddr) {
     edge.write_config(&config(turn % 2 == 1, second));
-    let order = post("/api/v1/reload", "{}").with("content-type", "application/json");
-    let reply = order.on(admin).expect(200).json();
+    let reply = order_to("/api/v1/reload", "{}")
+        .on(admin)
+        .expect(200)
+        .json();
     let changes = reply["changes"].as_array().map_or(0, Vec::len);
     assert!(changes > 3, "it changes something each time: {reply}");
 }

@@ -1,7 +1,7 @@
 //! What an upstream does when servers fail, are drained, come back, or have too much to do.
 
 use crate::harness::{
-    Answer, Client, Edge, Gate, Origin, Reply, Seen, ask, at_once, eventually, get, post,
+    Answer, Client, Edge, Gate, Origin, Reply, Seen, ask, at_once, eventually, get, order_to, post,
 };
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -280,10 +280,7 @@ fn a_weight_by_hand_holds_until_it_is_given_back() {
         let weigh = |weight: &str| {
             let order =
                 format!(r#"{{"upstream": "app", "server": "{address}", "weight": {weight}}}"#);
-            let order = post("/api/v1/servers/weight", order);
-            order
-                .with("content-type", "application/json")
-                .on(&mut Client::connect(edge.admin))
+            order_to("/api/v1/servers/weight", order).on(&mut Client::connect(edge.admin))
         };
         let answers = || -> Vec<_> {
             let ask = |n| get(&format!("/{n}")).send(&edge).expect(200).text();

@@ -111,11 +111,8 @@ fn who_cannot_start_takes_nothing_over() {
     std::fs::write(&file, good.replace("upstream: app", "upstream: none")).expect("written");
     // The command reads where the admin listener is from the same file.
     let mut client = Client::connect(edge.admin);
-    let order = crate::harness::post("/api/v1/upgrade", "{}");
-    let refused = order
-        .with("content-type", "application/json")
-        .on(&mut client)
-        .expect(503);
+    let order = crate::harness::order_to("/api/v1/upgrade", "{}");
+    let refused = order.on(&mut client).expect(503);
     let why = refused.json()["detail"].to_string();
     assert!(why.contains("has ended before it served"), "{why}");
     get("/").send(&edge).expect(200);

@@ -3,15 +3,13 @@
 mod numbers;
 mod screen;
 
-use super::running::{self, Failure};
+use super::running::{self, Failure, Running};
 use crate::admin::AdminSettings;
-use crate::config;
 use clap::Args;
 use numbers::Sample;
 use screen::View;
 use serde_json::Value;
 use std::io::{IsTerminal, Write, stdout};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -28,9 +26,8 @@ pub struct Top {
     /// Print one look and end; as when standard output is no terminal
     #[arg(long)]
     once: bool,
-    /// The configuration
-    #[arg(short, long, value_name = "FILE", default_value = "lakh.yaml")]
-    config: PathBuf,
+    #[command(flatten)]
+    edge: Running,
 }
 
 /// What is asked of the edge for one look.
@@ -41,9 +38,9 @@ struct Look {
 
 impl Top {
     pub fn run(self) -> ExitCode {
-        let admin = match config::load(&self.config, &config::environment) {
-            Ok(loaded) => loaded.config.admin,
-            Err(errors) => return running::conclude(Err(errors.to_string())),
+        let admin = match self.edge.admin() {
+            Ok(admin) => admin,
+            Err(why) => return running::conclude(Err(why)),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -26,7 +26,7 @@ pub use images::ImageMetrics;
 pub use operation::{ConfigMetrics, TraceMetrics};
 pub use redis::{LinkMetrics, RedisMetrics};
 pub use refusal::Refusal;
-pub use requests::RouteMetrics;
+pub use requests::{Answers, RouteMetrics};
 pub use tls::{Handshake, TlsMetrics};
 pub use upstreams::{PoolMetrics, ServerMetrics};
 
@@ -167,6 +167,11 @@ impl Metrics {
 
     pub fn route(&self, route: &str, listeners: &[&str]) -> RouteMetrics {
         self.routes.of(route, listeners)
+    }
+
+    /// Answers to what has no route.
+    pub fn unrouted(&self, listeners: &[&str]) -> Answers {
+        self.routes.unrouted(listeners)
     }
 
     pub fn server(&self, upstream: &str, server: &str) -> ServerMetrics {

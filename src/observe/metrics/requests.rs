@@ -31,9 +31,9 @@ pub struct RouteMetrics {
     pub websockets: IntGauge,
 }
 
-/// A route's counters. There are hundreds that could be, and few that are: each is looked up by its
+/// A route's counters, or those of what had none. There are hundreds that could be, and few that are: each is looked up by its
 /// labels once, when it first counts.
-struct Answers {
+pub struct Answers {
     family: IntCounterVec,
     route: Box<str>,
     by_listener: Box<[(Box<str>, OnceLock<Box<Table>>)]>,
@@ -55,6 +55,8 @@ const METHODS: [Method; 9] = [
     Method::TRACE,
 ];
 const OTHER: &str = "other";
+/// For a route: there was none.
+const NO_ROUTE: &str = "-";
 
 /// Those that are counted without a look-up. 499: the client left before it was answered.
 const CODES: [u16; 32] = [
@@ -67,7 +69,7 @@ impl Routes {
         Routes {
             answers: make.counters(
                 "lakh_http_requests_total",
-                "Requests answered; code 499: the client left before it was.",
+                "Requests answered, route - where none fits; code 499: the client left before it was.",
                 &["listener", "route", "method", "code"],
             ),
             duration: make.histograms(
@@ -99,13 +101,8 @@ impl Routes {
     }
 
     pub fn of(&self, route: &str, listeners: &[&str]) -> RouteMetrics {
-        let none_yet = |listener: &&str| (Box::from(*listener), OnceLock::new());
         RouteMetrics {
-            answers: Arc::new(Answers {
-                family: self.answers.clone(),
-                route: route.into(),
-                by_listener: listeners.iter().map(none_yet).collect(),
-            }),
+            answers: Arc::new(self.answers(route, listeners)),
             duration: self.duration.with_label_values(&[route]),
             bytes: self.bytes.with_label_values(&[route]),
             refused: Refusal::ALL.map(|r| self.refused.with_label_values(&[route, r.label()])),
@@ -113,17 +110,25 @@ impl Routes {
             websockets: self.websockets.with_label_values(&[route]),
         }
     }
+
+    /// Of requests that no route fits, and of heads that are no requests.
+    pub fn unrouted(&self, listeners: &[&str]) -> Answers {
+        self.answers(NO_ROUTE, listeners)
+    }
+
+    fn answers(&self, route: &str, listeners: &[&str]) -> Answers {
+        let none_yet = |listener: &&str| (Box::from(*listener), OnceLock::new());
+        Answers {
+            family: self.answers.clone(),
+            route: route.into(),
+            by_listener: listeners.iter().map(none_yet).collect(),
+        }
+    }
 }
 
 impl RouteMetrics {
-    /// Counts one answer. A status that there is not counts as 500.
     pub fn answered(&self, listener: &str, method: &Method, status: u16) {
-        let status = if (100..600).contains(&status) {
-            status
-        } else {
-            500
-        };
-        self.answers.count(listener, method, status);
+        self.answers.count(listener, Some(method), status);
     }
 
     pub fn refused(&self, why: Refusal) {
@@ -132,9 +137,15 @@ impl RouteMetrics {
 }
 
 impl Answers {
-    fn count(&self, listener: &str, method: &Method, status: u16) {
-        let known = METHODS.iter().position(|known| known == method);
-        let label = known.map_or(OTHER, |_| method.as_str());
+    /// Counts one answer. A status that there is not counts as 500.
+    pub fn count(&self, listener: &str, method: Option<&Method>, status: u16) {
+        let status = if (100..600).contains(&status) {
+            status
+        } else {
+            500
+        };
+        let known = METHODS.iter().position(|known| Some(known) == method);
+        let label = known.map_or(OTHER, |known| METHODS[known].as_str());
         let counter = || {
             let code = status.to_string();
             self.family
@@ -174,6 +185,22 @@ mod tests {
             page.contains(r#"lakh_refused_total{reason="no_server",route="home"} 1"#),
             "{page}"
         );
+    }
+
+    #[test]
+    fn what_has_no_route_counts_and_makes_no_other_series() {
+        let metrics = Metrics::new();
+        let unrouted = metrics.unrouted(&["web"]);
+        unrouted.count("web", None, 400);
+        unrouted.count("web", Some(&Method::CONNECT), 405);
+        let page = page(&metrics);
+        for (code, method) in [(400, "other"), (405, "CONNECT")] {
+            let labels =
+                format!("{{code=\"{code}\",listener=\"web\",method=\"{method}\",route=\"-\"}}");
+            let series = format!("lakh_http_requests_total{labels} 1");
+            assert!(page.contains(&series), "{series} in\n{page}");
+        }
+        assert_eq!(page.matches("route=\"-\"").count(), 2, "{page}");
     }
 
     #[test]

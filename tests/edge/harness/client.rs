@@ -60,6 +60,12 @@ pub fn post(target: &str, body: impl AsRef<[u8]>) -> Ask {
     post.with("content-length", body.as_ref().len())
 }
 
+/// Of an operator, to the admin listener.
+pub fn order_to(target: &str, order: impl AsRef<[u8]>) -> Ask {
+    let order = post(target, order).host("localhost");
+    order.with("content-type", "application/json")
+}
+
 impl Ask {
     pub fn with(mut self, name: &str, value: impl Display) -> Ask {
         self.fields.push((name.into(), value.to_string()));

@@ -141,7 +141,9 @@ impl Edge {
 
     pub fn admin_within(&self, target: &str, limit: Duration) -> Option<Reply> {
         let mut client = Client::try_connect(self.admin, limit).ok()?;
-        let ask = get(target).with("authorization", format!("Bearer {ADMIN_TOKEN}"));
+        let ask = get(target)
+            .host("localhost")
+            .with("authorization", format!("Bearer {ADMIN_TOKEN}"));
         ask.try_on(&mut client).ok()
     }
 

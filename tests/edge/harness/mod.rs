@@ -21,7 +21,7 @@ mod trust;
 
 pub use acme::{Acme, Fault};
 pub use browser::Browser;
-pub use client::{Ask, Client, Reply, ask, get, head, post};
+pub use client::{Ask, Client, Reply, ask, get, head, order_to, post};
 pub use edge::{ADMIN_TOKEN, Edge, binary, lakh, lakh_origin};
 pub use folder::Folder;
 pub use grpc::{Calls, GrpcServer, framed};

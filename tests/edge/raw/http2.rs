@@ -161,4 +161,10 @@ fn who_sends_what_is_malformed_again_and_again_is_sent_away() {
         }
     }
     assert_eq!(edge.metric("lakh_bad_requests_total"), 32.0);
+    let counted = r#"lakh_http_requests_total{code="400",method="other",route="-"}"#;
+    assert_eq!(edge.metric(counted), 32.0);
+    let lines = edge.access_log(33);
+    let refused = lines.iter().filter(|line| line["status"] == 400);
+    assert!(refused.clone().all(|line| line["version"] == "HTTP/2"));
+    assert_eq!(refused.count(), 32);
 }

@@ -428,7 +428,7 @@ fn forget(session: &Session, answer: &ResponseHeader, ctx: &Context) {
 }
 
 fn forget_target(request: &RequestHeader, target: &[u8], ctx: &Context) {
-    let Some(reads) = way::find_route(&ctx.runtime, &Request::of(request), target, &Method::GET)
+    let Ok(reads) = way::find_route(&ctx.runtime, &Request::of(request), target, &Method::GET)
     else {
         return;
     };

@@ -5,7 +5,7 @@ use super::trace;
 use crate::cache::{CACHE_TAG, SURROGATE_KEY, Scheme};
 use crate::coding::Accepted;
 use crate::config::HeaderEdits;
-use crate::guard::is_proof_field;
+use crate::guard::{is_disguised, is_proof_field};
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ALT_SVC, CONNECTION, COOKIE, FORWARDED, HOST, TE, TRAILER, UPGRADE,
     VIA,
@@ -61,8 +61,9 @@ const OF_A_BODY: [HeaderName; 3] = [
     http::header::EXPECT,
 ];
 
-/// A client's own claims, and what it says of a certificate, prove nothing, and the cache's keys and limits must not see them either: so
-/// they go before anything is decided.
+/// A client's own claims, and what it says of a certificate, prove nothing, and the cache's keys and limits
+/// must not see them either: so they go before anything is decided. So does what is another field than it
+/// seems to be.
 pub fn strip_proofs(fields: &mut HeaderMap) {
     for name in proof_fields(fields) {
         fields.remove(&name);
@@ -80,7 +81,7 @@ pub fn strip_proofs_of(request: &mut RequestHeader) {
 fn proof_fields(fields: &HeaderMap) -> Vec<HeaderName> {
     fields
         .keys()
-        .filter(|name| is_proof_field(name))
+        .filter(|name| is_proof_field(name) || is_disguised(name))
         .cloned()
         .collect()
 }
@@ -410,7 +411,13 @@ const END_TO_END: [HeaderName; 7] = [
     COOKIE,
 ];
 
-/// X-Forwarded-*: a trusted proxy's is carried on, anybody else's is replaced.
+/// What only proxies tell.
+fn is_told_by_proxies(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    text.starts_with("x-forwarded-") || text == "x-real-ip" || *name == FORWARDED
+}
+
+/// X-Forwarded-*: a trusted proxy's is carried on, anybody else's is replaced, or goes.
 fn forwarded(fields: &mut HeaderMap, authority: Option<&Authority>, ctx: &Context) {
     let mut list = String::new();
     if ctx.peer_is_trusted {
@@ -418,7 +425,10 @@ fn forwarded(fields: &mut HeaderMap, authority: Option<&Authority>, ctx: &Contex
             list.extend([&*String::from_utf8_lossy(line.as_bytes()), ", "]);
         }
     } else {
-        fields.remove(FORWARDED);
+        let told = fields.keys().filter(|name| is_told_by_proxies(name));
+        for name in told.cloned().collect::<Vec<_>>() {
+            fields.remove(&name);
+        }
     }
     // Writing to a String can't fail.
     let _ = write!(list, "{}", ctx.peer);

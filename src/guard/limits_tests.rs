@@ -181,6 +181,50 @@ fn claims_choose_a_tier_and_tiers_don_t_mix() {
     assert_eq!(passed(Some("office")), 5);
 }
 
+/// One of a list, as a route's `match` and `require` take it.
+#[test]
+fn a_tier_is_for_who_has_its_claim_among_others() {
+    use crate::guard::claims::Value;
+    let when = |of: &str, is: &str| Condition {
+        of: KeyPart::Claim(of.into()),
+        is: is.into(),
+    };
+    let tier = |when, burst| TierSettings {
+        when: vec![when],
+        quota: quota(1, 60, burst),
+    };
+    let limit = RateLimitSettings {
+        tiers: vec![
+            tier(when("role", "warehouse"), 4),
+            tier(when("scope", "bulk"), 3),
+        ],
+        ..settings("a", &[KeyPart::ClientAddress], quota(1, 60, 1))
+    };
+    let bench = Bench::of(&[limit]);
+    let passed = |from: &str, name: &str, value: Value| {
+        let (claims, headers) = (Claims::with_values([(name, value)], None), HeaderMap::new());
+        let address = from.parse().expect("an address");
+        let asker = Asker {
+            claims: Some(&claims),
+            ..asker(address, &Method::GET, &headers)
+        };
+        (0..10).filter(|_| bench.ask(&asker).0.is_none()).count()
+    };
+    let list = |all: &[&str]| Value::List(all.iter().map(|one| one.to_string()).collect());
+    assert_eq!(
+        passed("10.0.0.1", "role", list(&["office", "warehouse"])),
+        4
+    );
+    assert_eq!(
+        passed("10.0.0.2", "role", Value::One("office,warehouse".into())),
+        1
+    );
+    assert_eq!(
+        passed("10.0.0.3", "scope", Value::One("read bulk".into())),
+        3
+    );
+}
+
 #[test]
 fn a_dry_run_refuses_nobody_and_counts() {
     let dry = RateLimitSettings {

@@ -15,7 +15,9 @@ mod rate;
 mod settings;
 mod standing;
 
-pub use address::{AddressRules, Networks, client_address, forwarded, x_forwarded_for};
+pub use address::{
+    AddressRules, Networks, client_address, first_forwarded, forwarded, x_forwarded_for,
+};
 pub use asker::{Asker, cookie};
 pub use auth::*;
 pub use bans::{Ban, BanRule, BanSettings, Bans, Offence, network};

@@ -124,10 +124,6 @@ pub fn for_fetch(
     for name in CONDITIONS.iter().chain(&OF_A_BODY) {
         parts.headers.remove(name);
     }
-    if !parts.headers.contains_key(HOST) {
-        // An HTTP/2 client names the host in `:authority`.
-        parts.headers.insert(HOST, value(host(client)));
-    }
     parts.headers.insert(ACCEPT_ENCODING, codings(client, ctx));
     fields_to_server(&mut parts.headers, parts.uri.authority(), ctx);
     let mut request = RequestHeader::from(parts);
@@ -357,6 +353,12 @@ fn fields_to_server(fields: &mut HeaderMap, authority: Option<&Authority>, ctx: 
     join_cookies(fields);
     fields.reserve(5);
     forwarded(fields, authority, ctx);
+    if !fields.contains_key(HOST) {
+        // HTTP/1.0 needs none, and what is sent is HTTP/1.1: RFC 9112 §3.2. Not of the client's choosing, so
+        // that it may be cached.
+        let host = authority.map_or(&*ctx.pool().name, |authority| authority.as_str());
+        fields.insert(HOST, value(host));
+    }
     fields.insert(X_REQUEST_ID, value(ctx.id.as_str()));
     fields.append(VIA, VIA_LAKH);
     for (name, value) in ctx.claims.iter().flat_map(|claims| claims.fields()) {

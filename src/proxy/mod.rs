@@ -43,7 +43,7 @@ pub use front::Front;
 use crate::cache::{Name, Scheme, Url, invalidates};
 use crate::error::Kind;
 use crate::runtime::{Foundation, Runtime};
-use crate::upstream::{WebSocket, no_connection};
+use crate::upstream::{WebSocket, frame_once, no_connection};
 use answer::Problem;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -228,6 +228,7 @@ impl ProxyHttp for Service {
         answer: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> pingora::Result<()> {
+        frame_once(answer);
         if answer.status.is_informational() && answer.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }

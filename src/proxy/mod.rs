@@ -364,6 +364,10 @@ impl ProxyHttp for Service {
 /// What `express` found out about the request, or what is found out now.
 fn way(session: &mut Session, ctx: &mut Context) -> Way {
     session.set_min_send_rate(None);
+    if session.req_header().version == Version::HTTP_10 {
+        // It knows of none: RFC 9110 §15.2.
+        session.as_downstream_mut().set_ignore_info_resp(true);
+    }
     if let Some(found) = front::luggage(session) {
         *ctx = found.ctx;
         return found.way;

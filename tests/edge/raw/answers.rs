@@ -148,6 +148,29 @@ fn answers_before_the_answer_are_passed_on() {
     }
 }
 
+/// RFC 9110 §15.2.
+#[test]
+fn who_speaks_http_1_0_gets_only_the_answer() {
+    let origin = Origin::start(|_| {
+        Answer::raw(
+            "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
+        )
+    });
+    let edge = Edge::before(&origin);
+    for request in [
+        "GET / HTTP/1.0\r\nHost: h\r\n\r\n",
+        "POST / HTTP/1.0\r\nHost: h\r\nContent-Length: 1\r\n\r\nx",
+    ] {
+        let mut client = edge.connect();
+        client.send(request);
+        assert_eq!(
+            client.read_head().expect("the answer").status,
+            200,
+            "{request}"
+        );
+    }
+}
+
 /// RFC 9110 §9.3.2: whatever an origin does, the next answer begins after the head.
 #[test]
 fn a_head_never_has_a_body() {

@@ -18,6 +18,7 @@ pub mod guard;
 pub mod lifecycle;
 pub mod listen;
 pub mod observe;
+pub mod path;
 pub mod pem;
 pub mod pool;
 pub mod proxy;

@@ -26,7 +26,7 @@ const LAYERS: &[&[&str]] = &[
         "pem",
         "pool",
     ],
-    &["endpoint"],
+    &["endpoint", "path"],
 ];
 
 /// Settings live with their concern, whatever its layer: configuration reads the admin's too.

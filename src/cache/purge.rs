@@ -6,7 +6,7 @@
 //! So a purge costs the same however much it takes back, and variants, renditions and fills under
 //! way go with the rest. Objects that were looked at since the last purge cost one comparison.
 
-use super::key::Key;
+use super::key::{Key, named};
 use super::tier::Journal;
 use http::{HeaderMap, HeaderName};
 use std::collections::{HashMap, VecDeque};
@@ -42,7 +42,10 @@ impl Name {
 
     /// `folder` ends with a slash.
     pub fn folder(host: &str, folder: &[u8]) -> Name {
-        Name::of(b'f', &[host.to_ascii_lowercase().as_bytes(), folder])
+        Name::of(
+            b'f',
+            &[host.to_ascii_lowercase().as_bytes(), &named(folder)],
+        )
     }
 
     /// `address` is `KeyRules::address`.
@@ -95,7 +98,8 @@ impl Names {
     /// What an answer for `path` on `host` is called before its tags are known; `address` is
     /// `KeyRules::address`.
     pub fn new(host: &str, path: &[u8], address: &Key, since: u64) -> Names {
-        let folders = memchr::memchr_iter(b'/', path).take(MAX_FOLDERS);
+        let path = named(path);
+        let folders = memchr::memchr_iter(b'/', &path).take(MAX_FOLDERS);
         let folders = folders.map(|slash| Name::folder(host, &path[..=slash]));
         let names = [Name::url(address), Name::host(host)].into_iter();
         Names::of(names.chain(folders).collect(), since)
@@ -422,6 +426,10 @@ mod tests {
         for tag in ["one", "two", "three", "four"] {
             assert!(gone_by(Name::tag(tag.as_bytes())), "{tag}");
         }
+        for spelling in ["/%61/b/c", "//a/./b//c", "/x/../a/b/c"] {
+            assert!(gone_by(Name::url(&address(spelling))), "{spelling}");
+        }
+        assert!(gone_by(Name::folder("h", b"//a/%62/")));
         for other in [
             Name::url(&address("/a/b/")),
             Name::host("other"),

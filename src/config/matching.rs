@@ -79,8 +79,10 @@ fn pattern(text: &str) -> Result<String, String> {
     }
     path(text)?;
     match text.split_once('*') {
-        Some((before, "")) if before.ends_with('/') => Ok(text.to_owned()),
-        None => Ok(text.to_owned()),
+        Some((before, "")) if before.ends_with('/') => {
+            normal(before, "*").map(|()| text.to_owned())
+        }
+        None => normal(text, "").map(|()| text.to_owned()),
         Some((before, "")) => Err(format!(
             "in `{text}`, `*` must stand for whole segments; write {before}/*"
         )),
@@ -90,6 +92,19 @@ fn pattern(text: &str) -> Result<String, String> {
                 "`{text}` has a `*` before its end; write {before}*"
             ))
         }
+    }
+}
+
+/// Requests are matched by their paths' normal form, whatever they wrote. `end` comes behind `text`.
+fn normal(text: &str, end: &str) -> Result<(), String> {
+    match crate::path::normal(text.as_bytes()).as_deref() {
+        Some(normal) if normal == text => Ok(()),
+        Some(normal) => Err(format!(
+            "`{text}{end}` would match nothing, because a request's path is looked up in its normal form; write {normal}{end}"
+        )),
+        None => Err(format!(
+            "`{text}{end}` leads above the root or has a zero byte; write a path below /"
+        )),
     }
 }
 

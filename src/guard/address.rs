@@ -99,14 +99,25 @@ pub fn forwarded(line: &[u8]) -> impl DoubleEndedIterator<Item = Option<IpAddr>>
 }
 
 fn forwarded_hop(element: &[u8]) -> Option<IpAddr> {
+    parse_entry(parameter(element, "for")?)
+}
+
+/// What the first element of a Forwarded line says under this name: that is of the proxy which the client
+/// came to.
+pub fn first_forwarded<'l>(line: &'l [u8], name: &str) -> Option<&'l [u8]> {
+    parameter(split_unquoted(line, b',').next()?, name)
+}
+
+fn parameter<'e>(element: &'e [u8], name: &str) -> Option<&'e [u8]> {
     let value = split_unquoted(element, b';').find_map(|pair| {
-        let (name, value) = pair.trim_ascii().split_at_checked(4)?;
-        name.eq_ignore_ascii_case(b"for=").then_some(value)
+        let (own, value) = pair.trim_ascii().split_at_checked(name.len())?;
+        let is_it = own.eq_ignore_ascii_case(name.as_bytes());
+        is_it.then(|| value.strip_prefix(b"=")).flatten()
     })?;
     let bare = value
         .strip_prefix(b"\"")
         .and_then(|v| v.strip_suffix(b"\""));
-    parse_entry(bare.unwrap_or(value))
+    Some(bare.unwrap_or(value))
 }
 
 /// A separator within quotes is none. Addresses have no backslashes, so none are undone.
@@ -190,6 +201,13 @@ mod tests {
             [Some(ip("1.2.3.4")), None]
         );
         assert_eq!(hops("for=unknown, for=_hidden"), [None, None]);
+        let first = |line: &'static str, name| first_forwarded(line.as_bytes(), name);
+        let line = r#"for=1.2.3.4;Proto=HTTPS;host="a,b:80", proto=http;host=c;by=d"#;
+        assert_eq!(first(line, "proto"), Some(&b"HTTPS"[..]));
+        assert_eq!(first(line, "host"), Some(&b"a,b:80"[..]));
+        assert_eq!(first(line, "by"), None);
+        assert_eq!(first("protocol=https", "proto"), None);
+        assert_eq!(first("", "proto"), None);
     }
 
     proptest! {
@@ -214,6 +232,7 @@ mod tests {
             let trusted = Networks::new(&nets(&["127.0.0.0/8"]));
             client_address(ip("127.0.0.1"), &trusted, x_forwarded_for(&line));
             client_address(ip("127.0.0.1"), &trusted, forwarded(&line));
+            first_forwarded(&line, "host");
         }
     }
 }

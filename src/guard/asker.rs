@@ -34,10 +34,12 @@ impl Asker<'_> {
         has_any
     }
 
+    /// Claims hold as they do for a route's `match` and `require`.
     pub fn fits(&self, conditions: &[Condition]) -> bool {
-        conditions
-            .iter()
-            .all(|c| self.read(&c.of, &mut [0; 8]) == Some(c.is.as_bytes()))
+        conditions.iter().all(|c| match &c.of {
+            KeyPart::Claim(name) => self.claims.is_some_and(|claims| claims.holds(name, &c.is)),
+            of => self.read(of, &mut [0; 8]) == Some(c.is.as_bytes()),
+        })
     }
 
     /// `room`: for what has no bytes of its own.

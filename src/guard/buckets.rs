@@ -10,6 +10,7 @@ use governor::nanos::Nanos;
 use governor::state::StateStore;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ pub struct Slot {
 
 struct All<C: Clock> {
     shards: Box<[Mutex<Shard>]>,
-    keys_per_shard: usize,
+    keys_per_shard: AtomicUsize,
     clock: C,
     start: C::Instant,
     metrics: LimitMetrics,
@@ -65,11 +66,17 @@ impl<C: Clock> Buckets<C> {
         };
         Buckets(Arc::new(All {
             shards: (0..shards).map(shard).collect(),
-            keys_per_shard: max_keys.div_ceil(shards).max(1),
+            keys_per_shard: AtomicUsize::new(max_keys.div_ceil(shards).max(1)),
             start: clock.now(),
             clock,
             metrics,
         }))
+    }
+
+    /// Takes so many keys from now on. Those that are too many stay until their buckets are full.
+    pub fn hold(&self, max_keys: usize) {
+        let keys = max_keys.div_ceil(self.0.shards.len()).max(1);
+        self.0.keys_per_shard.store(keys, Ordering::Relaxed);
     }
 
     /// The time after which the bucket is full.
@@ -95,12 +102,13 @@ impl<C: Clock> StateStore for Buckets<C> {
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         let all = &*self.0;
+        let room = all.keys_per_shard.load(Ordering::Relaxed);
         let mut shard = all.shard(slot);
         all.sweep(&mut shard, SWEEP_EVERY);
-        if !shard.full_at.contains_key(&slot.hash) && shard.full_at.len() >= all.keys_per_shard {
+        if !shard.full_at.contains_key(&slot.hash) && shard.full_at.len() >= room {
             all.sweep(&mut shard, SWEEP_WITHOUT_ROOM_EVERY);
         }
-        let has_room = shard.full_at.len() < all.keys_per_shard;
+        let has_room = shard.full_at.len() < room;
         if let Some(full_at) = shard.full_at.get_mut(&slot.hash) {
             let (outcome, next) = decide(Some((*full_at).into()))?;
             *full_at = next.as_u64();

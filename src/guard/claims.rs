@@ -8,6 +8,15 @@ const PREFIX: &str = "x-claim-";
 /// The same of clients' certificates, which `listen` reads.
 const CERTIFICATE: &str = "x-client-cert-";
 
+/// What proxies tell servers in, and what frames a message: names, and beginnings that end with `-`.
+const GONE_BY: [&str; 5] = [
+    "x-forwarded-",
+    "x-real-ip",
+    "x-request-id",
+    "content-length",
+    "transfer-encoding",
+];
+
 /// Bytes of a claim's field, and of all together; what is longer is not passed on.
 const FIELD: usize = 1024;
 const FIELDS: usize = 8 << 10;
@@ -148,13 +157,26 @@ impl Claim {
 /// neither a letter nor a digit counts as `-`, because CGI and those who learned from it make `_` of
 /// all of them.
 pub fn is_proof_field(name: &HeaderName) -> bool {
+    begins_like(name, PREFIX) || begins_like(name, CERTIFICATE)
+}
+
+/// Whether a field is none that proxies or framing go by, but is called like one by those who make `_` of
+/// `-`: to them `X_Forwarded_For` is another line of X-Forwarded-For.
+pub fn is_disguised(name: &HeaderName) -> bool {
+    let is_like = |own: &&str| {
+        begins_like(name, own) && (own.ends_with('-') || name.as_str().len() == own.len())
+    };
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    GONE_BY.iter().any(is_like) && !name.as_str().bytes().all(is_plain)
+}
+
+fn begins_like(name: &HeaderName, with: &str) -> bool {
     let name = name.as_str().as_bytes();
     let like = |(own, b): (u8, &u8)| match own {
         b'-' => !b.is_ascii_alphanumeric(),
         own => own == *b,
     };
-    let begins = |with: &str| name.len() >= with.len() && with.bytes().zip(name).all(like);
-    begins(PREFIX) || begins(CERTIFICATE)
+    name.len() >= with.len() && with.bytes().zip(name).all(like)
 }
 
 /// Where two claims would make one field (`Role` and `role`), the one that is spelled like the field
@@ -313,6 +335,28 @@ mod tests {
         ] {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
             assert_eq!(is_proof_field(&name), is, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_disguise_is_known_and_the_field_itself_is_none() {
+        for (name, is) in [
+            ("x_forwarded_for", true),
+            ("x-forwarded_proto", true),
+            ("x-forwarded-for.", true),
+            ("x_real_ip", true),
+            ("x.request-id", true),
+            ("content_length", true),
+            ("transfer~encoding", true),
+            ("x-forwarded-for", false),
+            ("x-real-ip", false),
+            ("content-length", false),
+            ("content_length_of_mine", false),
+            ("content_type", false),
+            ("x_forward", false),
+        ] {
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+            assert_eq!(is_disguised(&name), is, "{name}");
         }
     }
 

@@ -181,6 +181,50 @@ fn claims_choose_a_tier_and_tiers_don_t_mix() {
     assert_eq!(passed(Some("office")), 5);
 }
 
+/// One of a list, as a route's `match` and `require` take it.
+#[test]
+fn a_tier_is_for_who_has_its_claim_among_others() {
+    use crate::guard::claims::Value;
+    let when = |of: &str, is: &str| Condition {
+        of: KeyPart::Claim(of.into()),
+        is: is.into(),
+    };
+    let tier = |when, burst| TierSettings {
+        when: vec![when],
+        quota: quota(1, 60, burst),
+    };
+    let limit = RateLimitSettings {
+        tiers: vec![
+            tier(when("role", "warehouse"), 4),
+            tier(when("scope", "bulk"), 3),
+        ],
+        ..settings("a", &[KeyPart::ClientAddress], quota(1, 60, 1))
+    };
+    let bench = Bench::of(&[limit]);
+    let passed = |from: &str, name: &str, value: Value| {
+        let (claims, headers) = (Claims::with_values([(name, value)], None), HeaderMap::new());
+        let address = from.parse().expect("an address");
+        let asker = Asker {
+            claims: Some(&claims),
+            ..asker(address, &Method::GET, &headers)
+        };
+        (0..10).filter(|_| bench.ask(&asker).0.is_none()).count()
+    };
+    let list = |all: &[&str]| Value::List(all.iter().map(|one| one.to_string()).collect());
+    assert_eq!(
+        passed("10.0.0.1", "role", list(&["office", "warehouse"])),
+        4
+    );
+    assert_eq!(
+        passed("10.0.0.2", "role", Value::One("office,warehouse".into())),
+        1
+    );
+    assert_eq!(
+        passed("10.0.0.3", "scope", Value::One("read bulk".into())),
+        3
+    );
+}
+
 #[test]
 fn a_dry_run_refuses_nobody_and_counts() {
     let dry = RateLimitSettings {
@@ -239,9 +283,54 @@ fn buckets_survive_a_reload_that_leaves_their_limit_alone() {
     limiters.commit(&first);
     let same = limiters.build(std::slice::from_ref(&one), |n| metrics.limit(n));
     assert!(Arc::ptr_eq(&first[0], &same[0]));
-    let other = settings("a", &[KeyPart::Route], quota(1, 60, 2));
-    let changed = limiters.build(&[other], |n| metrics.limit(n));
-    assert!(!Arc::ptr_eq(&first[0], &changed[0]));
+    let headers = HeaderMap::new();
+    let passes = |limiter: &Arc<Limiter>| {
+        let address = "10.0.0.1".parse().expect("an address");
+        let asker = asker(address, &Method::GET, &headers);
+        let limits = Limits::new(vec![limiter.clone()], None);
+        let checked = limits.check(&asker, Asking::ToTake, &mut Standings::default());
+        matches!(checked, Checked::Pass)
+    };
+    assert!(passes(&first[0]));
+    let mut told_otherwise = one.clone();
+    (told_otherwise.fields, told_otherwise.max_keys) = (false, 5);
+    let told_otherwise = limiters.build(&[told_otherwise], |n| metrics.limit(n));
+    limiters.commit(&told_otherwise);
+    assert!(!told_otherwise[0].settings.fields);
+    assert!(!passes(&told_otherwise[0]), "what was taken is still taken");
+    for other in [
+        settings("a", &[KeyPart::Route], quota(1, 60, 2)),
+        settings("a", &[KeyPart::ClientAddress], quota(1, 60, 1)),
+    ] {
+        let changed = limiters.build(&[other], |n| metrics.limit(n));
+        assert!(passes(&changed[0]));
+    }
+}
+
+#[test]
+fn a_limit_of_more_keys_or_fewer_counts_on() {
+    use crate::guard::Limiters;
+    let (metrics, limiters) = (Metrics::new(), Limiters::default());
+    let put = |max_keys| {
+        let few = RateLimitSettings {
+            max_keys,
+            ..settings("a", &[KeyPart::ClientAddress], quota(1, 3600, 1))
+        };
+        let built = limiters.build(&[few], |n| metrics.limit(n));
+        limiters.commit(&built);
+        let limits = Limits::new(built, None);
+        for n in 0..10_000_u32 {
+            let headers = HeaderMap::new();
+            let asker = asker(IpAddr::V4(n.into()), &Method::GET, &headers);
+            limits.check(&asker, Asking::ToTake, &mut Standings::default());
+        }
+        metrics.limit("a").keys.get()
+    };
+    let few = put(640);
+    assert!(few <= 640, "{few}");
+    let more = put(6400);
+    assert!((3200..=6400).contains(&more), "{more}");
+    assert_eq!(put(64), more, "those that are there stay while they count");
 }
 
 /// One request of a history.

@@ -15,11 +15,13 @@ mod rate;
 mod settings;
 mod standing;
 
-pub use address::{AddressRules, Networks, client_address, forwarded, x_forwarded_for};
+pub use address::{
+    AddressRules, Networks, client_address, first_forwarded, forwarded, x_forwarded_for,
+};
 pub use asker::{Asker, cookie};
 pub use auth::*;
 pub use bans::{Ban, BanRule, BanSettings, Bans, Offence, network};
-pub use claims::{Claims, is_proof_field};
+pub use claims::{Claims, is_disguised, is_proof_field};
 pub use cors::{Cors, CorsSettings, Origin, preflight};
 pub use fleet::Fleet;
 pub use hardening::SecurityHeaders;

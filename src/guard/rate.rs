@@ -22,8 +22,8 @@ pub struct Limiters {
 }
 
 impl Limiters {
-    /// The limiters for `settings`, in order; those of before where nothing changed. Nothing is
-    /// forgotten until `commit`.
+    /// The limiters for `settings`, in order; those of before where nothing changed, and with their
+    /// buckets where these are still for the same. Nothing is forgotten until `commit`.
     pub fn build(
         &self,
         settings: &[RateLimitSettings],
@@ -32,6 +32,7 @@ impl Limiters {
         let known = self.known();
         let build = |s: &RateLimitSettings| match known.get(&s.name) {
             Some(limiter) if limiter.settings == *s => limiter.clone(),
+            Some(limiter) if limiter.settings.counts_as(s) => Arc::new(limiter.with(s.clone())),
             _ => {
                 let clock = DefaultClock::default();
                 Arc::new(Limiter::new(s.clone(), metrics(&s.name), clock))
@@ -42,6 +43,9 @@ impl Limiters {
 
     /// From here on only these are kept for the next `build`.
     pub fn commit(&self, limiters: &[Arc<Limiter>]) {
+        for limiter in limiters {
+            limiter.buckets.hold(limiter.settings.max_keys);
+        }
         let named = |l: &Arc<Limiter>| (l.settings.name.clone(), l.clone());
         *self.known() = limiters.iter().map(named).collect();
     }
@@ -60,7 +64,7 @@ pub struct Limiter<C: Clock = DefaultClock> {
     hasher: RandomState,
     buckets: Buckets<C>,
     /// The last one is for all whom no other fits.
-    tiers: Box<[Tier<C>]>,
+    tiers: Arc<[Tier<C>]>,
 }
 
 /// A limit, and what it has decided.
@@ -101,6 +105,17 @@ impl<C: Clock + Clone> Limiter<C> {
             settings,
             metrics,
             hasher: RandomState::new(),
+        }
+    }
+
+    /// The same count under other settings, which must be such as `counts_as` takes.
+    fn with(&self, settings: RateLimitSettings) -> Limiter<C> {
+        Limiter {
+            settings,
+            metrics: self.metrics.clone(),
+            hasher: self.hasher.clone(),
+            buckets: self.buckets.clone(),
+            tiers: self.tiers.clone(),
         }
     }
 

@@ -145,6 +145,30 @@ impl RateLimitSettings {
         self.store != StoreSettings::Local
     }
 
+    /// Whether what was counted under these settings counts under `other`.
+    pub fn counts_as(&self, other: &RateLimitSettings) -> bool {
+        let RateLimitSettings {
+            name,
+            key,
+            quota,
+            tiers,
+            cost,
+            // How it is told, what comes of it, and where it is kept.
+            fields: _,
+            dry_run: _,
+            max_keys: _,
+            store: _,
+        } = self;
+        (name, key, quota, tiers, cost)
+            == (
+                &other.name,
+                &other.key,
+                &other.quota,
+                &other.tiers,
+                &other.cost,
+            )
+    }
+
     /// What its key and its tiers ask for.
     pub fn parts(&self) -> impl Iterator<Item = &KeyPart> {
         let conditions = self.tiers.iter().flat_map(|tier| &tier.when);

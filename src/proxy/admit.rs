@@ -49,8 +49,9 @@ pub fn admit(request: &Request<'_>, ctx: &mut Context) -> Admission {
         let source = images::source_target(request, &ctx.runtime);
         ctx.target = source.map(|target| target.into_bytes().into());
     }
-    let Some((route, preflight)) = find(request, ctx) else {
-        return Admission::Refused(Problem::NoRoute);
+    let (route, preflight) = match find(request, ctx) {
+        Ok(found) => found,
+        Err(problem) => return Admission::Refused(problem),
     };
     ctx.preflight = preflight;
     if route.cors.is_some() {
@@ -118,23 +119,24 @@ pub async fn go_on(question: Question, request: &Request<'_>, ctx: &mut Context)
 /// A preflight's route is that of the request which it asks about, where that one has rules for it.
 /// What asks for a rendition is for the route of the source, whatever its own path is, so that no
 /// way around that route's rules leads over another's.
-fn find(request: &Request<'_>, ctx: &mut Context) -> Option<(Arc<Route>, bool)> {
+fn find(request: &Request<'_>, ctx: &mut Context) -> Result<(Arc<Route>, bool), Problem> {
     let runtime = ctx.runtime.clone();
     if let Some(target) = &ctx.target {
-        let route = find_route(&runtime, request, target, request.method);
-        match route.filter(|route| route.images.is_some()) {
-            Some(route) => return Some((route.clone(), false)),
+        match find_route(&runtime, request, target, request.method) {
+            Ok(route) if route.images.is_some() => return Ok((route.clone(), false)),
             // Where no pictures are made, it is a path like any other.
-            None => ctx.target = None,
+            Ok(_) | Err(Problem::NoRoute) => ctx.target = None,
+            Err(problem) => return Err(problem),
         }
     }
     let by = |method: &Method| find_route(&runtime, request, request.target, method).cloned();
     if let Some(method) = preflight(request.method, request.headers)
-        && let Some(route) = by(&method).filter(|route| route.cors.is_some())
+        && let Ok(route) = by(&method)
+        && route.cors.is_some()
     {
-        return Some((route, true));
+        return Ok((route, true));
     }
-    Some((by(request.method)?, false))
+    Ok((by(request.method)?, false))
 }
 
 /// What needs neither to be counted nor proven.

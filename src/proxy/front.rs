@@ -96,7 +96,8 @@ impl Front {
                 Begun::Http2 if settings.http2 => return Box::pin(self.http2(conn)).await,
                 Begun::Closed => return conn.leave().await,
                 Begun::Stranger => {
-                    self.note_refused(conn.peer(), &Problem::Malformed("it is not HTTP"));
+                    let problem = Problem::Malformed("it is not HTTP");
+                    self.note_reset(conn.entry(), conn.peer(), Version::HTTP_11, &problem);
                     return conn.leave().await;
                 }
                 refused => return self.refuse(*conn, refused).await,
@@ -281,7 +282,7 @@ impl Front {
         self.edge.runtime.load().limits.clone()
     }
 
-    /// A stream was reset for it.
+    /// It is told no more than that its stream, or its connection, ends.
     pub(super) fn note_reset(
         &self,
         entry: &Entry,

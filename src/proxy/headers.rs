@@ -5,7 +5,7 @@ use super::trace;
 use crate::cache::{CACHE_TAG, SURROGATE_KEY, Scheme};
 use crate::coding::Accepted;
 use crate::config::HeaderEdits;
-use crate::guard::is_proof_field;
+use crate::guard::{self, first_forwarded, is_disguised, is_proof_field};
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ALT_SVC, CONNECTION, COOKIE, FORWARDED, HOST, TE, TRAILER, UPGRADE,
     VIA,
@@ -14,6 +14,7 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, request, response};
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::fmt::Write;
+use std::net::IpAddr;
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -61,8 +62,9 @@ const OF_A_BODY: [HeaderName; 3] = [
     http::header::EXPECT,
 ];
 
-/// A client's own claims, and what it says of a certificate, prove nothing, and the cache's keys and limits must not see them either: so
-/// they go before anything is decided.
+/// A client's own claims, and what it says of a certificate, prove nothing, and the cache's keys and limits
+/// must not see them either: so they go before anything is decided. So does what is another field than it
+/// seems to be.
 pub fn strip_proofs(fields: &mut HeaderMap) {
     for name in proof_fields(fields) {
         fields.remove(&name);
@@ -80,7 +82,7 @@ pub fn strip_proofs_of(request: &mut RequestHeader) {
 fn proof_fields(fields: &HeaderMap) -> Vec<HeaderName> {
     fields
         .keys()
-        .filter(|name| is_proof_field(name))
+        .filter(|name| is_proof_field(name) || is_disguised(name))
         .cloned()
         .collect()
 }
@@ -121,10 +123,6 @@ pub fn for_fetch(
     parts.version = Version::HTTP_11;
     for name in CONDITIONS.iter().chain(&OF_A_BODY) {
         parts.headers.remove(name);
-    }
-    if !parts.headers.contains_key(HOST) {
-        // An HTTP/2 client names the host in `:authority`.
-        parts.headers.insert(HOST, value(host(client)));
     }
     parts.headers.insert(ACCEPT_ENCODING, codings(client, ctx));
     fields_to_server(&mut parts.headers, parts.uri.authority(), ctx);
@@ -272,13 +270,11 @@ pub fn host_field(fields: &HeaderMap) -> &str {
 
 /// How the client came, as the origin is told: only a trusted proxy knows better than we.
 pub fn scheme(fields: &HeaderMap, ctx: &Context) -> Scheme {
-    let said = match ctx.peer_is_trusted {
-        true => fields.get(X_FORWARDED_PROTO),
+    let told = match ctx.peer_is_trusted {
+        true => told_scheme(fields),
         false => None,
     };
-    // Of several proxies, the first is the one that the client came to.
-    let first = said.and_then(|v| v.as_bytes().split(|b| *b == b',').next());
-    let is_https = match first {
+    let is_https = match told {
         Some(scheme) => scheme.trim_ascii().eq_ignore_ascii_case(b"https"),
         None => ctx.secured().is_some(),
     };
@@ -286,6 +282,30 @@ pub fn scheme(fields: &HeaderMap, ctx: &Context) -> Scheme {
         true => Scheme::Https,
         false => Scheme::Http,
     }
+}
+
+/// By X-Forwarded-Proto; where there is none, by Forwarded. Of several proxies, the first is the one that
+/// the client came to.
+fn told_scheme(fields: &HeaderMap) -> Option<&[u8]> {
+    match fields.get(X_FORWARDED_PROTO) {
+        Some(list) => list.as_bytes().split(|b| *b == b',').next(),
+        None => first_forwarded(fields.get(FORWARDED)?.as_bytes(), "proto"),
+    }
+}
+
+/// The same of the host, and of the hops up to one that is not known.
+fn told_host(fields: &HeaderMap) -> Option<HeaderValue> {
+    let host = first_forwarded(fields.get(FORWARDED)?.as_bytes(), "host")?;
+    HeaderValue::from_bytes(host).ok()
+}
+
+fn told_hops(fields: &HeaderMap) -> Vec<IpAddr> {
+    let lines = fields.get_all(FORWARDED).into_iter();
+    let hops: Vec<_> = lines
+        .flat_map(|line| guard::forwarded(line.as_bytes()))
+        .collect();
+    let known = hops.rsplit(Option::is_none).next().unwrap_or_default();
+    known.iter().copied().flatten().collect()
 }
 
 /// The target of a request for `uri`, a reference in the answer to `request`, when it is on the
@@ -333,6 +353,12 @@ fn fields_to_server(fields: &mut HeaderMap, authority: Option<&Authority>, ctx: 
     join_cookies(fields);
     fields.reserve(5);
     forwarded(fields, authority, ctx);
+    if !fields.contains_key(HOST) {
+        // HTTP/1.0 needs none, and what is sent is HTTP/1.1: RFC 9112 §3.2. Not of the client's choosing, so
+        // that it may be cached.
+        let host = authority.map_or(&*ctx.pool().name, |authority| authority.as_str());
+        fields.insert(HOST, value(host));
+    }
     fields.insert(X_REQUEST_ID, value(ctx.id.as_str()));
     fields.append(VIA, VIA_LAKH);
     for (name, value) in ctx.claims.iter().flat_map(|claims| claims.fields()) {
@@ -410,29 +436,40 @@ const END_TO_END: [HeaderName; 7] = [
     COOKIE,
 ];
 
-/// X-Forwarded-*: a trusted proxy's is carried on, anybody else's is replaced.
+/// What only proxies tell.
+fn is_told_by_proxies(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    text.starts_with("x-forwarded-") || text == "x-real-ip" || *name == FORWARDED
+}
+
+/// X-Forwarded-*: a trusted proxy's is carried on, or made of its Forwarded; anybody else's is replaced, or goes.
 fn forwarded(fields: &mut HeaderMap, authority: Option<&Authority>, ctx: &Context) {
     let mut list = String::new();
     if ctx.peer_is_trusted {
         for line in fields.get_all(X_FORWARDED_FOR) {
             list.extend([&*String::from_utf8_lossy(line.as_bytes()), ", "]);
         }
+        if list.is_empty() {
+            let hops = told_hops(fields).into_iter();
+            list.extend(hops.map(|hop| format!("{hop}, ")));
+        }
     } else {
-        fields.remove(FORWARDED);
+        let told = fields.keys().filter(|name| is_told_by_proxies(name));
+        for name in told.cloned().collect::<Vec<_>>() {
+            fields.remove(&name);
+        }
     }
     // Writing to a String can't fail.
     let _ = write!(list, "{}", ctx.peer);
     fields.insert(X_FORWARDED_FOR, value(&list));
     if !ctx.peer_is_trusted || !fields.contains_key(X_FORWARDED_PROTO) {
-        let came = match ctx.secured() {
-            Some(_) => "https",
-            None => "http",
-        };
+        let came = scheme(fields, ctx).as_str();
         fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(came));
     }
     if !ctx.peer_is_trusted || !fields.contains_key(X_FORWARDED_HOST) {
+        let told = ctx.peer_is_trusted.then(|| told_host(fields)).flatten();
         // Not copied: a field's value is shared.
-        let host = fields.get(HOST).cloned();
+        let host = told.or_else(|| fields.get(HOST).cloned());
         if let Some(host) = host.or_else(|| authority.map(|a| value(a.as_str()))) {
             fields.insert(X_FORWARDED_HOST, host);
         }

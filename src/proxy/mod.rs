@@ -44,7 +44,7 @@ pub use front::Front;
 use crate::cache::{Name, Scheme, Url, invalidates};
 use crate::error::Kind;
 use crate::runtime::{Foundation, Runtime};
-use crate::upstream::no_connection;
+use crate::upstream::{frame_once, no_connection};
 use answer::Problem;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -233,6 +233,7 @@ impl ProxyHttp for Service {
         answer: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> pingora::Result<()> {
+        frame_once(answer);
         if answer.status == StatusCode::SWITCHING_PROTOCOLS {
             return Error::e_explain(ErrorType::InvalidHTTPHeader, "101 without being asked")
                 .map_err(|e| e.into_up());
@@ -362,6 +363,10 @@ impl ProxyHttp for Service {
 /// What `express` found out about the request, or what is found out now.
 fn way(session: &mut Session, ctx: &mut Context) -> Way {
     session.set_min_send_rate(None);
+    if session.req_header().version == Version::HTTP_10 {
+        // It knows of none: RFC 9110 §15.2.
+        session.as_downstream_mut().set_ignore_info_resp(true);
+    }
     if let Some(found) = front::luggage(session) {
         *ctx = found.ctx;
         return found.way;
@@ -427,7 +432,7 @@ fn forget(session: &Session, answer: &ResponseHeader, ctx: &Context) {
 }
 
 fn forget_target(request: &RequestHeader, target: &[u8], ctx: &Context) {
-    let Some(reads) = way::find_route(&ctx.runtime, &Request::of(request), target, &Method::GET)
+    let Ok(reads) = way::find_route(&ctx.runtime, &Request::of(request), target, &Method::GET)
     else {
         return;
     };

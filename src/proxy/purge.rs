@@ -35,7 +35,9 @@ pub fn way(request: &Request<'_>, ctx: &mut Context) -> Option<Way> {
     }
     let source = source_target(request, &ctx.runtime);
     let target = source.as_deref().map_or(request.target, str::as_bytes);
-    let route = find_route(&ctx.runtime, request, target, &Method::GET)?.clone();
+    // Where there is none, the request is refused as all others are.
+    let route = find_route(&ctx.runtime, request, target, &Method::GET).ok()?;
+    let route = route.clone();
     let (cache, from) = purgeable(&route)?;
     ctx.route = Some(route.clone());
     if !from.contains(ctx.client) {

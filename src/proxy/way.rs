@@ -12,6 +12,7 @@ use super::{balance, headers, https, images, purge};
 use crate::cache::{Found, Key, Object, Use, Zone, usable};
 use crate::guard::{client_address, forwarded, x_forwarded_for};
 use crate::listen::may_switch;
+use crate::path;
 use crate::route::Asked;
 use crate::runtime::{Route, Runtime};
 use crate::upstream::Response;
@@ -193,24 +194,27 @@ fn stored(
     }
 }
 
-/// The route that `request` would take with this target and method.
+/// The route that `request` would take with this target and method: that of the path's normal form.
 pub fn find_route<'a>(
     runtime: &'a Runtime,
     request: &Request<'_>,
     target: &[u8],
     method: &Method,
-) -> Option<&'a Arc<Route>> {
-    let (path, _) = path_and_query(target);
-    let asked = Asked {
-        host: request.host,
-        // A path that is not UTF-8 fits the routes that fit any path; so does `*`, which is for the
-        // server as a whole (RFC 9110 §9.3.7).
-        path: std::str::from_utf8(path)
-            .ok()
-            .filter(|path| *path != "*")
-            .unwrap_or("/"),
-        method,
-        headers: request.headers,
+) -> Result<&'a Arc<Route>, Problem> {
+    let by = |path: &str| {
+        let asked = Asked {
+            host: request.host,
+            path,
+            method,
+            headers: request.headers,
+        };
+        runtime.route(&asked, unix_now)
     };
-    runtime.route(&asked, unix_now)
+    let found = match path_and_query(target).0 {
+        // For the server as a whole, RFC 9110 §9.3.7: it fits the routes that fit any path.
+        b"*" => Ok(by("/")),
+        path => path::agreed(path, by),
+    };
+    let route = found.map_err(|flaw| Problem::Malformed(flaw.0))?;
+    route.ok_or(Problem::NoRoute)
 }

@@ -41,6 +41,7 @@ pub type Proves<'a, T> = &'a dyn Fn(&T, &[(String, String)]) -> bool;
 pub struct Asked<'a> {
     /// As the client sent it; port and case don't matter.
     pub host: &'a str,
+    /// In its normal form (`crate::path`).
     pub path: &'a str,
     pub method: &'a Method,
     pub headers: &'a HeaderMap,

@@ -1,5 +1,6 @@
 //! Another path for servers than clients ask for.
 
+use crate::path;
 use std::borrow::Cow;
 
 /// A route's `rewrite`.
@@ -24,8 +25,29 @@ impl Rewrite {
         self.strip_prefix.is_none() && self.path.is_none()
     }
 
-    /// Path and query for a server.
+    /// Path and query for a server. What the client wrote stays as it was, unless it hides the
+    /// beginning that goes, or climbs, which would lead out of where it is put.
     pub fn apply<'t>(&self, target: &'t [u8]) -> Cow<'t, [u8]> {
+        match self.to_be_normal(target) {
+            Some(normal) => Cow::Owned(self.applied(&normal).into_owned()),
+            None => self.applied(target),
+        }
+    }
+
+    fn to_be_normal(&self, target: &[u8]) -> Option<Vec<u8>> {
+        let query = memchr::memchr(b'?', target).unwrap_or(target.len());
+        let (path, query) = target.split_at(query);
+        if self.is_empty() || path::is_plain(path) {
+            return None;
+        }
+        let behind = self.path.as_ref().and_then(|path| path.behind.as_deref());
+        let goes = self.strip_prefix.as_deref().or(behind).unwrap_or("");
+        let stays = path.starts_with(goes.as_bytes()) && !path::climbs(path);
+        let normal = (!stays).then(|| path::normal(path)).flatten()?;
+        Some([normal.as_bytes(), query].concat())
+    }
+
+    fn applied<'t>(&self, target: &'t [u8]) -> Cow<'t, [u8]> {
         let stripped = match &self.strip_prefix {
             Some(prefix) => strip_prefix(target, prefix.as_bytes()),
             None => Cow::Borrowed(target),
@@ -84,6 +106,33 @@ mod tests {
         ] {
             assert_eq!(applied(&rewrite, target), server);
         }
+    }
+
+    #[test]
+    fn a_beginning_goes_however_it_is_spelled_and_nothing_climbs_out() {
+        let stripped = Rewrite {
+            strip_prefix: Some("/v1".to_owned()),
+            path: None,
+        };
+        let put = Rewrite {
+            strip_prefix: None,
+            path: Some(NewPath {
+                start: "/files/".to_owned(),
+                behind: Some("/v1/".to_owned()),
+            }),
+        };
+        for (target, rest) in [
+            ("/v1/a%2Fb?c", "a%2Fb?c"),
+            ("/v1/a;b//c", "a;b//c"),
+            ("/%761/a%2Fb?%2F", "a/b?%2F"),
+            ("//v1/a", "a"),
+            ("/v1/../v1/a", "a"),
+            ("/v1/a/%2e%2e/b", "b"),
+        ] {
+            assert_eq!(applied(&stripped, target), format!("/{rest}"), "{target}");
+            assert_eq!(applied(&put, target), format!("/files/{rest}"), "{target}");
+        }
+        assert_eq!(applied(&Rewrite::default(), "//v1/../a"), "//v1/../a");
     }
 
     #[test]

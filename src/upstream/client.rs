@@ -11,7 +11,7 @@ use super::{Asked, Busy, Journal, Lease, Outcome, Pool, Priority, ServerId, Time
 use crate::error::{Error, Kind};
 use crate::observe::{TRACEPARENT, TraceId, Traceparent};
 use bytes::Bytes;
-use http::header::SET_COOKIE;
+use http::header::{CONTENT_LENGTH, SET_COOKIE, TRANSFER_ENCODING};
 use http::{HeaderValue, StatusCode};
 use pingora::ErrorType;
 use pingora::connectors::ConnectorOptions;
@@ -324,15 +324,40 @@ async fn exchange(
         if head.status.is_informational() && !switches {
             // 100 answers a body that is to come, and a fetch has none.
             if head.status != StatusCode::CONTINUE {
-                interim(head);
+                let mut head = head.clone();
+                frame_once(&mut head);
+                interim(&head);
             }
             continue;
         }
-        let head = Box::new(head.clone());
+        let mut head = Box::new(head.clone());
+        frame_once(&mut head);
         if let HttpSession::H1(h1) = &mut session {
             h1.respect_keepalive();
         }
         return Ok((head, session));
+    }
+}
+
+/// An answer's head as all may read it: one Content-Length where there are equal ones (RFC 9112 §6.3), and
+/// no framing where there is no body (RFC 9110 §8.6, RFC 9112 §6.1). It was read by what it said before.
+pub fn frame_once(head: &mut ResponseHeader) {
+    if head.status.is_informational() || head.status == StatusCode::NO_CONTENT {
+        head.remove_header(&CONTENT_LENGTH);
+        head.remove_header(&TRANSFER_ENCODING);
+        return;
+    }
+    let mut lines = head.headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = lines.next() else { return };
+    let mut members = first.as_bytes().split(|b| *b == b',');
+    let length = members.next().unwrap_or_default().trim_ascii();
+    if lines.next().is_some() || members.next().is_some() {
+        // Those that differ are refused where the answer is read.
+        let length = HeaderValue::from_bytes(length);
+        if let Ok(length) = length {
+            head.remove_header(&CONTENT_LENGTH);
+            let _ = head.insert_header(CONTENT_LENGTH, length);
+        }
     }
 }
 

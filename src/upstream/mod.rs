@@ -39,7 +39,7 @@ mod fixtures;
 
 pub use announce::{Ends, ProxyProtocol};
 pub use balance::hash_of;
-pub use client::{Client, Fetch, Response, broken, no_connection, peer};
+pub use client::{Client, Fetch, Response, broken, frame_once, no_connection, peer};
 pub use clock::Time;
 pub use gate::{Busy, Gate, Turn};
 pub use gradient::Bounds;

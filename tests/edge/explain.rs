@@ -123,6 +123,10 @@ fn request(random: &mut fastrand::Rng) -> Ask {
         path += "/";
         path += WORDS[random.usize(..3)];
     }
+    if random.u8(..8) == 0 {
+        let others = ["//", "/./", "/x/../", "/;x/", "/%2f"];
+        path = path.replacen('/', others[random.usize(..others.len())], 1);
+    }
     let mut ask = ask(method, &path).host(HOSTS[random.usize(..HOSTS.len())]);
     if method == "POST" {
         ask = ask.with("content-length", 0);

@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod paths;
 mod proxy;
 mod purge;
 mod purge_method;

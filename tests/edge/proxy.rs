@@ -1,6 +1,6 @@
 //! What passes through, what is added, and what must not pass.
 
-use crate::harness::{Answer, Client, Edge, Origin, Step, ask, get, h2c, head, noise, post};
+use crate::harness::{Answer, Ask, Client, Edge, Origin, Step, ask, get, h2c, head, noise, post};
 
 const LARGE: usize = 20 << 20;
 
@@ -167,6 +167,111 @@ routes: [{name: all, match: {path: /*}, upstream: app}]
     assert_eq!(reply.the("x-request-id"), "from-the-balancer");
     assert_eq!(seen[1].the("x-forwarded-for"), "127.0.0.6");
     assert_eq!(seen[1].the("x-forwarded-proto"), "http");
+}
+
+/// RFC 7239.
+#[test]
+fn a_trusted_proxy_is_believed_in_forwarded_too() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::start(
+        "
+trusted_proxies: [127.0.0.5/32]
+upstreams: {app: {servers: [$0]}}
+routes: [{name: all, match: {path: /*}, upstream: app, security_headers: strict}]
+",
+        &[&origin],
+    );
+    let told = get("/").with(
+        "forwarded",
+        "for=_x, for=203.0.113.7;proto=http;host=b, for=\"[2001:db8::1]:80\"",
+    );
+    let first = get("/").with(
+        "forwarded",
+        "for=203.0.113.7;proto=HTTPS;host=\"shop.example:81\", for=10.0.0.1;proto=http",
+    );
+    let both = first
+        .clone()
+        .with("x-forwarded-proto", "http")
+        .with("x-forwarded-host", "other")
+        .with("x-forwarded-for", "10.0.0.9");
+
+    told.from("127.0.0.5").send(&edge).expect(200);
+    let secure = first.clone().from("127.0.0.5").send(&edge).expect(200);
+    both.from("127.0.0.5").send(&edge).expect(200);
+    let open = first.send(&edge).expect(200);
+
+    assert!(secure.field("strict-transport-security").is_some());
+    assert_eq!(open.field("strict-transport-security"), None);
+    let seen = origin.seen();
+    let told = |n: usize| {
+        ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"].map(|name| seen[n].the(name))
+    };
+    assert_eq!(
+        told(0),
+        ["203.0.113.7, 2001:db8::1, 127.0.0.5", "http", "edge.test"]
+    );
+    assert_eq!(
+        told(1),
+        [
+            "203.0.113.7, 10.0.0.1, 127.0.0.5",
+            "https",
+            "shop.example:81"
+        ]
+    );
+    assert_eq!(told(2), ["10.0.0.9, 127.0.0.5", "http", "other"]);
+    assert_eq!(told(3), ["127.0.0.1", "http", "edge.test"]);
+    assert_eq!(seen[3].field("forwarded"), None);
+}
+
+#[test]
+fn a_stranger_tells_nothing_that_only_proxies_tell_however_it_is_spelled() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::start(
+        "
+trusted_proxies: [127.0.0.5/32]
+upstreams: {app: {servers: [$0]}}
+routes: [{name: all, match: {path: /*}, upstream: app}]
+",
+        &[&origin],
+    );
+    let disguised = [
+        "X_Forwarded_For",
+        "x-forwarded_proto",
+        "X_Real_IP",
+        "X_Request_ID",
+        "Content_Length",
+        "Transfer_Encoding",
+    ];
+    let told = [
+        "X-Forwarded-Port",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Ssl",
+        "X-Real-IP",
+    ];
+    let with = |ask: Ask| {
+        disguised
+            .iter()
+            .chain(&told)
+            .fold(ask, |ask, name| ask.with(name, "9"))
+    };
+
+    for ask in [get("/"), post("/", "text")] {
+        with(ask.clone()).send(&edge).expect(200);
+        with(ask).from("127.0.0.5").send(&edge).expect(200);
+    }
+    h2c(edge.web, &with(get("/"))).expect(200);
+
+    for (number, seen) in origin.seen().iter().enumerate() {
+        for name in disguised {
+            assert_eq!(seen.field(&name.to_lowercase()), None, "{number}: {name}");
+        }
+        let is_trusted = number % 2 == 1;
+        for name in told {
+            let field = seen.field(&name.to_lowercase());
+            assert_eq!(field.is_some(), is_trusted, "{number}: {name}");
+        }
+    }
+    assert_eq!(origin.count(), 5);
 }
 
 #[test]

@@ -14,10 +14,12 @@ mod reading;
 pub use reading::KeyParts;
 
 use super::settings::KeySettings;
+use crate::path;
 use fields::{cookie, meaning, value};
 use http::{HeaderMap, HeaderName};
 use query::QueryRules;
 use smallvec::SmallVec;
+use std::borrow::Cow;
 
 /// A route's rules, checked once.
 #[derive(Clone, Debug)]
@@ -96,10 +98,16 @@ impl KeyRules {
         key
     }
 
-    /// What a URL is purged by: the same for all that a request's scheme and fields choose from.
+    /// What a URL is purged by: the same for all that a request's scheme and fields choose from, and
+    /// for all spellings of its path.
     pub fn address(&self, url: &Url<'_>) -> Key {
-        let mut key = Key::with_room_for(url, 0);
-        self.push_address(&mut key, url);
+        let path = named(url.path);
+        let url = Url {
+            path: &path,
+            ..*url
+        };
+        let mut key = Key::with_room_for(&url, 0);
+        self.push_address(&mut key, &url);
         key
     }
 
@@ -130,6 +138,14 @@ impl KeyRules {
                 parameters.iter().for_each(|parameter| key.push(parameter));
             }
         }
+    }
+}
+
+/// The path that an object is called by: the normal one, where it has one.
+pub fn named(path: &[u8]) -> Cow<'_, [u8]> {
+    match path::normal(path) {
+        Some(Cow::Owned(normal)) => Cow::Owned(normal.into_bytes()),
+        _ => Cow::Borrowed(path),
     }
 }
 

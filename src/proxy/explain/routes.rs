@@ -4,6 +4,7 @@
 use super::super::request::{Request, path_and_query};
 use super::super::resource::unix_now;
 use super::said::Other;
+use crate::path;
 use crate::route::{Asked, Match, Router};
 use crate::runtime::Runtime;
 
@@ -44,9 +45,10 @@ pub fn others(
     chosen: Option<&str>,
 ) -> Vec<Other> {
     let (path, _) = path_and_query(target);
+    let path = path::normal(path);
     let asked = Asked {
         host: request.host,
-        path: std::str::from_utf8(path).unwrap_or("/"),
+        path: path.as_deref().unwrap_or("/"),
         method: request.method,
         headers: request.headers,
     };

@@ -29,6 +29,7 @@ const ANSWERS: &[(&str, &str, &[u8], Gets)] = &[
     ("7.1.1", "a chunk's extension", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\n\r\n", Whole(200, "hello")),
     ("6.3", "two lengths that differ", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", Bad),
     ("6.3", "two lengths in a list", b"HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\nhello!", Bad),
+    ("6.3", "two lengths that are one", b"HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello", Whole(200, "hello")),
     ("6.3", "a negative length", b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello", Bad),
     ("6.3", "a length that is no number", b"HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\nhello", Bad),
     ("4", "no reason", b"HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\nhello", Whole(200, "hello")),
@@ -44,6 +45,8 @@ const ANSWERS: &[(&str, &str, &[u8], Gets)] = &[
     ("9110 15.2.1", "100 that nobody waits for", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", Whole(200, "hello")),
     ("9110 15.2.2", "101 that nobody asked for", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nhello", Bad),
     ("6.3", "204 has no body", b"HTTP/1.1 204 No Content\r\n\r\n", Whole(204, "")),
+    ("9110 8.6", "204 has no length", b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", Whole(204, "")),
+    ("6.1", "204 has no chunks", b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", Whole(204, "")),
     ("6.3", "304 has no body", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", Whole(304, "")),
     ("6.3", "what follows a 204 is nobody's answer", b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", Whole(204, "")),
     ("6.3", "what follows a body is nobody's answer", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", Whole(200, "hello")),
@@ -99,6 +102,13 @@ impl Gets {
                 if framed.iter().all(|name| reply.field(name).is_some()) {
                     return Err("framed twice".into());
                 }
+                if *status == 204 && framed.iter().any(|name| reply.field(name).is_some()) {
+                    return Err("a 204 that is framed".into());
+                }
+                let length = reply.field("content-length");
+                if length.is_some_and(|length| length.parse::<u64>().is_err()) {
+                    return Err(format!("a length of {length:?}"));
+                }
                 match get("/mine").try_on(client) {
                     Ok(next) if next.text() == "mine" => Ok(()),
                     next => Err(format!("and then {next:?}")),
@@ -115,7 +125,7 @@ impl Gets {
 #[test]
 fn answers_before_the_answer_are_passed_on() {
     let origin = Origin::start(|_| {
-        let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n";
+        let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\ncontent-length: 5\r\n\r\n";
         let again = "HTTP/1.1 102 Processing\r\n\r\n";
         Answer::raw(
             [
@@ -132,8 +142,32 @@ fn answers_before_the_answer_are_passed_on() {
         client.send(get("/").wire());
         let hints = client.read_head().expect("hints");
         assert_eq!((hints.status, hints.the("link")), (103, "</a.css>"));
+        assert_eq!(hints.field("content-length"), None, "RFC 9110 §8.6");
         assert_eq!(client.read_head().expect("another").status, 102);
         assert_eq!(client.reply("GET").expect(200).text(), "hello");
+    }
+}
+
+/// RFC 9110 §15.2.
+#[test]
+fn who_speaks_http_1_0_gets_only_the_answer() {
+    let origin = Origin::start(|_| {
+        Answer::raw(
+            "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
+        )
+    });
+    let edge = Edge::before(&origin);
+    for request in [
+        "GET / HTTP/1.0\r\nHost: h\r\n\r\n",
+        "POST / HTTP/1.0\r\nHost: h\r\nContent-Length: 1\r\n\r\nx",
+    ] {
+        let mut client = edge.connect();
+        client.send(request);
+        assert_eq!(
+            client.read_head().expect("the answer").status,
+            200,
+            "{request}"
+        );
     }
 }
 

@@ -51,8 +51,10 @@ const LINES: &[Case] = &[
         &[Arrived { has: &[("host", &["[::1]:80"])], ..arrived("GET /a") }]),
     passed("3.2", "space around a host", b"GET /a HTTP/1.1\r\nHost: \t h \t\r\n\r\n", &[200],
         &[Arrived { has: &[("host", &["h"])], ..arrived("GET /a") }]),
-    passed("3.2", "HTTP/1.0 needs no Host", b"GET /a HTTP/1.0\r\n\r\n", &[200],
-        &[arrived("GET /a")]).and_closes(),
+    passed("3.2", "HTTP/1.0 needs no Host, HTTP/1.1 does", b"GET /a HTTP/1.0\r\n\r\n", &[200],
+        &[Arrived { has: &[("host", &["app"])], lacks: &["x-forwarded-host"], ..arrived("GET /a") }]).and_closes(),
+    passed("3.2", "the same with a body", b"POST /a HTTP/1.0\r\nContent-Length: 1\r\n\r\nx", &[200],
+        &[Arrived { has: &[("host", &["app"])], body: "x", ..arrived("POST /a") }]).and_closes(),
 ];
 
 #[rustfmt::skip]

@@ -5,6 +5,7 @@
 //! stored objects, the image pool) lives in the `Foundation` and is found again by name.
 
 mod acme;
+mod alike;
 mod images;
 mod route;
 
@@ -290,6 +291,7 @@ impl Foundation {
             auths: &auths,
             fleet: fleet.as_ref(),
             images: images.as_ref(),
+            routes: &config.routes,
             listeners: &names,
             body_size: config.limits.body_size,
         };

@@ -43,7 +43,7 @@ pub use front::Front;
 
 use crate::cache::{Name, Scheme, Url, invalidates};
 use crate::error::Kind;
-use crate::runtime::{Foundation, Runtime};
+use crate::runtime::{Foundation, Route, Runtime};
 use crate::upstream::{frame_once, no_connection};
 use answer::Problem;
 use arc_swap::ArcSwap;
@@ -67,6 +67,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 use reply::Hit;
 use request::Request;
 use std::io::ErrorKind::{InvalidData, TimedOut};
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 use way::Way;
@@ -436,6 +437,14 @@ fn forget_target(request: &RequestHeader, target: &[u8], ctx: &Context) {
     else {
         return;
     };
+    // Who asks with other fields or claims may read the same on another route.
+    let beside = reads.beside.iter().map(|i| &ctx.runtime.routes[*i]);
+    for reads in iter::once(reads).chain(beside) {
+        forget_on(reads, request, target);
+    }
+}
+
+fn forget_on(reads: &Route, request: &RequestHeader, target: &[u8]) {
     if let Some(cache) = &reads.cache {
         let url = Url::new(headers::host(request), target);
         // Renditions, and what was chosen by other fields than this request's, have only a name

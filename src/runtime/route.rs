@@ -1,6 +1,6 @@
 //! A route with all that it names, and how it is put together.
 
-use super::{Foundation, Images};
+use super::{Foundation, Images, alike};
 use crate::cache::{KeyRules, RouteCacheSettings, RouteTtl, Zone};
 use crate::config::{HeaderEdits, RouteSettings};
 use crate::guard::{
@@ -36,6 +36,8 @@ pub struct Route {
     pub timeout: Option<Duration>,
     pub body_size: u64,
     pub cache: Option<Arc<RouteCache>>,
+    /// Other routes that may have stored what this one reads, by their numbers.
+    pub beside: Vec<usize>,
     /// Set on a route that resizes images.
     pub images: Option<Arc<Images>>,
     /// Whether text is coded for clients that accept it.
@@ -125,6 +127,7 @@ pub(super) struct Parts<'a> {
     pub auths: &'a [Arc<Auth>],
     pub fleet: Option<&'a Arc<Fleet>>,
     pub images: Option<&'a Arc<Images>>,
+    pub routes: &'a [RouteSettings],
     /// Their names.
     pub listeners: &'a [&'a str],
     /// Of a request, where a route says nothing else.
@@ -160,7 +163,8 @@ impl Foundation {
             cache: settings
                 .cache
                 .as_ref()
-                .map(|cache| route_cache(cache, parts.zones)),
+                .map(|cache| route_cache(settings, cache, parts.zones)),
+            beside: alike::beside(settings, parts.routes),
             images: parts.images.cloned().filter(|_| settings.images),
             compress: settings.compress,
             grpc_web: settings.grpc_web,
@@ -182,11 +186,19 @@ impl Foundation {
     }
 }
 
-fn route_cache(cache: &RouteCacheSettings, zones: &[Arc<Zone<Response>>]) -> Arc<RouteCache> {
+fn route_cache(
+    route: &RouteSettings,
+    cache: &RouteCacheSettings,
+    zones: &[Arc<Zone<Response>>],
+) -> Arc<RouteCache> {
+    let keys = KeyRules::new(&cache.key);
     let zone = zones.iter().find(|z| z.name() == cache.zone);
     Arc::new(RouteCache {
         zone: zone.expect("config: a route's cache names a zone").clone(),
-        keys: KeyRules::new(&cache.key),
+        keys: match alike::apart(route) {
+            Some(by) => keys.apart(by),
+            None => keys,
+        },
         ttl: RouteTtl {
             ttl: cache.ttl,
             negative_ttl: cache.negative_ttl,

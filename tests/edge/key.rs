@@ -1,6 +1,6 @@
 //! Which requests share an answer.
 
-use crate::harness::{Answer, Ask, Edge, Origin, get, head, post};
+use crate::harness::{Answer, Ask, Edge, Origin, ask, get, head, post};
 
 fn edge(key: &str, origin: &Origin) -> Edge {
     let yaml = format!(
@@ -198,4 +198,66 @@ fn clients_that_accept_the_same_share_a_variant() {
         ),
         [true, false, true]
     );
+}
+
+/// One URL is one route's for some and another's for the rest.
+const APART: &str = "
+upstreams: {app: {servers: [$0]}}
+caches: {pages: {memory: 64MiB}}
+routes:
+- {name: beta, match: {path: /r/*, header: {x-beta: \"1\"}}, upstream: app, rewrite: {strip_prefix: /r}, cache: {in: pages}}
+- {name: main, match: {path: /r/*}, upstream: app, cache: {in: pages, purge_from: [127.0.0.1]}}
+- {name: told, match: {path: /told/*, header: {x-beta: \"1\"}}, upstream: app, request_headers: {set: {x-told: beta}}, cache: {in: pages}}
+- {name: plain, match: {path: /*}, upstream: app, cache: {in: pages}}
+";
+
+/// Says what it was asked for, and keeps it for a minute.
+fn kept_echo() -> Origin {
+    Origin::start(|seen| {
+        let said = format!("{} {}", seen.target, seen.field("x-told").unwrap_or("-"));
+        match seen.method.as_str() {
+            "GET" => Answer::of(200, &[("cache-control", "max-age=60")], said),
+            _ => Answer::of(204, &[], ""),
+        }
+    })
+}
+
+#[test]
+fn routes_that_ask_servers_otherwise_share_nothing() {
+    let origin = kept_echo();
+    let edge = Edge::start(APART, &[&origin]);
+    for (target, beta, plain) in [
+        ("/r/a", "/a -", "/r/a -"),
+        ("/told/a", "/told/a beta", "/told/a -"),
+    ] {
+        let asks = [get(target).with("x-beta", "1"), get(target)];
+        for (ask, said) in asks.iter().zip([beta, plain]) {
+            assert_eq!(ask.send(&edge).expect(200).text(), said);
+            let again = ask.send(&edge);
+            assert!(again.is_hit() && again.text() == said, "{again:?}");
+        }
+    }
+    assert_eq!(origin.count(), 4);
+}
+
+#[test]
+fn a_write_and_a_purge_reach_all_routes_of_a_url() {
+    let origin = kept_echo();
+    let edge = Edge::start(APART, &[&origin]);
+    let asks = [get("/r/a").with("x-beta", "1"), get("/r/a")];
+    let takes_back = [
+        || post("/r/a", "x"),
+        || post("/r/a", "x").with("x-beta", "1"),
+        || ask("PURGE", "/r/a"),
+    ];
+    for take_back in takes_back {
+        for ask in &asks {
+            ask.send(&edge).expect(200);
+            assert!(ask.send(&edge).is_hit());
+        }
+        take_back().send(&edge);
+        for ask in &asks {
+            assert!(!ask.send(&edge).is_hit(), "{:?}", take_back().method);
+        }
+    }
 }

@@ -28,6 +28,8 @@ pub struct KeyRules {
     query: QueryRules,
     headers: Vec<HeaderName>,
     cookies: Vec<Box<str>>,
+    /// A part of all its keys, where the route is told apart from others.
+    apart: Option<[u8; 9]>,
 }
 
 /// What a client asks for, and what a purge names.
@@ -48,6 +50,9 @@ pub enum Scheme {
 
 /// Before what was made of an object. No chosen field's value is this: those begin with `+` or `-`.
 const MADE: &[u8] = b"made";
+
+/// Before the hash that tells a route apart. No chosen field's value begins with it either.
+const APART: u8 = b'@';
 
 /// An object's name in its zone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -70,6 +75,18 @@ impl KeyRules {
             query: QueryRules::new(&settings.query),
             headers: settings.headers.clone(),
             cookies: settings.cookies.iter().map(|c| c.as_str().into()).collect(),
+            apart: None,
+        }
+    }
+
+    /// Of a route whose servers are asked for something else than another route's are by the same
+    /// URL. What tells it apart is a hash that stays the same while the route does.
+    pub fn apart(self, by: u64) -> KeyRules {
+        let mut apart = [APART; 9];
+        apart[1..].copy_from_slice(&by.to_le_bytes());
+        KeyRules {
+            apart: Some(apart),
+            ..self
         }
     }
 
@@ -95,11 +112,14 @@ impl KeyRules {
             false => b"",
         });
         self.push_address(&mut key, url);
+        if let Some(apart) = &self.apart {
+            key.push(apart);
+        }
         key
     }
 
-    /// What a URL is purged by: the same for all that a request's scheme and fields choose from, and
-    /// for all spellings of its path.
+    /// What a URL is purged by: the same for all that a request's scheme and fields choose from, on all
+    /// routes, and for all spellings of its path.
     pub fn address(&self, url: &Url<'_>) -> Key {
         let path = named(url.path);
         let url = Url {

@@ -24,7 +24,8 @@ impl Key {
         let parameters: Vec<_> = (0..rest.length()?)
             .map(|_| rest.text())
             .collect::<Option<_>>()?;
-        // Chosen fields and cookies, and what tells variants apart, begin with `+` or `-`.
+        // Chosen fields and cookies, and what tells variants apart, begin with `+` or `-`, and what tells
+        // routes apart with `@`.
         let mut made = None;
         while let Some(part) = rest.part() {
             if part == super::MADE {

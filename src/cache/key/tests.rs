@@ -105,6 +105,24 @@ fn a_key_can_be_read_back() {
     );
 }
 
+#[test]
+fn a_route_told_apart_has_keys_of_its_own_and_is_purged_by_the_same_url() {
+    let settings = KeySettings {
+        cookies: vec!["region".into()],
+        ..KeySettings::default()
+    };
+    let at = url("h", "/a", Some("b=2"));
+    for plain in [KeyRules::default(), KeyRules::new(&settings)] {
+        let [one, other] = [1, 2].map(|by| plain.clone().apart(by));
+        let keys = [&plain, &one, &other].map(|rules| key(rules, &at));
+        assert!(keys[0] != keys[1] && keys[1] != keys[2]);
+        assert_eq!(keys[1].parts(), keys[0].parts());
+        let root = |rules: &KeyRules| rules.root("app", Scheme::Http, &at);
+        assert_eq!(root(&one) == root(&plain), root(&plain).is_none());
+        assert_eq!(one.address(&at), plain.address(&at));
+    }
+}
+
 /// A request as the rules of a key look at it.
 #[derive(Clone, Debug)]
 struct Request {

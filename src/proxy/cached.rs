@@ -134,7 +134,7 @@ pub async fn answer(
 }
 
 fn is_passed(whose: Passing, headers: &HeaderMap, ctx: &Context) -> bool {
-    whose == Passing::All || ctx.is_proven() || headers.contains_key(AUTHORIZATION)
+    whose != Passing::Proven || ctx.is_proven() || headers.contains_key(AUTHORIZATION)
 }
 
 fn pass(ctx: &mut Context, zone: &Zone<Response>, detail: &'static str) -> Answered {
@@ -241,7 +241,11 @@ async fn miss(
             match known {
                 Some(_) => {
                     zone.metrics.revalidated.inc();
-                    ctx.cache = Some(CacheStatus::Revalidated { why, collapsed });
+                    ctx.cache = Some(CacheStatus::Revalidated {
+                        why,
+                        collapsed,
+                        stored: is_stored(resource, &client.request().headers, &object, now),
+                    });
                 }
                 None => filled(ctx, zone, why, collapsed),
             }
@@ -280,6 +284,12 @@ fn is_readable(request: &RequestHeader, opened: &Opened<Response>) -> bool {
         }
         _ => true,
     }
+}
+
+/// Whether that is what the next one finds who asks so.
+fn is_stored(resource: &Resource, headers: &HeaderMap, object: &Arc<Object>, now: u64) -> bool {
+    let found = resource.zone().look(resource.key.clone(), headers, now);
+    matches!(found, Found::Object { object: found, .. } if Arc::ptr_eq(&found, object))
 }
 
 /// What a fill brought from the origin, this request's own or another's, answers.

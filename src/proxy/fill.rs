@@ -25,10 +25,6 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-/// How long what can't be stored is remembered as such, in seconds: so long its requests don't
-/// wait for each other.
-const PASS_SECONDS: u64 = 10;
-
 pub struct Job {
     edge: Arc<Edge>,
     route: Arc<Route>,
@@ -274,7 +270,10 @@ async fn settle(job: Job, response: Response, asked_at: u64) {
             private(job, response, Some(Passing::All))
         }
         Ok(freshness) => store(job, response, freshness).await,
-        Err(refused) => private(job, response, refused.passes()),
+        Err(refused) => {
+            let passing = refused.passes(head.status);
+            private(job, response, passing);
+        }
     }
 }
 
@@ -309,8 +308,7 @@ fn private(job: Job, response: Response, passing: Option<Passing>) {
     zone.metrics.fills_uncacheable.inc();
     if let Some(whose) = passing {
         let key = job.filling.key().clone();
-        let until = unix_now() + PASS_SECONDS;
-        zone.pass(key, whose, until, job.filling.names());
+        zone.pass(key, whose, unix_now(), job.filling.names());
     }
     job.filling.open(Opening::Private(Some(response)));
 }
@@ -361,9 +359,11 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
     object.encoded = coded::renewed(&job.route, stale, &object);
     let object = Arc::new(object);
     let zone = &job.cache.zone;
-    if kept.is_err() {
+    if let Err(refused) = kept {
         // Such as one with a cookie: it answers whom it was sent to, and nobody else.
-        zone.invalidate(job.filling.key());
+        if !(refused.is_about_one() && stale.freshness.is_of_use(now)) {
+            zone.invalidate(job.filling.key());
+        }
         return job.filling.open(Opening::Own(object));
     }
     let key = zone.place(&job.key, &vary, &job.client, &object.names);

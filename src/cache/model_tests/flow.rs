@@ -22,7 +22,6 @@ use std::task::{Context, Poll, Waker};
 
 /// As in `proxy::cached` and `proxy::fill`.
 const LOOKS: usize = 3;
-const PASS_SECONDS: u64 = 10;
 
 /// Names an answer's exchange, so that the model knows where each stored field came from.
 const EXCHANGE: HeaderName = HeaderName::from_static("x-exchange");
@@ -338,10 +337,10 @@ impl World {
             Ok(freshness) => self.open(i, status, freshness),
             Err(refused) => {
                 let fill = self.fills.remove(i);
-                if let Some(whose) = refused.passes() {
+                if let Some(whose) = refused.passes(status) {
                     let key = fill.filling.key().clone();
                     let names = fill.filling.names();
-                    self.zone.pass(key, whose, now + PASS_SECONDS, names);
+                    self.zone.pass(key, whose, now, names);
                 }
                 fill.filling.open(Opening::Private(Some(fill.exchange)));
             }
@@ -419,8 +418,10 @@ impl World {
             kept.unwrap_or(stale.freshness),
             stale.names.asked_with(fill.filling.names()),
         ));
-        if kept.is_err() {
-            self.zone.invalidate(fill.filling.key());
+        if let Err(refused) = kept {
+            if !(refused.is_about_one() && stale.freshness.is_of_use(now)) {
+                self.zone.invalidate(fill.filling.key());
+            }
             return fill.filling.open(Opening::Own(object));
         }
         let key = self

@@ -14,7 +14,7 @@ use crate::cache::{
 use crate::error::{Error, Kind};
 use crate::guard::is_proof_field;
 use crate::runtime::{Route, RouteCache};
-use crate::upstream::{Ends, Fetch, Journal, Pool, Response};
+use crate::upstream::{Ends, Fetch, Journal, Pool, Response, ServerId};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, AGE, CONTENT_LENGTH, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
@@ -47,6 +47,8 @@ pub struct Job {
     recalled: Option<&'static str>,
     /// For an upstream that balances by hash.
     balance_key: Option<u64>,
+    /// The server that the leading client is to stay with.
+    preferred: Option<ServerId>,
     /// Of the leading client's connection.
     ends: Option<Ends>,
     /// Of the leading client's trace.
@@ -72,12 +74,14 @@ impl Job {
         // What the client proves to us, it proves to nobody else.
         let is_ours = resource.elsewhere.is_none();
         let fields = is_ours.then(|| client.headers.clone());
+        let pool = resource.pool(ctx).clone();
         if let Some(stale) = &stale {
             make_conditional(&mut request, &stale.headers)?;
         }
         Ok(Job {
             balance_key: balance::key(&client.headers, target, ctx),
-            pool: resource.pool(ctx).clone(),
+            preferred: balance::preferred(&client.headers, &pool),
+            pool,
             edge: edge.clone(),
             route: resource.route.clone(),
             cache: resource.cache.clone(),
@@ -200,7 +204,7 @@ pub async fn run(mut job: Job) {
     let fetch = Fetch {
         request: &job.request,
         key: job.balance_key,
-        preferred: None,
+        preferred: job.preferred,
         upgrade: false,
         priority: job.route.priority,
         deadline: job.route.timeout.map(|limit| Instant::now() + limit),

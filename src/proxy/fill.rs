@@ -9,7 +9,7 @@ use super::trace::Part;
 use super::{Edge, balance, headers};
 use crate::cache::{
     Asked, Filling, Found, Freshness, Head, Interim, Key, Object, Opening, Outcome, Passing,
-    Recalled, Refused, RouteTtl, Use, has_tags, storable, usable, vary_names,
+    Recalled, Refused, RouteTtl, Use, confirms, has_tags, storable, usable, vary_names,
 };
 use crate::error::{Error, Kind};
 use crate::guard::is_proof_field;
@@ -166,6 +166,43 @@ impl Job {
         Ok(None)
     }
 
+    /// One request to a server, and what it came to.
+    async fn ask(&self) -> Result<Response, Error> {
+        let fetch = Fetch {
+            request: &self.request,
+            key: self.balance_key,
+            preferred: self.preferred,
+            upgrade: false,
+            priority: self.route.priority,
+            deadline: self.route.timeout.map(|limit| Instant::now() + limit),
+            ends: self.ends,
+            // Strangers need not know.
+            trace: self.part.as_ref().filter(|_| self.is_ours).map(|p| p.trace),
+        };
+        let client = &self.edge.foundation.client;
+        let (mut journal, interim) = (Journal::default(), |interim: &_| {
+            self.filling.interim(to_all(interim));
+        });
+        let answer = client.fetch(&self.pool, &fetch, &mut journal, &interim);
+        let answer = answer.await;
+        if let Some(part) = &self.part {
+            part.tell(&journal);
+        }
+        if let Some(told) = &self.told {
+            // A request that looks more than once hears of the first.
+            let _ = told.set(journal);
+        }
+        answer
+    }
+
+    /// False for a 304 about something else than what is stored: that is no use, and neither is it an
+    /// answer.
+    fn is_about_stale(&self, answer: &Response) -> bool {
+        let (head, stale) = (answer.head(), self.stale.as_ref());
+        head.status != StatusCode::NOT_MODIFIED
+            || stale.is_none_or(|stale| confirms(&head.headers, &stale.headers))
+    }
+
     /// What is kept of an answer's fields.
     fn to_keep(&self, answer: &HeaderMap, framed: bool) -> HeaderMap {
         let tell = &self.edge.runtime.load().invalidate_headers;
@@ -200,30 +237,14 @@ pub async fn run(mut job: Job) {
         Ok(Some((object, tier))) => return job.filling.open(Opening::Recalled(object, tier)),
         Err(e) => tracing::debug!(error = %e, "a recalled object's fields can't be sent"),
     }
-    let asked_at = unix_now();
-    let fetch = Fetch {
-        request: &job.request,
-        key: job.balance_key,
-        preferred: job.preferred,
-        upgrade: false,
-        priority: job.route.priority,
-        deadline: job.route.timeout.map(|limit| Instant::now() + limit),
-        ends: job.ends,
-        // Strangers need not know.
-        trace: job.part.as_ref().filter(|_| job.is_ours).map(|p| p.trace),
-    };
-    let client = &job.edge.foundation.client;
-    let (mut journal, interim) = (Journal::default(), |interim: &_| {
-        job.filling.interim(to_all(interim));
-    });
-    let answer = client.fetch(&job.pool, &fetch, &mut journal, &interim);
-    let answer = answer.await;
-    if let Some(part) = &job.part {
-        part.tell(&journal);
-    }
-    if let Some(told) = &job.told {
-        // A request that looks more than once hears of the first.
-        let _ = told.set(journal);
+    let mut asked_at = unix_now();
+    let mut answer = job.ask().await;
+    if answer.as_ref().is_ok_and(|said| !job.is_about_stale(said)) {
+        drop(answer);
+        job.request.remove_header(&IF_NONE_MATCH);
+        job.request.remove_header(&IF_MODIFIED_SINCE);
+        asked_at = unix_now();
+        answer = job.ask().await;
     }
     match answer {
         Ok(response) => settle(job, response, asked_at).await,
@@ -252,6 +273,9 @@ fn fail(job: &Job, e: &Error) {
 
 /// The head has come: what is it good for?
 async fn settle(job: Job, response: Response, asked_at: u64) {
+    if !job.is_about_stale(&response) {
+        return fail(&job, &Error::new(Kind::BadAnswer, "a 304 to no condition"));
+    }
     let (now, head) = (unix_now(), response.head());
     if let Some(stale) = &job.stale {
         if head.status == StatusCode::NOT_MODIFIED {

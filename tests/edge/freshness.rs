@@ -107,6 +107,38 @@ fn what_is_stale_is_asked_for_by_its_validators() {
     );
 }
 
+#[test]
+fn a_304_about_another_version_confirms_nothing() {
+    let origin = in_turn(
+        |_| stale("", "old"),
+        |seen| match seen.field("if-none-match") {
+            Some(_) => Answer::of(304, &[MINUTE, ("etag", "\"v2\"")], ""),
+            None => Answer::of(200, &[MINUTE, ("etag", "\"v2\"")], "new"),
+        },
+    );
+    let edge = Edge::start(CACHED, &[&origin]);
+
+    assert_eq!(fill(&edge).text(), "old");
+    assert_eq!(get("/").send(&edge).expect(200).text(), "new");
+    let hit = get("/").send(&edge);
+    assert!(hit.is_hit() && hit.text() == "new", "{hit:?}");
+    assert_eq!(hit.the("etag"), "\"v2\"");
+    assert_eq!(origin.count(), 3);
+}
+
+#[test]
+fn a_304_that_answers_no_condition_is_no_answer() {
+    let origin = in_turn(
+        |_| stale("", "old"),
+        |_| Answer::of(304, &[MINUTE, ("etag", "\"v2\"")], ""),
+    );
+    let edge = Edge::start(CACHED, &[&origin]);
+
+    fill(&edge);
+    get("/").send(&edge).expect_problem(502);
+    assert_eq!(origin.count(), 3);
+}
+
 /// Who asks past what is stored and fresh, and is told something alone.
 fn asks_past(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> (Edge, Origin, Reply) {
     let origin = in_turn(

@@ -7,8 +7,8 @@ use super::script::{Ask, Say, Write, date};
 use crate::cache::{
     Asked, CacheControl, CacheSettings, Filling, Follower, Found, Freshness, Head, Joined, Key,
     KeyRules, KeySettings, Name, Names, Object, Opened, Opening, Outcome, Parts, Progress, Purges,
-    RouteTtl, Scheme, Tiers, Url, Use, Zone, invalidates, may_look_up, not_modified, parts,
-    storable, usable, vary_names,
+    RouteTtl, Scheme, Tiers, Url, Use, Zone, confirms, invalidates, may_look_up, not_modified,
+    parts, storable, usable, vary_names,
 };
 use crate::error::Kind;
 use crate::observe::Metrics;
@@ -254,14 +254,16 @@ impl World {
             return filling.open(Opening::Object(object));
         }
         let number = self.exchanges.len();
+        let mut fields = say.fields(self.now);
         let is_conditional = stale.as_ref().is_some_and(|stale| {
             stale.headers.contains_key(ETAG) || stale.headers.contains_key(LAST_MODIFIED)
         });
         let confirms = stale
             .as_ref()
             .filter(|_| is_conditional && say.not_modified)
+            // Else it is asked again without a condition.
+            .filter(|stale| confirms(&fields, &stale.headers))
             .map(|stale| exchange_of(&stale.headers));
-        let mut fields = say.fields(self.now);
         fields.insert(EXCHANGE, number.into());
         self.exchanges.push(Exchange {
             uri: client.ask.uri,

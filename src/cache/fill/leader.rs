@@ -1,7 +1,8 @@
 //! The fetching side of a fill.
 
 use super::{
-    Fill, IN_ONE_BLOCK, Interim, MAX_INTERIM, Opening, Outcome, Phase, Running, WINDOW, lock,
+    Fill, IN_ONE_BLOCK, Interim, MAX_INTERIM, Opening, Outcome, PATIENCE, Phase, Running, WINDOW,
+    lock,
 };
 use crate::cache::growing::Growing;
 use crate::cache::key::Key;
@@ -9,6 +10,7 @@ use crate::cache::purge::Names;
 use crate::error;
 use bytes::Bytes;
 use std::sync::Arc;
+use tokio::time::{Instant, timeout_at};
 
 /// Dropped before its end (a panic, a shutdown), it fails the fill, so that
 /// nobody waits for ever.
@@ -108,6 +110,7 @@ impl<H> Filling<H> {
     }
 
     async fn wait_for_room(&self) -> bool {
+        let mut deadline = Instant::now() + PATIENCE;
         loop {
             let room = self.fill.room.notified();
             {
@@ -122,7 +125,12 @@ impl<H> Filling<H> {
                     return true;
                 }
             }
-            room.await;
+            if timeout_at(deadline, room).await.is_err() {
+                deadline += PATIENCE;
+                if lock(&self.fill.state).leave_behind() {
+                    tracing::debug!("a client read too slowly for the others, and was left behind");
+                }
+            }
         }
     }
 

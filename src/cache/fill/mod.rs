@@ -6,7 +6,7 @@
 //!
 //! Chunks are kept from the first one on, so that a late follower gets the whole. A body that
 //! outgrows the zone's bound can't be stored: then nobody new may join, chunks go once all have
-//! read them, and the fetch waits for the slowest follower.
+//! read them, and the fetch waits for the slowest follower; not for long where that holds up others.
 
 mod follower;
 mod leader;
@@ -25,7 +25,11 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use tokio::sync::Notify;
+
+/// How long others wait for a follower who reads nothing.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Bytes that a body too large to store may be ahead of its slowest reader.
 const WINDOW: u64 = 1 << 20;
@@ -309,14 +313,27 @@ impl<H> State<H> {
     /// Drops what all have read; only once the body can't be stored.
     fn trim(&mut self) {
         while self.readers.len() > 1 && self.readers[0] == 0 {
-            self.readers.pop_front();
-            let chunk = self
-                .chunks
-                .pop_front()
-                .expect("readers is one longer than chunks");
-            self.held -= chunk.len() as u64;
-            self.first += 1;
+            self.drop_first();
         }
+    }
+
+    /// Drops what is more than a window old if somebody waits for more, and with it those who have
+    /// yet to read it. Whether there were any.
+    fn leave_behind(&mut self) -> bool {
+        let before = self.followers();
+        let is_awaited = self.readers.back().is_some_and(|n| *n > 0);
+        while is_awaited && self.held > WINDOW {
+            self.drop_first();
+        }
+        self.followers() < before
+    }
+
+    fn drop_first(&mut self) {
+        self.readers.pop_front();
+        let chunk = self.chunks.pop_front();
+        let chunk = chunk.expect("readers is one longer than chunks");
+        self.held -= chunk.len() as u64;
+        self.first += 1;
     }
 
     fn followers(&self) -> usize {

@@ -355,3 +355,62 @@ async fn nobody_joins_a_body_that_lost_its_beginning_and_nobody_left_ends_it() {
     drop(first);
     assert!(!filling.push("x".into()).await);
 }
+
+/// A body too large to store, twenty half windows long.
+async fn feed_past_the_bound(filling: Filling<u32>) {
+    for _ in 0..20 {
+        assert!(filling.push(Bytes::from(vec![1; 1 << 19])).await);
+        assert!(lock(&filling.fill.state).held <= WINDOW + (1 << 19));
+    }
+    filling.finish(Bytes::new(), |_| {});
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_nothing_does_not_hold_up_the_others_for_long() {
+    let fills = Fills::new(1, Arc::default());
+    let (filling, mut stuck) = lead(&fills);
+    let mut other = follow(&fills);
+    filling.open(Opening::Head(Arc::new(head())));
+    let began = tokio::time::Instant::now();
+    let ((), body) = tokio::join!(feed_past_the_bound(filling), read(&mut other));
+    assert_eq!(body.map(|b| b.len()), Ok(20 << 19));
+    assert!(began.elapsed() < PATIENCE * 2, "{:?}", began.elapsed());
+    assert_eq!(stuck.chunk().await, Err(error::Kind::Truncated));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_slowly_is_waited_for_where_nobody_else_waits() {
+    let fills = Fills::new(1, Arc::default());
+    let (filling, mut slow) = lead(&fills);
+    filling.open(Opening::Head(Arc::new(head())));
+    let read = async {
+        let mut length = 0;
+        while let Some(chunk) = slow.chunk().await.expect("it is waited for") {
+            length += chunk.len();
+            tokio::time::sleep(PATIENCE * 3).await;
+        }
+        length
+    };
+    let ((), length) = tokio::join!(feed_past_the_bound(filling), read);
+    assert_eq!(length, 20 << 19);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_who_read_in_step_are_both_waited_for() {
+    let fills = Fills::new(1, Arc::default());
+    let (filling, mut first) = lead(&fills);
+    let mut second = follow(&fills);
+    filling.open(Opening::Head(Arc::new(head())));
+    let read = async {
+        let mut length = 0;
+        while let Some(chunk) = first.chunk().await.expect("it is waited for") {
+            length += chunk.len();
+            let same = second.chunk().await.expect("so is the other");
+            assert_eq!(same, Some(chunk));
+            tokio::time::sleep(PATIENCE / 2).await;
+        }
+        length
+    };
+    let ((), length) = tokio::join!(feed_past_the_bound(filling), read);
+    assert_eq!(length, 20 << 19);
+}

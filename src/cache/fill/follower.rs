@@ -114,7 +114,7 @@ impl<H> Follower<H> {
 
     fn after_move(&self, mut state: MutexGuard<'_, State<H>>) {
         if state.overflow {
-            state.trim();
+            self.fill.trim(&mut state);
             drop(state);
             self.fill.room.notify_one();
         }

@@ -62,8 +62,10 @@ impl<H> Filling<H> {
         state.closed = !matches!(&opening, Opening::Head(head) if head.shared);
         if let Opening::Head(head) = &opening {
             let length = head.length.unwrap_or(0);
+            self.fill.reserve(&mut state, length);
             let is_large = (IN_ONE_BLOCK..=self.max_object).contains(&length);
-            state.block = is_large.then(|| Growing::new(length as usize));
+            let in_one = is_large && !state.overflow;
+            state.block = in_one.then(|| Growing::new(length as usize));
         }
         state.phase = match opening {
             Opening::Head(head) => Phase::Open(head),
@@ -100,10 +102,11 @@ impl<H> Filling<H> {
         {
             let mut state = lock(&self.fill.state);
             state.push(chunk);
-            if !state.overflow && state.total > self.max_object {
-                (state.overflow, state.closed) = (true, true);
-                state.trim();
+            let total = state.total;
+            if !state.overflow && total > self.max_object {
+                self.fill.overflow(&mut state);
             }
+            self.fill.reserve(&mut state, total);
         }
         self.fill.news.notify_waiters();
         self.wait_for_room().await
@@ -127,7 +130,8 @@ impl<H> Filling<H> {
             }
             if timeout_at(deadline, room).await.is_err() {
                 deadline += PATIENCE;
-                if lock(&self.fill.state).leave_behind() {
+                let mut state = lock(&self.fill.state);
+                if self.fill.leave_behind(&mut state) {
                     tracing::debug!("a client read too slowly for the others, and was left behind");
                 }
             }

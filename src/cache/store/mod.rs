@@ -120,7 +120,12 @@ impl<H> Zone<H> {
     ) -> Zone<H> {
         Zone {
             kept,
-            fills: Fills::new(settings.max_object, purges.clone()),
+            // As much again as is stored, and one more, so that whatever its size it can be.
+            fills: Fills::new(
+                settings.max_object,
+                settings.memory.saturating_add(settings.max_object),
+                purges.clone(),
+            ),
             purges,
             disk: tiers.disk,
             redis: tiers.redis,

@@ -42,6 +42,9 @@ const KEY_SET_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a collector of traces may take.
 const COLLECTOR_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long clients wait for what disks hold, when an edge starts.
+const DISK_OPENING: Duration = Duration::from_secs(10);
+
 /// How long purges and objects may take to be on disk.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -384,13 +387,14 @@ impl Foundation {
     }
 
     /// Until the names of servers in force have been looked up once, issuers asked for their keys, and
-    /// issued certificates are in hand, or `limit` has passed.
+    /// issued certificates are in hand, or `limit` has passed; and until disks are open.
     pub async fn looked_up(&self, limit: Duration) {
         let asked = tokio::time::timeout(limit, self.auths.asked_once());
         let looked = tokio::time::timeout(limit, self.certificates_looked_for());
         // Who came too late is asked for again by the first request that needs it, and a store once a
         // second.
-        let _ = tokio::join!(self.registry.looked_up(limit), asked, looked);
+        let opened = self.zones.opened(DISK_OPENING);
+        let _ = tokio::join!(self.registry.looked_up(limit), asked, looked, opened);
     }
 
     fn tracer(&self, settings: &TracingSettings) -> Option<Tracer> {

@@ -31,8 +31,8 @@ pub use hits::Hits;
 pub use key::{Key, KeyParts, KeyRules, Scheme, Url};
 pub use object::Object;
 pub use policy::{
-    Asked, CacheControl, Freshness, Passing, Refused, RouteTtl, Use, invalidates, may_look_up,
-    not_modified, storable, usable, vary_names,
+    Asked, CacheControl, Freshness, Passing, Refused, RouteTtl, Use, confirms, invalidates,
+    may_look_up, not_modified, storable, usable, vary_names,
 };
 pub use purge::{CACHE_TAG, Force, Name, Names, Purges, SURROGATE_KEY, Verdict, has_tags, tags_in};
 pub use range::{Parts, content_range, multipart, no_range, parts};

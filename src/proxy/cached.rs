@@ -1,6 +1,5 @@
 //! Answers from the cache: a hit at once, a miss by a fill that all who ask at the time share.
 
-use super::Edge;
 use super::answer::Problem;
 use super::client::Client;
 use super::coded::{self, Form, ToCode};
@@ -10,6 +9,7 @@ use super::relay::{broken, end, frame, has_no_body, next, relay, send_interim, w
 use super::reply::{self, Hit, Reply};
 use super::request::Request;
 use super::resource::{Resource, unix_now};
+use super::{Edge, balance};
 use crate::cache::{
     Asked, CacheControl, Follower, Found, Head, Joined, Key, Object, Opened, Passing, Progress,
     Refused, Use, Zone, not_modified, usable, vary_names,
@@ -134,7 +134,7 @@ pub async fn answer(
 }
 
 fn is_passed(whose: Passing, headers: &HeaderMap, ctx: &Context) -> bool {
-    whose == Passing::All || ctx.is_proven() || headers.contains_key(AUTHORIZATION)
+    whose != Passing::Proven || ctx.is_proven() || headers.contains_key(AUTHORIZATION)
 }
 
 fn pass(ctx: &mut Context, zone: &Zone<Response>, detail: &'static str) -> Answered {
@@ -241,7 +241,11 @@ async fn miss(
             match known {
                 Some(_) => {
                     zone.metrics.revalidated.inc();
-                    ctx.cache = Some(CacheStatus::Revalidated { why, collapsed });
+                    ctx.cache = Some(CacheStatus::Revalidated {
+                        why,
+                        collapsed,
+                        stored: is_stored(resource, &client.request().headers, &object, now),
+                    });
                 }
                 None => filled(ctx, zone, why, collapsed),
             }
@@ -280,6 +284,12 @@ fn is_readable(request: &RequestHeader, opened: &Opened<Response>) -> bool {
         }
         _ => true,
     }
+}
+
+/// Whether that is what the next one finds who asks so.
+fn is_stored(resource: &Resource, headers: &HeaderMap, object: &Arc<Object>, now: u64) -> bool {
+    let found = resource.zone().look(resource.key.clone(), headers, now);
+    matches!(found, Found::Object { object: found, .. } if Arc::ptr_eq(&found, object))
 }
 
 /// What a fill brought from the origin, this request's own or another's, answers.
@@ -489,12 +499,23 @@ async fn stream(
 pub async fn own(
     client: &mut impl Client,
     ctx: &mut Context,
-    response: Response,
+    mut response: Response,
 ) -> pingora::Result<()> {
+    stick(&client.request().headers, ctx, &mut response)?;
     let (request, head) = (client.request(), response.head());
     let is_known = request.method == Method::GET
         && head.status == StatusCode::OK
         && not_modified(&request.headers, &head.headers);
     let status = is_known.then_some(StatusCode::NOT_MODIFIED);
     relay(client, ctx, response, status).await
+}
+
+/// Has the client stay with the server that answered it. What is stored or shared says nothing of that.
+fn stick(asked: &HeaderMap, ctx: &mut Context, response: &mut Response) -> pingora::Result<()> {
+    let server = response.lease().server().id;
+    ctx.preferred = balance::preferred(asked, ctx.pool());
+    match balance::stick(asked, server, ctx) {
+        Some(cookie) => response.set_cookie(cookie),
+        None => Ok(()),
+    }
 }

@@ -114,6 +114,8 @@ pub enum CacheStatus {
     Revalidated {
         why: &'static str,
         collapsed: bool,
+        /// Not where that was said to one client alone.
+        stored: bool,
     },
     /// Went to the origin and was not stored.
     Forwarded {
@@ -277,9 +279,14 @@ impl CacheStatus {
                 let made = if made { "; detail=transformed" } else { "" };
                 format!("lakh; fwd={why}; stored{collapsed}{made}")
             }
-            CacheStatus::Revalidated { why, collapsed } => {
+            CacheStatus::Revalidated {
+                why,
+                collapsed,
+                stored,
+            } => {
+                let stored = if stored { "; stored" } else { "" };
                 let collapsed = if collapsed { "; collapsed" } else { "" };
-                format!("lakh; fwd={why}; fwd-status=304; stored{collapsed}")
+                format!("lakh; fwd={why}; fwd-status=304{stored}{collapsed}")
             }
             CacheStatus::Forwarded { why, detail: None } => format!("lakh; fwd={why}"),
             CacheStatus::Forwarded {

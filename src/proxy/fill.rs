@@ -9,12 +9,12 @@ use super::trace::Part;
 use super::{Edge, balance, headers};
 use crate::cache::{
     Asked, Filling, Found, Freshness, Head, Interim, Key, Object, Opening, Outcome, Passing,
-    Recalled, Refused, RouteTtl, Use, has_tags, storable, usable, vary_names,
+    Recalled, Refused, RouteTtl, Use, confirms, has_tags, storable, usable, vary_names,
 };
 use crate::error::{Error, Kind};
 use crate::guard::is_proof_field;
 use crate::runtime::{Route, RouteCache};
-use crate::upstream::{Ends, Fetch, Journal, Pool, Response};
+use crate::upstream::{Ends, Fetch, Journal, Pool, Response, ServerId};
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, AGE, CONTENT_LENGTH, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
@@ -24,10 +24,6 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
-
-/// How long what can't be stored is remembered as such, in seconds: so long its requests don't
-/// wait for each other.
-const PASS_SECONDS: u64 = 10;
 
 pub struct Job {
     edge: Arc<Edge>,
@@ -51,6 +47,8 @@ pub struct Job {
     recalled: Option<&'static str>,
     /// For an upstream that balances by hash.
     balance_key: Option<u64>,
+    /// The server that the leading client is to stay with.
+    preferred: Option<ServerId>,
     /// Of the leading client's connection.
     ends: Option<Ends>,
     /// Of the leading client's trace.
@@ -76,12 +74,14 @@ impl Job {
         // What the client proves to us, it proves to nobody else.
         let is_ours = resource.elsewhere.is_none();
         let fields = is_ours.then(|| client.headers.clone());
+        let pool = resource.pool(ctx).clone();
         if let Some(stale) = &stale {
             make_conditional(&mut request, &stale.headers)?;
         }
         Ok(Job {
             balance_key: balance::key(&client.headers, target, ctx),
-            pool: resource.pool(ctx).clone(),
+            preferred: balance::preferred(&client.headers, &pool),
+            pool,
             edge: edge.clone(),
             route: resource.route.clone(),
             cache: resource.cache.clone(),
@@ -166,6 +166,43 @@ impl Job {
         Ok(None)
     }
 
+    /// One request to a server, and what it came to.
+    async fn ask(&self) -> Result<Response, Error> {
+        let fetch = Fetch {
+            request: &self.request,
+            key: self.balance_key,
+            preferred: self.preferred,
+            upgrade: false,
+            priority: self.route.priority,
+            deadline: self.route.timeout.map(|limit| Instant::now() + limit),
+            ends: self.ends,
+            // Strangers need not know.
+            trace: self.part.as_ref().filter(|_| self.is_ours).map(|p| p.trace),
+        };
+        let client = &self.edge.foundation.client;
+        let (mut journal, interim) = (Journal::default(), |interim: &_| {
+            self.filling.interim(to_all(interim));
+        });
+        let answer = client.fetch(&self.pool, &fetch, &mut journal, &interim);
+        let answer = answer.await;
+        if let Some(part) = &self.part {
+            part.tell(&journal);
+        }
+        if let Some(told) = &self.told {
+            // A request that looks more than once hears of the first.
+            let _ = told.set(journal);
+        }
+        answer
+    }
+
+    /// False for a 304 about something else than what is stored: that is no use, and neither is it an
+    /// answer.
+    fn is_about_stale(&self, answer: &Response) -> bool {
+        let (head, stale) = (answer.head(), self.stale.as_ref());
+        head.status != StatusCode::NOT_MODIFIED
+            || stale.is_none_or(|stale| confirms(&head.headers, &stale.headers))
+    }
+
     /// What is kept of an answer's fields.
     fn to_keep(&self, answer: &HeaderMap, framed: bool) -> HeaderMap {
         let tell = &self.edge.runtime.load().invalidate_headers;
@@ -200,30 +237,14 @@ pub async fn run(mut job: Job) {
         Ok(Some((object, tier))) => return job.filling.open(Opening::Recalled(object, tier)),
         Err(e) => tracing::debug!(error = %e, "a recalled object's fields can't be sent"),
     }
-    let asked_at = unix_now();
-    let fetch = Fetch {
-        request: &job.request,
-        key: job.balance_key,
-        preferred: None,
-        upgrade: false,
-        priority: job.route.priority,
-        deadline: job.route.timeout.map(|limit| Instant::now() + limit),
-        ends: job.ends,
-        // Strangers need not know.
-        trace: job.part.as_ref().filter(|_| job.is_ours).map(|p| p.trace),
-    };
-    let client = &job.edge.foundation.client;
-    let (mut journal, interim) = (Journal::default(), |interim: &_| {
-        job.filling.interim(to_all(interim));
-    });
-    let answer = client.fetch(&job.pool, &fetch, &mut journal, &interim);
-    let answer = answer.await;
-    if let Some(part) = &job.part {
-        part.tell(&journal);
-    }
-    if let Some(told) = &job.told {
-        // A request that looks more than once hears of the first.
-        let _ = told.set(journal);
+    let mut asked_at = unix_now();
+    let mut answer = job.ask().await;
+    if answer.as_ref().is_ok_and(|said| !job.is_about_stale(said)) {
+        drop(answer);
+        job.request.remove_header(&IF_NONE_MATCH);
+        job.request.remove_header(&IF_MODIFIED_SINCE);
+        asked_at = unix_now();
+        answer = job.ask().await;
     }
     match answer {
         Ok(response) => settle(job, response, asked_at).await,
@@ -252,6 +273,9 @@ fn fail(job: &Job, e: &Error) {
 
 /// The head has come: what is it good for?
 async fn settle(job: Job, response: Response, asked_at: u64) {
+    if !job.is_about_stale(&response) {
+        return fail(&job, &Error::new(Kind::BadAnswer, "a 304 to no condition"));
+    }
     let (now, head) = (unix_now(), response.head());
     if let Some(stale) = &job.stale {
         if head.status == StatusCode::NOT_MODIFIED {
@@ -274,7 +298,10 @@ async fn settle(job: Job, response: Response, asked_at: u64) {
             private(job, response, Some(Passing::All))
         }
         Ok(freshness) => store(job, response, freshness).await,
-        Err(refused) => private(job, response, refused.passes()),
+        Err(refused) => {
+            let passing = refused.passes(head.status);
+            private(job, response, passing);
+        }
     }
 }
 
@@ -309,8 +336,7 @@ fn private(job: Job, response: Response, passing: Option<Passing>) {
     zone.metrics.fills_uncacheable.inc();
     if let Some(whose) = passing {
         let key = job.filling.key().clone();
-        let until = unix_now() + PASS_SECONDS;
-        zone.pass(key, whose, until, job.filling.names());
+        zone.pass(key, whose, unix_now(), job.filling.names());
     }
     job.filling.open(Opening::Private(Some(response)));
 }
@@ -361,9 +387,11 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
     object.encoded = coded::renewed(&job.route, stale, &object);
     let object = Arc::new(object);
     let zone = &job.cache.zone;
-    if kept.is_err() {
+    if let Err(refused) = kept {
         // Such as one with a cookie: it answers whom it was sent to, and nobody else.
-        zone.invalidate(job.filling.key());
+        if !(refused.is_about_one() && stale.freshness.is_of_use(now)) {
+            zone.invalidate(job.filling.key());
+        }
         return job.filling.open(Opening::Own(object));
     }
     let key = zone.place(&job.key, &vary, &job.client, &object.names);

@@ -13,7 +13,7 @@ use http::header::{
     AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
     EXPIRES, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, RANGE, VARY,
 };
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use std::sync::Arc;
 
@@ -195,13 +195,26 @@ pub fn not_modified_fields(fields: &HeaderMap, request: &HeaderMap) -> HeaderMap
     kept
 }
 
+/// What was computed over the whole, and is wrong beside less of it: RFC 9530 §2, RFC 1864.
+/// `Repr-Digest` and `Digest` are about the whole wherever they stand.
+const OF_THE_CONTENT: [HeaderName; 2] = [
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("content-md5"),
+];
+
 /// What of a stored answer the request asks for: RFC 9110 §14.2, for GET only.
 fn part(object: &Object, request: &Request<'_>, fields: &mut HeaderMap) -> (StatusCode, Bytes) {
     if object.status != StatusCode::OK || request.method != Method::GET {
         return (object.status, object.body.clone());
     }
     let length = object.body.len();
-    match parts(request.headers, &object.headers, length) {
+    let parts = parts(request.headers, &object.headers, length);
+    if parts != Parts::Whole {
+        OF_THE_CONTENT
+            .iter()
+            .for_each(|name| drop(fields.remove(name)));
+    }
+    match parts {
         Parts::Whole => (StatusCode::OK, object.body.clone()),
         Parts::Some(parts) => match &parts[..] {
             [part] => {

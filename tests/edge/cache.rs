@@ -591,6 +591,8 @@ fn ranges_of_what_is_stored_are_answered_from_it() {
             MINUTE,
             ("etag", "\"v1\""),
             ("content-type", "text/x-digits"),
+            ("content-digest", "sha-256=:AA==:"),
+            ("repr-digest", "sha-256=:AA==:"),
         ];
         Answer::of(200, &fields, "0123456789")
     });
@@ -607,6 +609,8 @@ fn ranges_of_what_is_stored_are_answered_from_it() {
         assert_eq!(reply.text(), got, "{asked}");
         assert_eq!(reply.the("content-range"), said);
         assert_eq!(reply.the("etag"), "\"v1\"");
+        assert_eq!(reply.field("content-digest"), None, "it is the whole's");
+        assert!(reply.field("repr-digest").is_some());
     }
     assert_eq!(
         range("bytes=10-").expect(416).the("content-range"),

@@ -109,6 +109,16 @@ fn parts_and_what_must_be_cached_come_from_the_disk_too() {
 }
 
 #[test]
+fn an_edge_is_ready_when_its_disk_is() {
+    let (folder, origin) = (Folder::new(), counting());
+    let first = Edge::start(&yaml(folder.path()), &[&origin]);
+    assert_eq!(first.metric("lakh_cache_disk_in_use"), 1.0);
+    // It is not waited for while another has it.
+    let second = Edge::start(&yaml(folder.path()), &[&origin]);
+    assert_eq!(second.metric("lakh_cache_disk_in_use"), 0.0);
+}
+
+#[test]
 fn a_restarted_edge_is_warm() {
     let (folder, mut origin) = (Folder::new(), counting());
     let yaml = yaml(folder.path());

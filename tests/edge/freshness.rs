@@ -12,6 +12,8 @@ caches: {pages: {memory: 64MiB, max_object: 1MiB}}
 routes: [{name: all, match: {path: /*}, upstream: app, cache: {in: pages}}]
 ";
 
+const MINUTE: (&str, &str) = ("cache-control", "max-age=60");
+
 /// Stored, and stale at once.
 fn stale(more: &str, body: &str) -> Answer {
     let control = format!("max-age=10{more}");
@@ -103,6 +105,77 @@ fn what_is_stale_is_asked_for_by_its_validators() {
         edge.metric(r#"lakh_cache_requests_total{status="revalidated"}"#),
         1.0
     );
+}
+
+#[test]
+fn a_304_about_another_version_confirms_nothing() {
+    let origin = in_turn(
+        |_| stale("", "old"),
+        |seen| match seen.field("if-none-match") {
+            Some(_) => Answer::of(304, &[MINUTE, ("etag", "\"v2\"")], ""),
+            None => Answer::of(200, &[MINUTE, ("etag", "\"v2\"")], "new"),
+        },
+    );
+    let edge = Edge::start(CACHED, &[&origin]);
+
+    assert_eq!(fill(&edge).text(), "old");
+    assert_eq!(get("/").send(&edge).expect(200).text(), "new");
+    let hit = get("/").send(&edge);
+    assert!(hit.is_hit() && hit.text() == "new", "{hit:?}");
+    assert_eq!(hit.the("etag"), "\"v2\"");
+    assert_eq!(origin.count(), 3);
+}
+
+#[test]
+fn a_304_that_answers_no_condition_is_no_answer() {
+    let origin = in_turn(
+        |_| stale("", "old"),
+        |_| Answer::of(304, &[MINUTE, ("etag", "\"v2\"")], ""),
+    );
+    let edge = Edge::start(CACHED, &[&origin]);
+
+    fill(&edge);
+    get("/").send(&edge).expect_problem(502);
+    assert_eq!(origin.count(), 3);
+}
+
+/// Who asks past what is stored and fresh, and is told something alone.
+fn asks_past(answer: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> (Edge, Origin, Reply) {
+    let origin = in_turn(
+        |_| Answer::of(200, &[MINUTE, ("etag", "\"v1\"")], "shared"),
+        answer,
+    );
+    let edge = Edge::start(CACHED, &[&origin]);
+    fill(&edge);
+    let past = get("/").with("cache-control", "no-cache").send(&edge);
+    (edge, origin, past)
+}
+
+#[test]
+fn what_one_client_is_told_takes_nothing_fresh_from_the_others() {
+    for status in [200, 302, 403, 429] {
+        let fields = [MINUTE, ("set-cookie", "a=1")];
+        let fields = if status == 200 { &fields[..] } else { &[] };
+        let fields = fields.to_vec();
+        let (edge, origin, past) = asks_past(move |_| Answer::of(status, &fields, "own"));
+        assert_eq!(past.expect(status).text(), "own");
+        for _ in 0..3 {
+            let hit = get("/").send(&edge).expect(200);
+            assert!(hit.is_hit() && hit.text() == "shared", "{status}: {hit:?}");
+        }
+        assert_eq!(origin.count(), 2);
+    }
+}
+
+#[test]
+fn a_304_for_one_client_takes_nothing_fresh_from_the_others() {
+    let (edge, origin, past) = asks_past(|_| Answer::of(304, &[("set-cookie", "a=1")], ""));
+    assert_eq!(past.the("set-cookie"), "a=1");
+    let status = past.cache_status();
+    assert!(!status.contains("stored"), "{status}");
+    let hit = get("/").send(&edge).expect(200);
+    assert!(hit.is_hit() && hit.field("set-cookie").is_none(), "{hit:?}");
+    assert_eq!(origin.count(), 2);
 }
 
 #[test]

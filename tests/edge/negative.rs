@@ -168,3 +168,23 @@ fn what_the_origin_forbids_is_not_served_whatever_the_route_says() {
         get("/").send(&edge).expect_problem(502);
     }
 }
+
+#[test]
+fn what_is_never_stored_is_not_waited_for() {
+    let origin = as_asked();
+    let edge = edge("", &[&origin]);
+    for status in [302, 400, 401, 403, 429] {
+        let ask = get(&format!("/{status}"));
+        ask.send(&edge).expect(status);
+        let second = ask.send(&edge).expect(status);
+        let said = second.cache_status();
+        assert!(said.contains("hit-for-pass"), "{status}: {said}");
+    }
+    // A failure is of this moment.
+    for status in [500, 503] {
+        let ask = get(&format!("/{status}"));
+        ask.send(&edge).expect(status);
+        let said = ask.send(&edge).expect(status);
+        assert!(!said.cache_status().contains("hit-for-pass"), "{said:?}");
+    }
+}

@@ -281,6 +281,36 @@ fn a_sticky_cookie_keeps_a_client_with_its_server() {
 }
 
 #[test]
+fn a_sticky_cookie_keeps_a_client_with_its_server_on_a_route_that_stores() {
+    let sharing = |name: &'static str| {
+        Origin::start(move |seen| match seen.path() {
+            "/shared" => Answer::of(200, &[("cache-control", "max-age=60")], name),
+            _ => Answer::of(200, &[("cache-control", "private")], name),
+        })
+    };
+    let origins = ["a", "b", "c"].map(sharing);
+    let cached = STICKY.replace("upstream: app}]", "upstream: app, cache: {in: pages}}]");
+    let edge = Edge::start(
+        &format!("{cached}caches: {{pages: {{memory: 64MiB}}}}\n"),
+        &[&origins[0], &origins[1], &origins[2]],
+    );
+
+    let first = get("/me").send(&edge).expect(200);
+    let cookie = cookie_of(&first);
+    for n in 0..20 {
+        // Those of one URL wait for each other at first, and are remembered as one client's own then.
+        let ask = with_cookie(get(&format!("/me/{}", n / 2)), &cookie);
+        let reply = ask.send(&edge).expect(200);
+        assert_eq!(reply.text(), first.text());
+        assert_eq!(reply.field("set-cookie"), None, "it has one already");
+    }
+    for _ in 0..2 {
+        let shared = get("/shared").send(&edge).expect(200);
+        assert_eq!(shared.field("set-cookie"), None, "{shared:?}");
+    }
+}
+
+#[test]
 fn a_forged_sticky_cookie_chooses_nothing() {
     let origins = ["a", "b", "c"].map(Origin::saying);
     let edge = Edge::start(STICKY, &[&origins[0], &origins[1], &origins[2]]);

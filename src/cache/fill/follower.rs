@@ -84,13 +84,13 @@ impl<H> Follower<H> {
             let mut news = std::pin::pin!(fill.news.notified());
             news.as_mut().enable();
             if let Some(chunk) = self.take_chunk() {
-                return Ok(Some(chunk));
+                return chunk.map(Some);
             }
             let end = lock(&self.fill.state).end;
             if let Some(end) = end {
                 // A chunk may have come between the two looks.
                 return match self.take_chunk() {
-                    Some(chunk) => Ok(Some(chunk)),
+                    Some(chunk) => chunk.map(Some),
                     None => end.map(|()| None),
                 };
             }
@@ -98,20 +98,23 @@ impl<H> Follower<H> {
         }
     }
 
-    fn take_chunk(&mut self) -> Option<Bytes> {
+    /// None: it has yet to come. An error: it is gone, because others could wait no longer.
+    fn take_chunk(&mut self) -> Option<Result<Bytes, error::Kind>> {
         let mut state = lock(&self.fill.state);
-        let at = self.next - state.first;
+        let Some(at) = self.next.checked_sub(state.first) else {
+            return Some(Err(error::Kind::Truncated));
+        };
         let chunk = state.chunks.get(at)?.clone();
         state.readers[at] -= 1;
         state.readers[at + 1] += 1;
         self.next += 1;
         self.after_move(state);
-        Some(chunk)
+        Some(Ok(chunk))
     }
 
     fn after_move(&self, mut state: MutexGuard<'_, State<H>>) {
         if state.overflow {
-            state.trim();
+            self.fill.trim(&mut state);
             drop(state);
             self.fill.room.notify_one();
         }
@@ -121,8 +124,10 @@ impl<H> Follower<H> {
 impl<H> Drop for Follower<H> {
     fn drop(&mut self) {
         let mut state = lock(&self.fill.state);
-        let at = self.next - state.first;
-        state.readers[at] -= 1;
-        self.after_move(state);
+        // Who was left behind is counted no more.
+        if let Some(at) = self.next.checked_sub(state.first) {
+            state.readers[at] -= 1;
+            self.after_move(state);
+        }
     }
 }

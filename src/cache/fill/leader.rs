@@ -1,7 +1,8 @@
 //! The fetching side of a fill.
 
 use super::{
-    Fill, IN_ONE_BLOCK, Interim, MAX_INTERIM, Opening, Outcome, Phase, Running, WINDOW, lock,
+    Fill, IN_ONE_BLOCK, Interim, MAX_INTERIM, Opening, Outcome, PATIENCE, Phase, Running, WINDOW,
+    lock,
 };
 use crate::cache::growing::Growing;
 use crate::cache::key::Key;
@@ -9,6 +10,7 @@ use crate::cache::purge::Names;
 use crate::error;
 use bytes::Bytes;
 use std::sync::Arc;
+use tokio::time::{Instant, timeout_at};
 
 /// Dropped before its end (a panic, a shutdown), it fails the fill, so that
 /// nobody waits for ever.
@@ -60,8 +62,10 @@ impl<H> Filling<H> {
         state.closed = !matches!(&opening, Opening::Head(head) if head.shared);
         if let Opening::Head(head) = &opening {
             let length = head.length.unwrap_or(0);
+            self.fill.reserve(&mut state, length);
             let is_large = (IN_ONE_BLOCK..=self.max_object).contains(&length);
-            state.block = is_large.then(|| Growing::new(length as usize));
+            let in_one = is_large && !state.overflow;
+            state.block = in_one.then(|| Growing::new(length as usize));
         }
         state.phase = match opening {
             Opening::Head(head) => Phase::Open(head),
@@ -98,16 +102,18 @@ impl<H> Filling<H> {
         {
             let mut state = lock(&self.fill.state);
             state.push(chunk);
-            if !state.overflow && state.total > self.max_object {
-                (state.overflow, state.closed) = (true, true);
-                state.trim();
+            let total = state.total;
+            if !state.overflow && total > self.max_object {
+                self.fill.overflow(&mut state);
             }
+            self.fill.reserve(&mut state, total);
         }
         self.fill.news.notify_waiters();
         self.wait_for_room().await
     }
 
     async fn wait_for_room(&self) -> bool {
+        let mut deadline = Instant::now() + PATIENCE;
         loop {
             let room = self.fill.room.notified();
             {
@@ -122,7 +128,13 @@ impl<H> Filling<H> {
                     return true;
                 }
             }
-            room.await;
+            if timeout_at(deadline, room).await.is_err() {
+                deadline += PATIENCE;
+                let mut state = lock(&self.fill.state);
+                if self.fill.leave_behind(&mut state) {
+                    tracing::debug!("a client read too slowly for the others, and was left behind");
+                }
+            }
         }
     }
 

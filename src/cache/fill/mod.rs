@@ -5,11 +5,13 @@
 //! come, then chunks as they arrive. A fill ends in exactly one way, for all its followers.
 //!
 //! Chunks are kept from the first one on, so that a late follower gets the whole. A body that
-//! outgrows the zone's bound can't be stored: then nobody new may join, chunks go once all have
-//! read them, and the fetch waits for the slowest follower.
+//! outgrows the zone's bound, or finds no room beside those of other fills, can't be stored: then
+//! nobody new may join, chunks go once all have read them, and the fetch waits for the slowest
+//! follower; not for long where that holds up others.
 
 mod follower;
 mod leader;
+mod room;
 
 pub use follower::Follower;
 pub use leader::Filling;
@@ -22,10 +24,15 @@ use super::purge::{Names, Purges, Verdict};
 use crate::error;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, StatusCode};
+use room::Room;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use tokio::sync::Notify;
+
+/// How long others wait for a follower who reads nothing.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Bytes that a body too large to store may be ahead of its slowest reader.
 const WINDOW: u64 = 1 << 20;
@@ -41,6 +48,7 @@ pub struct Fills<H> {
     begun: AtomicU64,
     /// Bytes of a body; what is larger is streamed and not stored.
     max_object: u64,
+    room: Arc<Room>,
     purges: Arc<Purges>,
 }
 
@@ -57,6 +65,8 @@ pub struct Fill<H> {
     news: Notify,
     /// The fetch waits here for its slowest follower.
     room: Notify,
+    /// What all fills share; followers may need theirs long after the fetch has ended.
+    memory: Arc<Room>,
 }
 
 struct State<H> {
@@ -71,6 +81,8 @@ struct State<H> {
     /// Bytes kept in `chunks`, and bytes that ever came.
     held: u64,
     total: u64,
+    /// Bytes taken of the room for all.
+    taken: u64,
     /// Too large to store.
     overflow: bool,
     /// Nobody else may join.
@@ -167,8 +179,10 @@ pub enum Joined<H> {
 }
 
 impl<H> Fills<H> {
-    pub fn new(max_object: u64, purges: Arc<Purges>) -> Fills<H> {
+    /// `memory`: bytes for the bodies of all that run.
+    pub fn new(max_object: u64, memory: u64, purges: Arc<Purges>) -> Fills<H> {
         Fills {
+            room: Arc::new(Room::new(memory)),
             running: Arc::new(Mutex::new(HashMap::new())),
             begun: AtomicU64::new(1),
             max_object,
@@ -193,7 +207,7 @@ impl<H> Fills<H> {
         }
         let number = self.begun.fetch_add(1, Ordering::Relaxed);
         let names = names(self.purges.now()).filled_by(number);
-        let fill = Arc::new(Fill::new(number, names));
+        let fill = Arc::new(Fill::new(number, names, self.room.clone()));
         // Of two answers under way, the one asked for first must not end up in the other's place.
         if let Some(older) = running.insert(key.clone(), fill.clone()) {
             older.outdate();
@@ -233,7 +247,7 @@ impl<H> Fills<H> {
 }
 
 impl<H> Fill<H> {
-    fn new(number: u64, names: Names) -> Fill<H> {
+    fn new(number: u64, names: Names, memory: Arc<Room>) -> Fill<H> {
         let state = State {
             phase: Phase::Waiting,
             chunks: VecDeque::new(),
@@ -242,6 +256,7 @@ impl<H> Fill<H> {
             readers: VecDeque::from([0]),
             held: 0,
             total: 0,
+            taken: 0,
             overflow: false,
             closed: false,
             outdated: false,
@@ -254,7 +269,53 @@ impl<H> Fill<H> {
             state: Mutex::new(state),
             news: Notify::new(),
             room: Notify::new(),
+            memory,
         }
+    }
+
+    /// Takes room for as many bytes of body, or finds that it can't be kept.
+    fn reserve(&self, state: &mut State<H>, bytes: u64) {
+        let more = bytes.saturating_sub(state.taken);
+        if state.overflow || more == 0 {
+            return;
+        }
+        match self.memory.take(more) {
+            true => state.taken += more,
+            false => self.overflow(state),
+        }
+    }
+
+    /// From here on a window is kept, and nobody new may join.
+    fn overflow(&self, state: &mut State<H>) {
+        (state.overflow, state.closed) = (true, true);
+        self.trim(state);
+    }
+
+    /// Drops what all have read; only once the body can't be stored.
+    fn trim(&self, state: &mut State<H>) {
+        while state.readers.len() > 1 && state.readers[0] == 0 {
+            state.drop_first();
+        }
+        self.give_back(state);
+    }
+
+    /// Drops what is more than a window old if somebody waits for more, and with it those who have
+    /// yet to read it. Whether there were any.
+    fn leave_behind(&self, state: &mut State<H>) -> bool {
+        let before = state.followers();
+        let is_awaited = state.readers.back().is_some_and(|n| *n > 0);
+        while is_awaited && state.held > WINDOW {
+            state.drop_first();
+        }
+        self.give_back(state);
+        state.followers() < before
+    }
+
+    /// What is held no more; a body that can be stored holds all of it to the end.
+    fn give_back(&self, state: &mut State<H>) {
+        let unused = state.taken.saturating_sub(state.held);
+        state.taken -= unused;
+        self.memory.give_back(unused);
     }
 
     /// Whether another may join; `will_do`: whether an answer that has come does for it.
@@ -282,6 +343,12 @@ impl<H> Fill<H> {
     }
 }
 
+impl<H> Drop for Fill<H> {
+    fn drop(&mut self) {
+        self.memory.give_back(lock(&self.state).taken);
+    }
+}
+
 impl<H> State<H> {
     fn push(&mut self, chunk: Bytes) {
         let chunk = self.in_block(chunk);
@@ -306,17 +373,12 @@ impl<H> State<H> {
         })
     }
 
-    /// Drops what all have read; only once the body can't be stored.
-    fn trim(&mut self) {
-        while self.readers.len() > 1 && self.readers[0] == 0 {
-            self.readers.pop_front();
-            let chunk = self
-                .chunks
-                .pop_front()
-                .expect("readers is one longer than chunks");
-            self.held -= chunk.len() as u64;
-            self.first += 1;
-        }
+    fn drop_first(&mut self) {
+        self.readers.pop_front();
+        let chunk = self.chunks.pop_front();
+        let chunk = chunk.expect("readers is one longer than chunks");
+        self.held -= chunk.len() as u64;
+        self.first += 1;
     }
 
     fn followers(&self) -> usize {

@@ -56,7 +56,7 @@ async fn read(follower: &mut Follower<u32>) -> Result<Vec<u8>, error::Kind> {
 
 #[tokio::test]
 async fn who_asks_after_an_answer_for_those_before_leads_anew() {
-    let fills = Fills::new(1 << 20, Arc::default());
+    let fills = Fills::new(1 << 20, u64::MAX, Arc::default());
     let (filling, mut first) = lead(&fills);
     let shared = false;
     filling.open(Opening::Head(Arc::new(Head { shared, ..head() })));
@@ -69,7 +69,7 @@ async fn who_asks_after_an_answer_for_those_before_leads_anew() {
 
 #[tokio::test]
 async fn who_wants_it_anew_joins_only_while_nothing_has_come() {
-    let fills = Fills::new(1 << 20, Arc::default());
+    let fills = Fills::new(1 << 20, u64::MAX, Arc::default());
     let (filling, _follower) = lead(&fills);
     assert!(matches!(
         fills.join(&key(), |_| false, names),
@@ -88,7 +88,7 @@ async fn who_wants_it_anew_joins_only_while_nothing_has_come() {
 
 #[tokio::test]
 async fn what_changes_while_it_is_fetched_is_not_stored() {
-    let fills = Fills::new(1 << 20, Arc::default());
+    let fills = Fills::new(1 << 20, u64::MAX, Arc::default());
     let (filling, mut follower) = lead(&fills);
     filling.open(Opening::Head(Arc::new(head())));
     fills.invalidate(&key());
@@ -106,7 +106,7 @@ async fn what_changes_while_it_is_fetched_is_not_stored() {
 #[tokio::test]
 async fn who_comes_after_a_purge_of_it_does_not_join_and_the_old_is_not_stored() {
     let purges = Arc::<Purges>::default();
-    let fills = Fills::new(1 << 20, purges.clone());
+    let fills = Fills::new(1 << 20, u64::MAX, purges.clone());
     let (filling, _follower) = lead(&fills);
     purges.purge(Name::host("other"), Force::Hard);
     follow(&fills);
@@ -126,7 +126,7 @@ async fn who_comes_after_a_purge_of_it_does_not_join_and_the_old_is_not_stored()
 #[tokio::test]
 async fn before_its_tags_are_known_any_purged_tag_may_be_its_own() {
     let purges = Arc::<Purges>::default();
-    let fills = Fills::new(1 << 20, purges.clone());
+    let fills = Fills::new(1 << 20, u64::MAX, purges.clone());
     let (_filling, _follower) = lead(&fills);
     purges.purge(Name::tag(b"t"), Force::Hard);
     lead(&fills);
@@ -134,7 +134,7 @@ async fn before_its_tags_are_known_any_purged_tag_may_be_its_own() {
 
 #[tokio::test]
 async fn what_one_that_wants_it_anew_replaces_is_not_stored() {
-    let fills = Fills::new(1 << 20, Arc::default());
+    let fills = Fills::new(1 << 20, u64::MAX, Arc::default());
     let (filling, _follower) = lead(&fills);
     filling.open(Opening::Head(Arc::new(head())));
     assert!(!filling.is_outdated());
@@ -147,7 +147,7 @@ async fn what_one_that_wants_it_anew_replaces_is_not_stored() {
 
 #[tokio::test]
 async fn only_what_nobody_waits_for_can_be_abandoned() {
-    let fills = Fills::new(1 << 20, Arc::default());
+    let fills = Fills::new(1 << 20, u64::MAX, Arc::default());
     let (filling, follower) = lead(&fills);
     assert!(!filling.abandon());
     assert!(matches!(
@@ -161,7 +161,7 @@ async fn only_what_nobody_waits_for_can_be_abandoned() {
 
 #[tokio::test]
 async fn interim_answers_come_first_and_to_all() {
-    let fills = Fills::new(1 << 20, Arc::default());
+    let fills = Fills::new(1 << 20, u64::MAX, Arc::default());
     let (filling, mut first) = lead(&fills);
     let mut second = follow(&fills);
     let early = |status| Interim {
@@ -184,7 +184,7 @@ async fn interim_answers_come_first_and_to_all() {
 
 #[tokio::test]
 async fn who_has_the_whole_finds_it_stored() {
-    let fills = Fills::new(1 << 20, Arc::default());
+    let fills = Fills::new(1 << 20, u64::MAX, Arc::default());
     let (filling, mut follower) = lead(&fills);
     filling.open(Opening::Head(Arc::new(head())));
     let stored = std::sync::atomic::AtomicBool::new(false);
@@ -204,7 +204,7 @@ async fn who_has_the_whole_finds_it_stored() {
 
 #[tokio::test]
 async fn all_read_the_same_whenever_they_come() {
-    let fills = Fills::new(1 << 20, Arc::default());
+    let fills = Fills::new(1 << 20, u64::MAX, Arc::default());
     let (filling, mut first) = lead(&fills);
     filling.open(Opening::Head(Arc::new(head())));
     assert!(matches!(first.opened().await, Opened::Head(_)));
@@ -232,7 +232,7 @@ async fn a_large_body_is_whole_whatever_length_was_told() {
     let body: Vec<u8> = (0..600_000u32).map(|n| (n % 251) as u8).collect();
     for told in [body.len(), body.len() - 1, body.len() + 1, 300_000] {
         for (size, last) in [(7_000, 0), (7_000, 400), (70_000, 70_000)] {
-            let fills = Fills::new(1 << 20, Arc::default());
+            let fills = Fills::new(1 << 20, u64::MAX, Arc::default());
             let (filling, mut follower) = lead(&fills);
             let length = Some(told as u64);
             filling.open(Opening::Head(Arc::new(Head { length, ..head() })));
@@ -251,7 +251,7 @@ async fn a_large_body_is_whole_whatever_length_was_told() {
 
 #[tokio::test]
 async fn a_broken_fill_breaks_all_and_frees_the_key() {
-    let fills = Fills::new(1 << 20, Arc::default());
+    let fills = Fills::new(1 << 20, u64::MAX, Arc::default());
     let (filling, mut first) = lead(&fills);
     let mut second = follow(&fills);
     filling.open(Opening::Head(Arc::new(head())));
@@ -264,7 +264,7 @@ async fn a_broken_fill_breaks_all_and_frees_the_key() {
 
 #[tokio::test]
 async fn a_task_that_dies_fails_its_followers() {
-    let fills = Fills::new(1 << 20, Arc::default());
+    let fills = Fills::new(1 << 20, u64::MAX, Arc::default());
     let (filling, mut first) = lead(&fills);
     drop(filling);
     assert!(matches!(
@@ -275,7 +275,7 @@ async fn a_task_that_dies_fails_its_followers() {
 
 #[tokio::test]
 async fn a_private_answer_is_the_leaders_alone() {
-    let fills = Fills::new(1 << 20, Arc::default());
+    let fills = Fills::new(1 << 20, u64::MAX, Arc::default());
     let (filling, mut first) = lead(&fills);
     let mut other = follow(&fills);
     filling.open(Opening::Private(Some(7)));
@@ -286,7 +286,7 @@ async fn a_private_answer_is_the_leaders_alone() {
 
 #[tokio::test]
 async fn what_was_confirmed_for_one_alone_is_the_leaders() {
-    let fills = Fills::<u32>::new(1 << 20, Arc::default());
+    let fills = Fills::<u32>::new(1 << 20, u64::MAX, Arc::default());
     let (filling, mut first) = lead(&fills);
     let mut other = follow(&fills);
     let Head {
@@ -306,7 +306,7 @@ async fn what_was_confirmed_for_one_alone_is_the_leaders() {
 
 #[tokio::test]
 async fn a_slow_answer_does_not_take_the_place_of_one_asked_for_later() {
-    let fills = Fills::<u32>::new(1 << 20, Arc::default());
+    let fills = Fills::<u32>::new(1 << 20, u64::MAX, Arc::default());
     let (older, _first) = lead(&fills);
     let shared = false;
     older.open(Opening::Head(Arc::new(Head { shared, ..head() })));
@@ -316,7 +316,7 @@ async fn a_slow_answer_does_not_take_the_place_of_one_asked_for_later() {
 
 #[tokio::test]
 async fn a_write_outdates_fills_of_variants_too() {
-    let fills = Fills::<u32>::new(1 << 20, Arc::default());
+    let fills = Fills::<u32>::new(1 << 20, u64::MAX, Arc::default());
     let variant = key().variant(1, &[http::header::ACCEPT_LANGUAGE], &HeaderMap::new());
     let filling = fills.lead(&variant, names).expect("nobody leads");
     fills.invalidate(&key());
@@ -325,7 +325,7 @@ async fn a_write_outdates_fills_of_variants_too() {
 
 #[tokio::test]
 async fn too_large_a_body_streams_within_a_window() {
-    let fills = Fills::new(1 << 20, Arc::default());
+    let fills = Fills::new(1 << 20, u64::MAX, Arc::default());
     let (filling, mut first) = lead(&fills);
     let chunk = Bytes::from(vec![1; 1 << 19]);
     filling.open(Opening::Head(Arc::new(head())));
@@ -347,11 +347,107 @@ async fn too_large_a_body_streams_within_a_window() {
 
 #[tokio::test]
 async fn nobody_joins_a_body_that_lost_its_beginning_and_nobody_left_ends_it() {
-    let fills = Fills::new(1, Arc::default());
+    let fills = Fills::new(1, u64::MAX, Arc::default());
     let (filling, first) = lead(&fills);
     filling.open(Opening::Head(Arc::new(head())));
     assert!(filling.push("too large".into()).await);
     let (_, _other) = lead(&fills);
     drop(first);
     assert!(!filling.push("x".into()).await);
+}
+
+/// What becomes of a body of this length. `told`: its length is known before it comes.
+async fn kept(fills: &Fills<u32>, length: usize, told: bool) -> (bool, Follower<u32>) {
+    let (filling, mut follower) = lead(fills);
+    let length_told = told.then_some(length as u64);
+    filling.open(Opening::Head(Arc::new(Head {
+        length: length_told,
+        ..head()
+    })));
+    let feed = async {
+        for _ in 0..4 {
+            assert!(filling.push(vec![1; length / 4].into()).await);
+        }
+        let mut kept = false;
+        filling.finish(Bytes::new(), |outcome| {
+            kept = matches!(outcome, Outcome::Body(_))
+        });
+        kept
+    };
+    let (kept, body) = tokio::join!(feed, read(&mut follower));
+    assert_eq!(body.map(|body| body.len()), Ok(length));
+    (kept, follower)
+}
+
+#[tokio::test]
+async fn bodies_of_fills_share_a_bound_for_as_long_as_somebody_reads_them() {
+    for told in [false, true] {
+        let fills = Fills::new(8 << 20, 10 << 20, Arc::default());
+        let (first, reader) = kept(&fills, 6 << 20, told).await;
+        let (second, _) = kept(&fills, 6 << 20, told).await;
+        let (small, _) = kept(&fills, 2 << 20, told).await;
+        assert_eq!((first, second, small), (true, false, true));
+        drop(reader);
+        let (third, _) = kept(&fills, 6 << 20, told).await;
+        assert!(third);
+    }
+}
+
+/// A body too large to store, twenty half windows long.
+async fn feed_past_the_bound(filling: Filling<u32>) {
+    for _ in 0..20 {
+        assert!(filling.push(Bytes::from(vec![1; 1 << 19])).await);
+        assert!(lock(&filling.fill.state).held <= WINDOW + (1 << 19));
+    }
+    filling.finish(Bytes::new(), |_| {});
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_nothing_does_not_hold_up_the_others_for_long() {
+    let fills = Fills::new(1, u64::MAX, Arc::default());
+    let (filling, mut stuck) = lead(&fills);
+    let mut other = follow(&fills);
+    filling.open(Opening::Head(Arc::new(head())));
+    let began = tokio::time::Instant::now();
+    let ((), body) = tokio::join!(feed_past_the_bound(filling), read(&mut other));
+    assert_eq!(body.map(|b| b.len()), Ok(20 << 19));
+    assert!(began.elapsed() < PATIENCE * 2, "{:?}", began.elapsed());
+    assert_eq!(stuck.chunk().await, Err(error::Kind::Truncated));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_slowly_is_waited_for_where_nobody_else_waits() {
+    let fills = Fills::new(1, u64::MAX, Arc::default());
+    let (filling, mut slow) = lead(&fills);
+    filling.open(Opening::Head(Arc::new(head())));
+    let read = async {
+        let mut length = 0;
+        while let Some(chunk) = slow.chunk().await.expect("it is waited for") {
+            length += chunk.len();
+            tokio::time::sleep(PATIENCE * 3).await;
+        }
+        length
+    };
+    let ((), length) = tokio::join!(feed_past_the_bound(filling), read);
+    assert_eq!(length, 20 << 19);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_who_read_in_step_are_both_waited_for() {
+    let fills = Fills::new(1, u64::MAX, Arc::default());
+    let (filling, mut first) = lead(&fills);
+    let mut second = follow(&fills);
+    filling.open(Opening::Head(Arc::new(head())));
+    let read = async {
+        let mut length = 0;
+        while let Some(chunk) = first.chunk().await.expect("it is waited for") {
+            length += chunk.len();
+            let same = second.chunk().await.expect("so is the other");
+            assert_eq!(same, Some(chunk));
+            tokio::time::sleep(PATIENCE / 2).await;
+        }
+        length
+    };
+    let ((), length) = tokio::join!(feed_past_the_bound(filling), read);
+    assert_eq!(length, 20 << 19);
 }

@@ -7,8 +7,8 @@ use super::script::{Ask, Say, Write, date};
 use crate::cache::{
     Asked, CacheControl, CacheSettings, Filling, Follower, Found, Freshness, Head, Joined, Key,
     KeyRules, KeySettings, Name, Names, Object, Opened, Opening, Outcome, Parts, Progress, Purges,
-    RouteTtl, Scheme, Tiers, Url, Use, Zone, invalidates, may_look_up, not_modified, parts,
-    storable, usable, vary_names,
+    RouteTtl, Scheme, Tiers, Url, Use, Zone, confirms, invalidates, may_look_up, not_modified,
+    parts, storable, usable, vary_names,
 };
 use crate::error::Kind;
 use crate::observe::Metrics;
@@ -22,7 +22,6 @@ use std::task::{Context, Poll, Waker};
 
 /// As in `proxy::cached` and `proxy::fill`.
 const LOOKS: usize = 3;
-const PASS_SECONDS: u64 = 10;
 
 /// Names an answer's exchange, so that the model knows where each stored field came from.
 const EXCHANGE: HeaderName = HeaderName::from_static("x-exchange");
@@ -255,14 +254,16 @@ impl World {
             return filling.open(Opening::Object(object));
         }
         let number = self.exchanges.len();
+        let mut fields = say.fields(self.now);
         let is_conditional = stale.as_ref().is_some_and(|stale| {
             stale.headers.contains_key(ETAG) || stale.headers.contains_key(LAST_MODIFIED)
         });
         let confirms = stale
             .as_ref()
             .filter(|_| is_conditional && say.not_modified)
+            // Else it is asked again without a condition.
+            .filter(|stale| confirms(&fields, &stale.headers))
             .map(|stale| exchange_of(&stale.headers));
-        let mut fields = say.fields(self.now);
         fields.insert(EXCHANGE, number.into());
         self.exchanges.push(Exchange {
             uri: client.ask.uri,
@@ -338,10 +339,10 @@ impl World {
             Ok(freshness) => self.open(i, status, freshness),
             Err(refused) => {
                 let fill = self.fills.remove(i);
-                if let Some(whose) = refused.passes() {
+                if let Some(whose) = refused.passes(status) {
                     let key = fill.filling.key().clone();
                     let names = fill.filling.names();
-                    self.zone.pass(key, whose, now + PASS_SECONDS, names);
+                    self.zone.pass(key, whose, now, names);
                 }
                 fill.filling.open(Opening::Private(Some(fill.exchange)));
             }
@@ -419,8 +420,10 @@ impl World {
             kept.unwrap_or(stale.freshness),
             stale.names.asked_with(fill.filling.names()),
         ));
-        if kept.is_err() {
-            self.zone.invalidate(fill.filling.key());
+        if let Err(refused) = kept {
+            if !(refused.is_about_one() && stale.freshness.is_of_use(now)) {
+                self.zone.invalidate(fill.filling.key());
+            }
             return fill.filling.open(Opening::Own(object));
         }
         let key = self

@@ -9,8 +9,7 @@ use http::header::{DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 /// is there.
 pub fn not_modified(request: &HeaderMap, stored: &HeaderMap) -> bool {
     if request.contains_key(IF_NONE_MATCH) {
-        let ours = stored.get(ETAG).map(|v| weak(v.as_bytes().trim_ascii()));
-        let ours = ours.filter(|tag| !tag.is_empty());
+        let ours = tag(stored);
         return request
             .get_all(IF_NONE_MATCH)
             .iter()
@@ -21,6 +20,20 @@ pub fn not_modified(request: &HeaderMap, stored: &HeaderMap) -> bool {
     let changed = stored.get(LAST_MODIFIED).or_else(|| stored.get(DATE));
     let changed = changed.and_then(date);
     matches!((since, changed), (Some(since), Some(changed)) if changed <= since)
+}
+
+/// Whether a 304 is about what is stored: RFC 9111 §4.3.4. Tags are compared weakly, because servers
+/// that code what they send weaken the tag of that, and not the 304's.
+pub fn confirms(not_modified: &HeaderMap, stored: &HeaderMap) -> bool {
+    match (tag(not_modified), tag(stored)) {
+        (Some(now), Some(then)) => now == then,
+        _ => true,
+    }
+}
+
+fn tag(answer: &HeaderMap) -> Option<&[u8]> {
+    let tag = weak(answer.get(ETAG)?.as_bytes().trim_ascii());
+    (!tag.is_empty()).then_some(tag)
 }
 
 /// RFC 9110 §13.1.2 with the weak comparison of §8.8.3.2; `*` matches any representation.
@@ -62,6 +75,25 @@ mod tests {
             ("if-none-match", "\"x\""),
             ("if-modified-since", "Thu, 01 Jan 1970 00:10:00 GMT")
         ]));
+    }
+
+    #[test]
+    fn another_tag_confirms_nothing() {
+        for (now, then, expected) in [
+            (Some("\"1\""), Some("\"1\""), true),
+            (Some("W/\"1\""), Some("\"1\""), true),
+            (Some("\"1\""), Some("W/\"1\""), true),
+            (Some("\"2\""), Some("\"1\""), false),
+            (Some("W/\"2\""), Some("\"1\""), false),
+            (None, Some("\"1\""), true),
+            (Some("\"1\""), None, true),
+        ] {
+            let of = |tag: Option<&str>| {
+                let lines: Vec<_> = tag.map(|tag| ("etag", tag)).into_iter().collect();
+                fields(&lines)
+            };
+            assert_eq!(confirms(&of(now), &of(then)), expected, "{now:?} {then:?}");
+        }
     }
 
     #[test]

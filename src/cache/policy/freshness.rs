@@ -38,6 +38,11 @@ impl Freshness {
         !self.always_revalidate && stale_by < self.stale_if_error
     }
 
+    /// Whether it may be used at `now` as it is, or in place of a failure.
+    pub fn is_of_use(&self, now: u64) -> bool {
+        !self.always_revalidate && self.ttl(now) > 0 || self.hides_errors(now)
+    }
+
     /// Whether it is fresh, but only for the last `share` of its lifetime, rounded up to a second.
     pub fn ends_soon(&self, share: f64, now: u64) -> bool {
         let ttl = self.ttl(now);

@@ -9,7 +9,7 @@ mod method;
 mod storable;
 mod targeted;
 
-pub use conditional::not_modified;
+pub use conditional::{confirms, not_modified};
 pub use date::date;
 pub use directives::{CacheControl, split_list};
 pub use freshness::{Freshness, Use, usable};

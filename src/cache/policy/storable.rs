@@ -44,6 +44,8 @@ impl Asked<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passing {
     All,
+    /// All, unless what is stored can still be used: what says so may be about one client alone.
+    Unstored,
     /// Of those who prove who they are; what others get may be stored.
     Proven,
 }
@@ -81,12 +83,19 @@ impl Refused {
 
     /// Whose requests for the same had better not wait for each other for a while. None: this says
     /// nothing about others. A failure is about this moment, not about what the URL names.
-    pub fn passes(self) -> Option<Passing> {
+    pub fn passes(self, status: StatusCode) -> Option<Passing> {
         match self {
-            Refused::Status | Refused::AskedNoStore => None,
+            Refused::AskedNoStore => None,
+            Refused::Status if status.is_server_error() => None,
+            Refused::SetCookie | Refused::Status => Some(Passing::Unstored),
             Refused::Authorization => Some(Passing::Proven),
             _ => Some(Passing::All),
         }
+    }
+
+    /// Whether it may say nothing about what others get.
+    pub fn is_about_one(self) -> bool {
+        matches!(self, Refused::SetCookie | Refused::Status)
     }
 }
 

@@ -21,6 +21,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What an entry costs beside its bytes: its place and the way there, the header map's slots.
 const ENTRY_OVERHEAD: usize = 400;
 
+/// How long what can't be stored is remembered as such, in seconds: so long its requests don't
+/// wait for each other.
+const PASS_SECONDS: u64 = 10;
+
 /// One `caches:` entry. `H` is what a fill hands over when its answer can't be stored.
 pub struct Zone<H> {
     settings: CacheSettings,
@@ -116,7 +120,12 @@ impl<H> Zone<H> {
     ) -> Zone<H> {
         Zone {
             kept,
-            fills: Fills::new(settings.max_object, purges.clone()),
+            // As much again as is stored, and one more, so that whatever its size it can be.
+            fills: Fills::new(
+                settings.max_object,
+                settings.memory.saturating_add(settings.max_object),
+                purges.clone(),
+            ),
             purges,
             disk: tiers.disk,
             redis: tiers.redis,
@@ -265,12 +274,19 @@ impl<H> Zone<H> {
         self.count_evicted(&gone);
     }
 
-    /// Remembers that what this key names can't be stored, or not of whom.
+    /// Remembers for a while that what this key names can't be stored, or not of whom.
     /// `names`: what the answer that says so is called.
-    pub fn pass(&self, key: Key, whose: Passing, until: u64, names: &Names) {
-        let is_others = || matches!(self.kept.slots.get(&key), Some(Slot::Object(_)));
-        if whose == Passing::All || !is_others() {
-            let fill = names.fill();
+    pub fn pass(&self, key: Key, whose: Passing, now: u64, names: &Names) {
+        let stays = match self.kept.slots.peek(&key) {
+            Some(Slot::Object(object)) => match whose {
+                Passing::All => false,
+                Passing::Unstored => object.freshness.is_of_use(now),
+                Passing::Proven => true,
+            },
+            _ => false,
+        };
+        if !stays {
+            let (until, fill) = (now + PASS_SECONDS, names.fill());
             self.insert_unless_newer(key, Slot::Pass { whose, until, fill }, names);
         }
     }

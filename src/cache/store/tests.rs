@@ -153,7 +153,7 @@ fn the_hottest_are_those_found_most_often() {
 #[test]
 fn a_pass_ends() {
     let zone = zone(1 << 20);
-    zone.pass(key("/x"), Passing::All, 10, &Names::default());
+    zone.pass(key("/x"), Passing::All, 0, &Names::default());
     assert!(matches!(
         zone.find(key("/x"), &HeaderMap::new(), 9),
         Found::Pass { .. }
@@ -162,4 +162,27 @@ fn a_pass_ends() {
         zone.find(key("/x"), &HeaderMap::new(), 10),
         Found::Nothing { .. }
     ));
+}
+
+#[test]
+fn what_may_be_about_one_client_takes_nothing_usable_away() {
+    for (lifetime, stale_if_error, always_revalidate, stays) in [
+        (60, 0, false, true),
+        (60, 0, true, false),
+        (5, 0, false, false),
+        (5, 60, false, true),
+    ] {
+        let zone = zone(1 << 20);
+        let mut stored = object(b"x");
+        Arc::get_mut(&mut stored).expect("ours alone").freshness = Freshness {
+            lifetime,
+            stale_if_error,
+            always_revalidate,
+            ..stored.freshness
+        };
+        zone.store(key("/x"), stored);
+        zone.pass(key("/x"), Passing::Unstored, 10, &Names::default());
+        let found = zone.find(key("/x"), &HeaderMap::new(), 10);
+        assert_eq!(matches!(found, Found::Object { .. }), stays);
+    }
 }

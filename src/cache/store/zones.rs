@@ -88,6 +88,19 @@ impl<H> Zones<H> {
             .collect()
     }
 
+    /// Waits until what disks hold can be found, or for as long as `patience`. One that another
+    /// process has, or that is broken, is not waited for.
+    pub async fn opened(&self, patience: Duration) {
+        let opened = async {
+            for disk in self.disks() {
+                disk.tried().await;
+            }
+        };
+        if tokio::time::timeout(patience, opened).await.is_err() {
+            tracing::warn!("a disk takes long to open; until then what it holds is fetched");
+        }
+    }
+
     /// Waits until a purge would outlive this process, or for as long as `patience`. None: there is
     /// no disk that it could outlive it on.
     pub async fn settle_purges(&self, patience: Duration) -> Option<bool> {

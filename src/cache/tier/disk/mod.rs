@@ -26,7 +26,7 @@ use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use writer::{Outgoing, Writer};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -47,6 +47,8 @@ pub struct Disk {
     breaker: Mutex<Breaker>,
     outgoing: Arc<Outgoing>,
     open: Arc<OnceLock<Open>>,
+    /// Whether opening it has been tried.
+    tried: watch::Sender<bool>,
     runtime: OnceLock<Threads>,
 }
 
@@ -71,6 +73,7 @@ impl Disk {
             outgoing: Arc::new(Outgoing::new(metrics.clone())),
             breaker: Mutex::default(),
             open: Arc::default(),
+            tried: watch::Sender::new(false),
             runtime: OnceLock::new(),
             settings,
             max_object,
@@ -104,6 +107,7 @@ impl Disk {
             Ok(runtime) => Threads(Some(runtime)),
             Err(e) => {
                 let path = self.settings.path.display();
+                self.tried.send_replace(true);
                 tracing::error!(%path, error = %e, "no threads for the disk, which is not used; raise the limit of processes (ulimit -u)");
                 return;
             }
@@ -119,13 +123,20 @@ impl Disk {
             max_record: self.shape().max_record(),
             max_object: self.max_object,
         };
-        let open = self.open.clone();
+        let (open, tried) = (self.open.clone(), self.tried.clone());
         runtime.handle().spawn(async move {
-            let opened = opening.run().await;
+            let opened = opening.run(&tried).await;
             let _ = open.set(opened.clone());
+            tried.send_replace(true);
             writer.run(opened).await;
         });
         let _ = self.runtime.set(runtime);
+    }
+
+    /// Until what it holds can be found, or it turned out that it can't be opened yet.
+    pub async fn tried(&self) {
+        // The sender is ours, so it is there.
+        let _ = self.tried.subscribe().wait_for(|tried| *tried).await;
     }
 
     fn shape(&self) -> Shape {
@@ -275,7 +286,7 @@ struct Opening {
 
 impl Opening {
     /// Tries until it is done.
-    async fn run(self) -> Open {
+    async fn run(self, tried: &watch::Sender<bool>) -> Open {
         let path = self.settings.path.display().to_string();
         let trouble = Trouble::default();
         loop {
@@ -293,6 +304,7 @@ impl Opening {
                 }
                 Err(_) => {}
             }
+            tried.send_replace(true);
             tokio::time::sleep(PAUSE).await;
         }
     }

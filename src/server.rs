@@ -5,8 +5,8 @@ mod deeds;
 use crate::admin::Admin;
 use crate::config::{Config, Loaded, Source};
 use crate::lifecycle::{
-    Bound, Door, Doors, Inherited, Reload, Scaler, Supervisor, Visitor, look_at_files, say_ready,
-    spawns, watch_config, watch_files,
+    Bound, Door, Doors, Inherited, Reload, Scaler, Supervisor, Visitor, by_hand, look_at_files,
+    say_ready, spawns, watch_config, watch_files,
 };
 use crate::listen::Arrival;
 use crate::observe::Metrics;
@@ -174,6 +174,7 @@ fn changes(
 async fn open(foundation: &Arc<Foundation>, first: &Arc<Runtime>, doors: &mut Doors, bound: Bound) {
     foundation.commit(first);
     foundation.looked_up(LOOKUP_PATIENCE).await;
+    foundation.registry.take_by_hand(&by_hand());
     // Certificates that the store had are shown from the first client on.
     look_at_files(first.clone(), foundation.clone()).await;
     doors.apply(bound);

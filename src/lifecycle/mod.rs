@@ -14,4 +14,4 @@ pub use inherited::Inherited;
 pub use reload::{Reload, Reloaded, spawns};
 pub use scale::Scaler;
 pub use spawn::Supervisor;
-pub use upgrade::{PATIENCE as UPGRADE_PATIENCE, hand_over, say_ready};
+pub use upgrade::{PATIENCE as UPGRADE_PATIENCE, by_hand, hand_over, say_ready};

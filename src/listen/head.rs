@@ -162,8 +162,8 @@ impl Head {
     }
 }
 
-/// The head with a path for its target, where that is a URL. §3.2.2: a server takes both, and of
-/// two hosts the target's counts.
+/// The head with a path for its target, where that is a URL, or the host of a CONNECT. §3.2.2: a server
+/// takes both, and of two hosts the target's counts.
 pub fn to_origin_form(head: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
     // Nearly every target is a path.
     let space = memchr::memchr(b' ', head).unwrap_or(0);
@@ -173,10 +173,11 @@ pub fn to_origin_form(head: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
     let mut fields = [std::mem::MaybeUninit::uninit(); MAX_FIELDS];
     let request = parse(head, &mut fields)?;
     let (method, target) = (request.method.unwrap_or(""), request.path.unwrap_or(""));
-    let Some((_, url)) = target.split_once("://") else {
-        return Ok(None);
+    let (authority, rest) = match target.split_once("://") {
+        Some((_, url)) => url.split_at(url.find(['/', '?']).unwrap_or(url.len())),
+        None if method == "CONNECT" => (target, ""),
+        None => return Ok(None),
     };
-    let (authority, rest) = url.split_at(url.find(['/', '?']).unwrap_or(url.len()));
     if authority.is_empty() {
         return Err(Malformed("the target is a URL without a host"));
     }
@@ -510,6 +511,7 @@ mod tests {
         assert_eq!(origin_form("GET HTTP://h:81"), as_path("GET /"));
         assert_eq!(origin_form("GET http://h:81?b"), as_path("GET /?b"));
         assert_eq!(origin_form("OPTIONS http://h:81"), as_path("OPTIONS *"));
+        assert_eq!(origin_form("CONNECT h:81"), as_path("CONNECT /"));
         assert_eq!(origin_form("GET /http://h/"), Ok(None));
         assert_eq!(origin_form("OPTIONS *"), Ok(None));
         for line in ["GET http:///a", "GET http://u@h/", "GET http://h:1:2/"] {

@@ -12,7 +12,7 @@ use crate::guard::{Flaw, Offence};
 use crate::observe::Refusal;
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER,
     WWW_AUTHENTICATE,
 };
 use http::{Method, StatusCode};
@@ -20,10 +20,15 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use std::time::{Duration, SystemTime};
 
+/// Those that a gateway passes on. RFC 9110 §15.5.6: with a 405.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 /// Why the edge itself answers. Each has a stable `type`.
 #[derive(Clone, Debug)]
 pub enum Problem {
     NoRoute,
+    /// CONNECT, which is for proxies that clients choose.
+    MethodRefused,
     Malformed(&'static str),
     HeadTooLarge,
     HeadTimeout,
@@ -86,6 +91,7 @@ impl Problem {
             // With the same method and body: RFC 9110 §15.4.9.
             Problem::Insecure { .. } => StatusCode::PERMANENT_REDIRECT,
             Problem::NoRoute => StatusCode::NOT_FOUND,
+            Problem::MethodRefused => StatusCode::METHOD_NOT_ALLOWED,
             Problem::Malformed(_) | Problem::ImageQuery(_) => StatusCode::BAD_REQUEST,
             Problem::HeadTooLarge | Problem::FieldsTooLarge { .. } => {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -120,6 +126,7 @@ impl Problem {
     pub fn slug(&self) -> &'static str {
         match self {
             Problem::NoRoute => "no-route",
+            Problem::MethodRefused => "method-refused",
             Problem::Malformed(_) => "malformed-request",
             Problem::HeadTooLarge | Problem::FieldsTooLarge { .. } => "head-too-large",
             Problem::HeadTimeout => "head-timeout",
@@ -162,6 +169,9 @@ impl Problem {
     pub fn detail(&self) -> String {
         match self {
             Problem::NoRoute => "No route fits this request.".into(),
+            Problem::MethodRefused => {
+                "This server opens no tunnels: CONNECT is for proxies that clients choose.".into()
+            }
             Problem::Malformed(what) => format!("The request is malformed: {what}."),
             Problem::HeadTooLarge => "The request's head is larger than this server takes.".into(),
             Problem::HeadTimeout => "The request's head took too long to arrive.".into(),
@@ -272,6 +282,7 @@ impl Problem {
         matches!(
             self,
             Problem::Malformed(_)
+                | Problem::MethodRefused
                 | Problem::HeadTooLarge
                 | Problem::HeadTimeout
                 | Problem::BodyTooLarge { .. }
@@ -446,6 +457,9 @@ fn prepare(problem: &Problem, ctx: &Context) -> pingora::Result<(ResponseHeader,
     head.insert_header("x-request-id", ctx.id.as_str())?;
     if let Some(seconds) = problem.retry_after() {
         head.insert_header(RETRY_AFTER, seconds)?;
+    }
+    if matches!(problem, Problem::MethodRefused) {
+        head.insert_header(ALLOW, METHODS)?;
     }
     if let Problem::Insecure { location } = problem {
         head.insert_header(LOCATION, location.as_str())?;

@@ -12,7 +12,7 @@ use crate::listen::{Begun, Conn, ConnLimits, Entry, Limits, Places, Socket, Unse
 use crate::observe::Handshake;
 use http::header::DATE;
 use http::{HeaderMap, Version};
-use pingora::apps::HttpServerApp;
+use pingora::apps::{HttpServerApp, HttpServerOptions};
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::{HttpProxy, Session};
 use pingora::server::ShutdownWatch;
@@ -47,6 +47,10 @@ impl Front {
             ..ServerConf::default()
         };
         let mut proxy = HttpProxy::new(Service(edge.clone()), Arc::new(conf));
+        let mut options = HttpServerOptions::default();
+        // It is refused by us, as all else is that is refused, and not by a page of Pingora's.
+        options.allow_connect_method_proxying = true;
+        proxy.server_options = Some(options);
         proxy.handle_init_modules();
         Front {
             edge,

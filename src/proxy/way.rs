@@ -94,6 +94,9 @@ pub fn find(request: &Request<'_>, ctx: &mut Context) -> Way {
         }
         return Way::Refuse(Problem::Banned { left });
     }
+    if *request.method == Method::CONNECT {
+        return Way::Refuse(Problem::MethodRefused);
+    }
     let elsewhere = https::asked_without(request, ctx);
     if let Some(problem) = elsewhere.or_else(|| https::misdirected(request, ctx)) {
         return Way::Refuse(problem);

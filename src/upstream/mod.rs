@@ -27,6 +27,7 @@ mod gradient;
 mod journal;
 mod retry;
 
+mod by_hand;
 mod discovery;
 mod registry;
 mod scale;
@@ -39,6 +40,7 @@ mod fixtures;
 
 pub use announce::{Ends, ProxyProtocol};
 pub use balance::hash_of;
+pub use by_hand::ByHand;
 pub use client::{Client, Fetch, Response, broken, frame_once, no_connection, peer};
 pub use clock::Time;
 pub use gate::{Busy, Gate, Turn};

@@ -119,7 +119,7 @@ impl Registry {
 
     /// Judges and probes the servers of the pools in force.
     fn judge(&self) {
-        let (now, pools) = (Time::now(), self.in_force().0.clone());
+        let (now, pools) = (Time::now(), self.pools_in_force());
         for pool in &pools {
             let servers = pool.servers();
             let share = pool.rules.ejection.as_ref().map_or(0.0, |e| e.max_ejected);
@@ -231,6 +231,10 @@ impl Registry {
         self.sizes
             .lock()
             .expect("nothing panics while it holds the sizes")
+    }
+
+    pub fn pools_in_force(&self) -> Vec<Arc<Pool>> {
+        self.in_force().0.clone()
     }
 
     fn in_force(&self) -> MutexGuard<'_, (Vec<Arc<Pool>>, Vec<Watch>)> {

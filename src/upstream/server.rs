@@ -120,6 +120,10 @@ impl Server {
         self.change(now, |record| record.set_drained(draining, now));
     }
 
+    pub fn is_drained(&self) -> bool {
+        self.record().is_drained()
+    }
+
     /// Pools made from here on go by it; None: by what their configuration says.
     pub fn weigh(&self, weight: Option<u32>) {
         *self.weight() = weight;

@@ -1,7 +1,8 @@
 //! HTTP/3, by a client that speaks nothing else.
 
 use crate::harness::{
-    Answer, Authority, Edge, Gate, Http3, Origin, Step, Trust, eventually, get, head, noise, post,
+    Answer, Authority, Edge, Gate, Http3, Origin, Step, Trust, ask, eventually, get, head, noise,
+    post,
 };
 use crate::images::{jpeg, red_and_blue};
 use crate::tls::config;
@@ -251,6 +252,24 @@ fn what_is_wrong_is_said_or_reset() {
     let refused = lines.iter().filter(|line| line["status"] == 400);
     assert!(refused.clone().all(|line| line["version"] == "HTTP/3"));
     assert_eq!(refused.count(), 3);
+}
+
+/// RFC 9114 §4.4 has it: it has neither a scheme nor a path.
+#[test]
+fn connect_is_refused() {
+    let (origin, authority) = (Origin::saying("hello"), Authority::new());
+    let edge = start(&origin, &authority, "");
+    let mut client = connect(&edge, &authority);
+    let reply = client
+        .send(&ask("CONNECT", "").host("bank.example:443"))
+        .expect_problem(405);
+    assert!(reply.the("allow").contains("GET"));
+    assert_eq!(client.send(&get("/")).expect(200).text(), "hello");
+    edge.await_metric(
+        r#"lakh_http_requests_total{code="405",method="CONNECT",route="-"}"#,
+        1.0,
+    );
+    assert_eq!(origin.count(), 1);
 }
 
 /// RFC 9114 §7.1: a frame says how long it is, and then it may never end.

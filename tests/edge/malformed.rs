@@ -43,15 +43,48 @@ routes: [{name: denied, match: {path: /*}, upstream: app, deny: [127.0.0.0/8]}]
     assert_eq!(edge.metric(r#"lakh_http_requests_total{code="403"}"#), 1.0);
 }
 
+/// RFC 9110 §9.3.6 and §15.5.6.
 #[test]
-fn methods_that_no_gateway_serves() {
+fn connect_is_refused_as_all_else_is_that_is_refused() {
     let origin = Origin::saying("hello");
     let edge = Edge::before(&origin);
-
+    let counted = r#"lakh_http_requests_total{code="405",method="CONNECT",route="-"}"#;
+    let mut refused = 0;
+    for (target, host) in [
+        ("bank.example:443", "bank.example:443"),
+        ("bank.example:443", "other.example"),
+        ("bank.example", "bank.example"),
+        ("bank.example:99999", "bank.example"),
+        ("http://bank.example/x", "bank.example"),
+        ("/x", "bank.example"),
+    ] {
+        let mut client = edge.connect();
+        client.send(format!(
+            "CONNECT {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 2\r\n\r\n{{}}"
+        ));
+        let reply = client.reply("POST").expect_problem(405);
+        assert!(reply.the("allow").contains("GET, HEAD, POST"), "{target}");
+        assert_eq!(reply.field("server"), None, "{target}");
+        assert!(client.closes(), "{target}: what follows may be a tunnel's");
+        refused += 1;
+        edge.await_metric(counted, f64::from(refused));
+        let lines = edge.access_log(refused as usize);
+        let line = lines.last().expect("a line");
+        assert_eq!(line["id"], reply.the("x-request-id"), "{target}");
+        assert_eq!(
+            (&line["method"], &line["status"]),
+            (&"CONNECT".into(), &405.into())
+        );
+        assert!(
+            line["host"]
+                .as_str()
+                .is_some_and(|h| h.starts_with("bank.example")),
+            "{line}"
+        );
+    }
     let mut client = edge.connect();
-    client.send("CONNECT bank.example:443 HTTP/1.1\r\nHost: bank.example:443\r\n\r\n");
-    let status = client.reply("HEAD").status;
-    assert!((400..=501).contains(&status), "CONNECT: {status}");
+    client.send("CONNECT me@bank.example:443 HTTP/1.1\r\nHost: bank.example\r\n\r\n");
+    client.reply("GET").expect_problem(400);
     assert_eq!(origin.count(), 0);
 }
 

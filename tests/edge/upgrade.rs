@@ -102,6 +102,47 @@ fn what_is_being_answered_is_finished_by_the_one_before() {
     assert_eq!(edge.await_end().code(), Some(0));
 }
 
+/// Who is drained by hand is drained for something, as to be worked on.
+#[test]
+fn what_was_said_of_servers_by_hand_is_handed_over() {
+    let (one, two) = (Origin::saying("one"), Origin::saying("two"));
+    let yaml = "
+process: {drain: 10s}
+upstreams: {app: {servers: [$0, $1]}}
+routes: [{name: all, match: {path: /*}, upstream: app}]
+";
+    let mut edge = Edge::start(yaml, &[&one, &two]);
+    let (drained, weighed) = (one.address.to_string(), two.address.to_string());
+    for order in [
+        ["drain", "app", &drained].as_slice(),
+        &["weight", "app", &weighed, "5"],
+    ] {
+        let output = edge.command(order);
+        assert!(output.status.success(), "{output:?}");
+    }
+    for _ in 0..2 {
+        // What took over hands over too.
+        upgraded(&mut edge);
+        edge.await_state(one.address, "draining");
+        let server = edge.server(two.address);
+        assert_eq!(
+            (&server["state"], &server["weight_by_hand"]),
+            (&"up".into(), &5.into())
+        );
+        assert_eq!(server["weight_in_force"], 5.0);
+        let asked = one.count();
+        for _ in 0..10 {
+            assert_eq!(get("/").send(&edge).expect(200).text(), "two");
+        }
+        assert_eq!(one.count(), asked);
+    }
+    let output = edge.command(&["undrain", "app", &drained]);
+    assert!(output.status.success(), "{output:?}");
+    upgraded(&mut edge);
+    edge.await_state(one.address, "up");
+    assert_eq!(edge.server(two.address)["weight_by_hand"], 5);
+}
+
 #[test]
 fn who_cannot_start_takes_nothing_over() {
     let origin = origin();

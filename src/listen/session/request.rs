@@ -2,6 +2,7 @@
 
 use crate::listen::Malformed;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use pingora::http::RequestHeader;
 
@@ -19,10 +20,10 @@ pub const OF_THE_CONNECTION: [HeaderName; 5] = [
 pub fn check(request: Request<()>) -> Result<RequestHeader, Malformed> {
     let (mut parts, ()) = request.into_parts();
     check_fields(&parts.headers)?;
+    let mut uri = std::mem::take(&mut parts.uri);
     if parts.method == Method::CONNECT {
-        return Ok(parts.into());
+        uri = with_a_path(uri)?;
     }
-    let uri = std::mem::take(&mut parts.uri);
     let target = uri.path_and_query().map_or("", |target| target.as_str());
     let asterisk = target == "*" && parts.method == Method::OPTIONS;
     if !asterisk && !target.starts_with('/') {
@@ -48,6 +49,14 @@ pub fn check(request: Request<()>) -> Result<RequestHeader, Malformed> {
     }
     parts.uri = Uri::from(uri.into_parts().path_and_query.expect("it was read above"));
     Ok(parts.into())
+}
+
+/// A CONNECT has none: RFC 9113 §8.5, RFC 9114 §4.4.
+fn with_a_path(uri: Uri) -> Result<Uri, Malformed> {
+    let mut parts = uri.into_parts();
+    parts.scheme = Some(Scheme::HTTPS);
+    parts.path_and_query = Some(PathAndQuery::from_static("/"));
+    Uri::from_parts(parts).map_err(|_| Malformed("no :authority"))
 }
 
 fn same(host: &HeaderValue, authority: &HeaderValue) -> bool {
@@ -103,6 +112,10 @@ mod tests {
         assert_eq!(head.headers[HOST], "shop.test");
         assert!(head.uri.authority().is_none());
         assert!(of("OPTIONS", "*", &[("host", "shop.test")]).is_ok());
+        let connect = of("CONNECT", "shop.test:443", &[]).expect("a head");
+        assert_eq!(connect.raw_path(), b"/");
+        assert_eq!(connect.headers[HOST], "shop.test:443");
+        assert!(of("CONNECT", "shop.test:443", &[("host", "other")]).is_err());
     }
 
     #[test]

@@ -343,6 +343,11 @@ impl Record {
         }
     }
 
+    /// By an operator, whatever else it is.
+    pub fn is_drained(&self) -> bool {
+        self.drained
+    }
+
     pub fn set_drained(&mut self, drained: bool, now: Time) {
         if std::mem::replace(&mut self.drained, drained) != drained {
             self.turned(now, drained.then(|| "drained by an operator".into()));

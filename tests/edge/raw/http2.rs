@@ -139,6 +139,31 @@ routes: [{name: all, match: {path: /*}, upstream: app}]
     edge.await_metric("lakh_in_flight", 0.0);
 }
 
+/// §8.5 has it: it has neither a scheme nor a path.
+#[test]
+fn connect_is_refused_and_the_connection_goes_on() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::before(&origin);
+    let mut frames = Frames::connect(edge.web);
+    let connect = (&b":method"[..], &b"CONNECT"[..]);
+    let stream = frames.request(&[connect, (b":authority", b"bank.example:443")], None);
+    // Which status that is, the log says: it is none that these tests can read.
+    assert!(matches!(frames.end(stream), End::Status(_)));
+    let stream = frames.request(&[M, S, P, A], None);
+    assert_eq!(frames.end(stream), End::Status(200));
+    let counted = r#"lakh_http_requests_total{code="405",method="CONNECT",route="-"}"#;
+    edge.await_metric(counted, 1.0);
+    let lines = edge.access_log(2);
+    let line = lines.iter().find(|line| line["method"] == "CONNECT");
+    let line = line.expect("a line");
+    assert_eq!(
+        (&line["host"], &line["status"]),
+        (&"bank.example:443".into(), &405.into())
+    );
+    assert_eq!(line["path"], "/");
+    assert_eq!(origin.count(), 1);
+}
+
 /// RFC 9113 §10.5: one is a mistake, many are none.
 #[test]
 fn who_sends_what_is_malformed_again_and_again_is_sent_away() {

@@ -8,7 +8,7 @@ mod acme;
 mod images;
 mod route;
 
-pub use images::{Done, Images, Ticket};
+pub use images::{Done, Images, MadeOf, Ticket, Validators};
 use route::Parts;
 pub use route::{Maintenance, Route, RouteAuth, RouteCache};
 

@@ -121,7 +121,8 @@ impl Making {
         }
         match self.kept {
             true => self.render(original).await,
-            false if self.whose == For::Later => {}
+            // Nobody leads; who follows looks again.
+            false if self.whose == For::Later => self.filling.open(Opening::Private(None)),
             false => self.render_once(original).await,
         }
     }

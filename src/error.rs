@@ -29,6 +29,8 @@ pub enum Kind {
     Full,
     /// What the server has is no picture that can be worked on.
     NotAPicture,
+    /// What the server has is larger than what is read to work on.
+    TooLarge,
 }
 
 impl Error {
@@ -51,6 +53,7 @@ impl fmt::Display for Error {
             Kind::Truncated => "the server's answer broke off",
             Kind::Full => "no more pictures can be made at the moment",
             Kind::NotAPicture => "not a picture that can be worked on",
+            Kind::TooLarge => "larger than what is read to work on",
         };
         write!(f, "{what}: {}", self.detail)
     }

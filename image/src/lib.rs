@@ -45,6 +45,7 @@ pub use ask::{
     AskError, Asked, Client, Field, Keys, Place as SourcePlace, Request, Source, Vary, Wish, ask,
     ask_by_query, source_of, source_target,
 };
+pub use codec::is_svg;
 pub use decoded::{Decoded, memory};
 pub use limits::Limits;
 pub use ops::{Overlay, Overlays, Place};

@@ -1,7 +1,8 @@
 //! `POST /purge`: taking back what the caches hold.
 
-use crate::cache::{Force, Name, Url};
+use crate::cache::{Force, Name};
 use crate::runtime::{Foundation, Purged, Runtime};
+use lakh_image::Source;
 use serde::{Deserialize, Serialize};
 
 /// What to take back, by exactly one of its names. As JSON, the request's body.
@@ -39,7 +40,7 @@ impl Order {
                 if !folder.ends_with('/') {
                     return Err(format!("`prefix` names a folder: write `{prefix}/`"));
                 }
-                Ok(vec![Name::folder(host, folder.as_bytes())])
+                Ok(folders(runtime, host, folder))
             }
             (None, None, Some(host), None) if !host.is_empty() => Ok(vec![Name::host(host)]),
             (None, None, None, Some(tag)) if !tag.is_empty() => Ok(vec![Name::tag(tag.as_bytes())]),
@@ -48,20 +49,35 @@ impl Order {
     }
 }
 
-/// What a URL's objects are called. Routes differ in which query parameters count.
+/// What a URL's objects are called. Routes differ in which query parameters count, and in whether
+/// they make pictures.
 pub fn names_of(runtime: &Runtime, url: &str) -> Result<Vec<Name>, String> {
     let (host, target) = host_and_target(url)?;
-    let url = Url::new(host, target.as_bytes());
-    let caches = runtime
-        .routes
-        .iter()
-        .filter_map(|route| route.cache.as_ref());
-    let mut names: Vec<_> = caches
-        .map(|cache| Name::url(&cache.keys.address(&url)))
+    let routes = runtime.routes.iter();
+    let mut names: Vec<_> = routes
+        .flat_map(|route| route.stored_as(host, target))
         .collect();
     names.sort_unstable();
     names.dedup();
     Ok(names)
+}
+
+/// All below a folder; where renditions are asked for below it, also all below their sources'.
+fn folders(runtime: &Runtime, host: &str, folder: &str) -> Vec<Name> {
+    let mut names = vec![Name::folder(host, folder.as_bytes())];
+    // Any name there will do to ask where its source would be.
+    let rendition = format!("{folder}a");
+    let images = runtime.images.as_ref();
+    let source = images.and_then(|images| images.source_of(host, &rendition));
+    let (host, target) = match &source {
+        Some(Source::Here(target)) => (host, target),
+        Some(Source::Elsewhere(place)) => (&*place.host, &place.target),
+        None => return names,
+    };
+    if let Some(folder) = target.strip_suffix('a').filter(|f| f.ends_with('/')) {
+        names.push(Name::folder(host, folder.as_bytes()));
+    }
+    names
 }
 
 /// `http://host/path?query` or `host/path?query`.

@@ -33,11 +33,19 @@ impl<H> Zone<H> {
         self.recalled(found, tier, key, now)
     }
 
-    /// What was made of the object that hangs on `source`.
-    pub async fn recall_made(&self, source: &Key, made: &Key, now: u64) -> Option<Recalled> {
-        let below = |_: &[HeaderName]| made.clone();
-        let (found, tier) = self.look_below(&made_root(source), below).await?;
-        self.recalled(found, tier, made.clone(), now)
+    /// What was made of the object that this request asks for. `what`: as in `Key::derived`.
+    pub async fn recall_made(
+        &self,
+        root: &Key,
+        key: &Key,
+        what: &str,
+        request: &HeaderMap,
+        now: u64,
+    ) -> Option<Recalled> {
+        let below = |names: &[HeaderName]| made_below(key, names, request, what);
+        let (found, tier) = self.look_below(&made_root(root), below).await?;
+        let key = self.place(key, &found.names, request, &found.object.names);
+        self.recalled(found, tier, key.derived(what), now)
     }
 
     /// Whether there are any.
@@ -85,11 +93,19 @@ impl<H> Zone<H> {
         });
     }
 
-    /// The same for what was made of the object that hangs on `source`.
-    pub fn hand_down_made(&self, source: &Key, made: &Key, object: &Arc<Object>) {
+    /// The same for what was made of it. `what`: as in `Key::derived`.
+    pub fn hand_down_made(
+        &self,
+        root: &Key,
+        key: &Key,
+        names: &[HeaderName],
+        request: &HeaderMap,
+        what: &str,
+        object: &Arc<Object>,
+    ) {
         self.put_below(object, || Place {
-            root: made_root(source),
-            below: Some((Vec::new(), made.clone())),
+            root: made_root(root),
+            below: Some((names.to_vec(), made_below(key, names, request, what))),
         });
     }
 
@@ -100,5 +116,13 @@ impl<H> Zone<H> {
         if let Some(redis) = &self.redis {
             redis.put(place(), object);
         }
+    }
+}
+
+/// What was made of the variant that this request asks for. Generations are a process' own.
+fn made_below(key: &Key, names: &[HeaderName], request: &HeaderMap, what: &str) -> Key {
+    match names {
+        [] => key.derived(what),
+        names => key.variant(0, names, request).derived(what),
     }
 }

@@ -17,4 +17,4 @@ mod which;
 pub use encoders::Encoders;
 pub use etag::{coded_tag, known_tag, plain_tags};
 pub use stream::Stream;
-pub use which::{MIN_LENGTH, compressible, forbids, vary};
+pub use which::{MIN_LENGTH, compressible, forbids, no_transform, vary};

@@ -109,7 +109,8 @@ const TEXT_BY_OTHER_NAMES: [&str; 19] = [
     "image/vnd.microsoft.icon",
 ];
 
-fn no_transform(fields: &HeaderMap) -> bool {
+/// RFC 9111 §5.2.2.6.
+pub fn no_transform(fields: &HeaderMap) -> bool {
     let forbids = |line: &HeaderValue| {
         line.as_bytes()
             .split(|b| *b == b',')

@@ -133,7 +133,8 @@ pub async fn answer(
     Ok(pass(ctx, zone, "vary"))
 }
 
-fn is_passed(whose: Passing, headers: &HeaderMap, ctx: &Context) -> bool {
+/// Whether requests such as this one are known to wait for nobody.
+pub fn is_passed(whose: Passing, headers: &HeaderMap, ctx: &Context) -> bool {
     whose != Passing::Proven || ctx.is_proven() || headers.contains_key(AUTHORIZATION)
 }
 

@@ -171,7 +171,7 @@ pub async fn wait(edge: &Arc<Edge>, conn: &mut Conn, waits: Waits, limit: Durati
             reply.send(&mut client).await.map(|()| Answered::Yes)
         }
         Way::Fill(resource) => cached::answer(edge, &mut client, &mut ctx, &resource).await,
-        Way::Render(work) => images::answer(edge, &mut client, &mut ctx, work).await,
+        Way::Render(work) => images::answer(edge, &mut client, &mut ctx, *work).await,
         Way::Refuse(problem) => Ok(Answered::Refused(problem)),
         Way::Pass => Ok(Answered::No),
         way => {

@@ -39,6 +39,8 @@ pub struct Job {
     client: HeaderMap,
     /// It has proven who asks.
     authorized: bool,
+    /// Bytes of a body that is streamed to all who wait, though perhaps not stored.
+    largest: u64,
     /// It is asked of an upstream, not of a stranger.
     is_ours: bool,
     request: RequestHeader,
@@ -90,6 +92,7 @@ impl Job {
             root: resource.root(&Request::of(client), ctx),
             client: fields.unwrap_or_default(),
             authorized: is_ours && ctx.is_proven(),
+            largest: resource.zone().max_object(),
             is_ours,
             request,
             stale,
@@ -104,6 +107,12 @@ impl Job {
     pub fn telling(self, told: Told) -> Job {
         let told = Some(told);
         Job { told, ..self }
+    }
+
+    /// Of such a size, others may read it too.
+    pub fn reading(self, bytes: u64) -> Job {
+        let largest = self.largest.max(bytes);
+        Job { largest, ..self }
     }
 
     /// Its object is not needed after all; if somebody else waits for it, it is fetched.
@@ -294,7 +303,7 @@ async fn settle(job: Job, response: Response, asked_at: u64) {
         now,
     );
     match kept {
-        Ok(_) if too_large(&head.headers, job.cache.zone.max_object()) => {
+        Ok(_) if content_length(&head.headers).is_some_and(|length| length > job.largest) => {
             private(job, response, Some(Passing::All))
         }
         Ok(freshness) => store(job, response, freshness).await,
@@ -323,11 +332,7 @@ pub fn judge(
     }
 }
 
-fn too_large(headers: &HeaderMap, max_object: u64) -> bool {
-    content_length(headers).is_some_and(|length| length > max_object)
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
@@ -373,7 +378,7 @@ fn revalidated(job: &Job, stale: &Object, answer: &HeaderMap, asked_at: u64, now
         now,
     );
     coded::announce(&job.route, stale.status, &mut headers);
-    let vary = selecting(job, &headers);
+    let vary = selecting(&job.route, &headers);
     let mut object = Object::new(
         stale.status,
         headers,
@@ -412,9 +417,9 @@ fn for_waiters(filling: &Filling<Response>, key: &Key, object: Arc<Object>) -> O
 }
 
 /// The request fields by which an answer is one of several.
-fn selecting(job: &Job, answer: &HeaderMap) -> Vec<HeaderName> {
+pub fn selecting(route: &Route, answer: &HeaderMap) -> Vec<HeaderName> {
     let mut names = vary_names(answer).unwrap_or_default();
-    if job.route.compress {
+    if route.compress {
         // All fetches of the route ask for the same coding: none.
         names.retain(|name| *name != ACCEPT_ENCODING);
     }
@@ -428,7 +433,7 @@ async fn store(job: Job, mut response: Response, freshness: Freshness) {
     let names = job.filling.names().tagged(&response.head().headers);
     let mut headers = dated(job.to_keep(&response.head().headers, true));
     coded::announce(&job.route, status, &mut headers);
-    let vary = selecting(&job, &headers);
+    let vary = selecting(&job.route, &headers);
     let key = zone.place(&job.key, &vary, &job.client, &names);
     let head = Head {
         status,
@@ -486,7 +491,7 @@ fn dated(mut fields: HeaderMap) -> HeaderMap {
 
 /// What is kept of an answer's fields: not the connection's, and not Age, which is computed.
 /// RFC 9111 §3.1.
-fn end_to_end(mut fields: HeaderMap, framed: bool, tell: &[HeaderName]) -> HeaderMap {
+pub fn end_to_end(mut fields: HeaderMap, framed: bool, tell: &[HeaderName]) -> HeaderMap {
     headers::strip_from_server(&mut fields, false, tell);
     fields.remove(AGE);
     fields.remove(TRANSFER_ENCODING);

@@ -120,7 +120,7 @@ impl ProxyHttp for Service {
                 Answered::Yes
             }
             Way::Fill(resource) => cached::answer(&self.0, session, ctx, &resource).await?,
-            Way::Render(work) => images::answer(&self.0, session, ctx, work).await?,
+            Way::Render(work) => images::answer(&self.0, session, ctx, *work).await?,
             Way::Purge(order) => {
                 purge::answer(&self.0, session, ctx, &order).await?;
                 Answered::Yes

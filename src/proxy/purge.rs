@@ -3,7 +3,7 @@
 
 use super::answer::Problem;
 use super::context::Context;
-use super::images::{source_of, source_target};
+use super::images::source_target;
 use super::reply::Reply;
 use super::request::Request;
 use super::way::{Way, find_route};
@@ -13,7 +13,6 @@ use crate::runtime::{Foundation, Route, RouteCache};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use lakh_image::Source;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
@@ -65,19 +64,15 @@ fn force(headers: &HeaderMap) -> Option<Force> {
     }
 }
 
-/// The URL's, with all that was made of it; of a rendition's URL, also its source's.
+/// What the URL's objects are called. What is not UTF-8 names no rendition.
 fn names(request: &Request<'_>, cache: &RouteCache, route: &Route) -> Vec<Name> {
-    let name = |target: &[u8]| {
-        let url = Url::new(request.host, target);
-        Name::url(&cache.keys.address(&url))
-    };
-    let mut names = vec![name(request.target)];
-    let images = route.images.as_ref();
-    if let Some(Source::Here(target)) = images.and_then(|images| source_of(request, images)) {
-        names.push(name(target.as_bytes()));
-        names.dedup();
+    match std::str::from_utf8(request.target) {
+        Ok(target) => route.stored_as(request.host, target),
+        Err(_) => {
+            let url = Url::new(request.host, request.target);
+            vec![Name::url(&cache.keys.address(&url))]
+        }
     }
-    names
 }
 
 /// Carries it out, and says so.

@@ -7,12 +7,14 @@ use crate::cache::{Asked, CacheControl, Key, Names, Object, Scheme, Url, Zone, m
 use crate::runtime::{Route, RouteCache};
 use crate::upstream::{Pool, Response};
 use http::HeaderMap;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Hits since an object was stored that make it worth fetching before anybody waits for it.
 const HOT: u64 = 3;
 
+#[derive(Clone)]
 pub struct Resource {
     pub route: Arc<Route>,
     pub cache: Arc<RouteCache>,
@@ -33,7 +35,7 @@ pub struct Elsewhere {
 }
 
 impl Resource {
-    /// None where the request can't be answered from a cache: its method, or its own wish.
+    /// None where the request can't be answered from a cache.
     pub fn of(request: &Request<'_>, ctx: &mut Context) -> Option<Resource> {
         let route = ctx.routed().clone();
         let cache = route.cache.clone()?;
@@ -42,19 +44,11 @@ impl Resource {
             headers: request.headers,
             authorized: ctx.is_proven(),
         };
-        let bypass = if !may_look_up(&asked) {
-            Some("method")
-        } else if ctx.upgrade || CacheControl::parse(request.headers).no_store {
-            Some("request")
-        } else {
-            None
-        };
-        if let Some(why) = bypass {
-            if !ctx.looking {
-                cache.zone.metrics.bypassed.inc();
-            }
-            ctx.cache = Some(CacheStatus::Forwarded { why, detail: None });
-            return None;
+        if !may_look_up(&asked) {
+            return bypass(&cache, ctx, "method");
+        }
+        if ctx.upgrade {
+            return bypass(&cache, ctx, "request");
         }
         let key = key(&cache, request, request.target, ctx);
         Some(Resource {
@@ -64,6 +58,14 @@ impl Resource {
             target: None,
             elsewhere: None,
         })
+    }
+
+    /// Itself, unless the request wants nothing of it stored.
+    pub fn if_wanted(self, request: &Request<'_>, ctx: &mut Context) -> Option<Resource> {
+        match CacheControl::parse(request.headers).no_store {
+            true => bypass(&self.cache, ctx, "request"),
+            false => Some(self),
+        }
     }
 
     /// What is at a target of another host.
@@ -119,6 +121,14 @@ impl Resource {
         root.unwrap_or_else(|| self.key.clone())
     }
 
+    /// Of a request's fields those that its server is told, and may choose an answer by.
+    pub fn told<'a>(&self, fields: &'a HeaderMap) -> Cow<'a, HeaderMap> {
+        match self.elsewhere {
+            Some(_) => Cow::Owned(HeaderMap::new()),
+            None => Cow::Borrowed(fields),
+        }
+    }
+
     /// Where it comes from.
     pub fn pool<'a>(&'a self, ctx: &'a Context) -> &'a Arc<Pool> {
         self.elsewhere
@@ -139,6 +149,14 @@ impl Resource {
     pub fn zone(&self) -> &Arc<Zone<Response>> {
         &self.cache.zone
     }
+}
+
+fn bypass(cache: &RouteCache, ctx: &mut Context, why: &'static str) -> Option<Resource> {
+    if !ctx.looking {
+        cache.zone.metrics.bypassed.inc();
+    }
+    ctx.cache = Some(CacheStatus::Forwarded { why, detail: None });
+    None
 }
 
 fn key(cache: &RouteCache, request: &Request<'_>, target: &[u8], ctx: &Context) -> Key {

@@ -39,7 +39,7 @@ pub enum Way {
     /// What is to be had through the cache.
     Fill(Resource),
     /// A picture, made of what is to be had through the cache.
-    Render(images::Work),
+    Render(Box<images::Work>),
     /// Through Pingora's proxy.
     Pass,
 }
@@ -135,19 +135,25 @@ fn beyond(request: &Request<'_>, ctx: &mut Context) -> Way {
         return Way::Pass;
     };
     let now = unix_now();
-    let zone = resource.zone();
     if let Some(images) = &resource.route.images {
         match images::Work::of(request, images, &resource, ctx) {
             Ok(Some(work)) => {
                 return match work.stored(request.headers, ctx, now) {
-                    Some(object) => stored(request, ctx, zone, work.goal.key, object, now),
-                    None => Way::Render(work),
+                    Some(object) => {
+                        let zone = resource.zone();
+                        stored(request, ctx, zone, work.goal.key, object, now)
+                    }
+                    None => Way::Render(Box::new(work)),
                 };
             }
             Ok(None) => {}
             Err(problem) => return Way::Refuse(problem),
         }
     }
+    let Some(resource) = resource.if_wanted(request, ctx) else {
+        return Way::Pass;
+    };
+    let zone = resource.zone();
     match ctx.find(zone, resource.key.clone(), request.headers, now) {
         Found::Object { key, object }
             if usable(&object.freshness, request.headers, now) == Use::Fresh

@@ -4,9 +4,11 @@ mod together;
 
 pub use together::{Done, Ticket};
 
-use crate::cache::Key;
+use crate::cache::{Key, Object};
 use crate::pool::Pool;
-use lakh_image::{ImageSettings, Overlays, Plan};
+use http::HeaderValue;
+use http::header::{ETAG, LAST_MODIFIED};
+use lakh_image::{ImageSettings, Overlays, Plan, Source};
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use together::Together;
@@ -45,6 +47,22 @@ impl Images {
             overlays: settings.overlays(),
             settings,
         }
+    }
+
+    /// What is made into a picture for this URL, path and query, whether it would be made or not.
+    pub fn source_of(&self, host: &str, target: &str) -> Option<Source> {
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        let asked = lakh_image::Request {
+            host,
+            path,
+            query,
+            client: lakh_image::Client::default(),
+            now: 0,
+        };
+        lakh_image::source_of(&asked, &self.settings)
     }
 
     /// The one that makes it.
@@ -136,6 +154,37 @@ pub struct Shelf(moka::sync::Cache<Key, Arc<Mutex<Vec<Kept>>>>);
 struct Kept {
     plan: Plan,
     key: Key,
+    made_of: Option<MadeOf>,
+}
+
+/// What a stored rendition was made of, as far as that can be told without looking at all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MadeOf {
+    pub source: Validators,
+    /// The rendition's own tag: another one may have come in its place.
+    pub tag: HeaderValue,
+}
+
+/// What a source that is still the same still has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Validators {
+    tag: Option<HeaderValue>,
+    changed: Option<HeaderValue>,
+    length: usize,
+}
+
+impl Validators {
+    /// None: its server doesn't say.
+    pub fn of(source: &Object) -> Option<Validators> {
+        let field = |name| source.headers.get(name).cloned();
+        let (tag, changed) = (field(ETAG), field(LAST_MODIFIED));
+        let is_told = tag.is_some() || changed.is_some();
+        is_told.then_some(Validators {
+            tag,
+            changed,
+            length: source.body.len(),
+        })
+    }
 }
 
 impl Shelf {
@@ -143,7 +192,7 @@ impl Shelf {
         Shelf(moka::sync::Cache::new(SOURCES))
     }
 
-    pub fn add(&self, source: &Key, plan: &Plan, key: &Key) {
+    pub fn add(&self, source: &Key, plan: &Plan, key: &Key, made_of: Option<MadeOf>) {
         let shelf = self.0.get_with_by_ref(source, Arc::default);
         let mut kept = lock(&shelf);
         kept.retain(|kept| kept.key != *key);
@@ -151,7 +200,14 @@ impl Shelf {
             kept.remove(0);
         }
         let (plan, key) = (plan.clone(), key.clone());
-        kept.push(Kept { plan, key });
+        kept.push(Kept { plan, key, made_of });
+    }
+
+    /// What the rendition under `key` was made of.
+    pub fn made_of(&self, source: &Key, key: &Key) -> Option<MadeOf> {
+        let shelf = self.0.get(source)?;
+        let kept = lock(&shelf);
+        kept.iter().find(|kept| kept.key == *key)?.made_of.clone()
     }
 
     /// Those that differ in nothing but size, the nearest one first; of two, the larger.
@@ -217,7 +273,7 @@ mod tests {
         let (shelf, source) = (Shelf::new(), key("/p"));
         for query in ["w=100", "w=400", "w=800", "w=500&f=png", "w=500&blur=3"] {
             let plan = plan(query);
-            shelf.add(&source, &plan, &source.derived(&plan.key()));
+            shelf.add(&source, &plan, &source.derived(&plan.key()), None);
         }
         let nearest = |query: &str| shelf.nearest(&source, &plan(query)).first().cloned();
         let made = |query: &str| Some(source.derived(&plan(query).key()));
@@ -229,7 +285,7 @@ mod tests {
         assert!(shelf.nearest(&key("/other"), &plan("w=9")).is_empty());
         for width in 1..100 {
             let plan = plan(&format!("w={width}"));
-            shelf.add(&source, &plan, &source.derived(&plan.key()));
+            shelf.add(&source, &plan, &source.derived(&plan.key()), None);
         }
         assert_eq!(shelf.nearest(&source, &plan("w=9")).len(), RENDITIONS);
     }

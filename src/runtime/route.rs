@@ -1,7 +1,7 @@
 //! A route with all that it names, and how it is put together.
 
 use super::{Foundation, Images, alike};
-use crate::cache::{KeyRules, RouteCacheSettings, RouteTtl, Zone};
+use crate::cache::{KeyRules, Name, RouteCacheSettings, RouteTtl, Url, Zone};
 use crate::config::{HeaderEdits, RouteSettings};
 use crate::guard::{
     AddressRules, Auth, Cors, Fleet, Identity, Limiter, Limits as RateLimits, Networks,
@@ -12,6 +12,7 @@ use crate::route::Rewrite;
 use crate::upstream::{Pool, Priority, Response, Split};
 use bytes::Bytes;
 use http::HeaderMap;
+use lakh_image::Source;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,28 @@ pub struct Route {
     /// WebSockets open at once; more are refused.
     pub websockets: Option<usize>,
     pub metrics: RouteMetrics,
+}
+
+impl Route {
+    /// What is stored for a URL on this route is called: the URL's own, with all that was made of
+    /// it; of a rendition's URL, also its source's.
+    pub fn stored_as(&self, host: &str, target: &str) -> Vec<Name> {
+        let Some(cache) = &self.cache else {
+            return Vec::new();
+        };
+        let name = |host: &str, target: &str| {
+            let url = Url::new(host, target.as_bytes());
+            Name::url(&cache.keys.address(&url))
+        };
+        let images = self.images.as_ref();
+        let source = images.and_then(|images| images.source_of(host, target));
+        let mut names = vec![name(host, target)];
+        names.extend(source.map(|source| match source {
+            Source::Here(target) => name(host, &target),
+            Source::Elsewhere(place) => name(&place.host, &place.target),
+        }));
+        names
+    }
 }
 
 /// What a route's requests must prove.

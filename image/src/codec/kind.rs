@@ -123,7 +123,7 @@ fn is_avif(bytes: &[u8]) -> bool {
 }
 
 /// Text that begins as SVG or XML does: behind a byte order mark and white space.
-fn is_svg(bytes: &[u8]) -> bool {
+pub fn is_svg(bytes: &[u8]) -> bool {
     let text = bytes
         .strip_prefix(b"\xEF\xBB\xBF")
         .unwrap_or(bytes)

@@ -15,7 +15,7 @@ mod webp;
 
 pub use animation::animation;
 pub use credits::Credits;
-pub use kind::{Format, Kind};
+pub use kind::{Format, Kind, is_svg};
 pub use profile::Profile;
 pub use webp::Animation;
 

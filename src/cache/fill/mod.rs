@@ -205,20 +205,33 @@ impl<H> Fills<H> {
         {
             return Joined::Follows(Follower::new(fill.clone(), false));
         }
-        let number = self.begun.fetch_add(1, Ordering::Relaxed);
-        let names = names(self.purges.now()).filled_by(number);
-        let fill = Arc::new(Fill::new(number, names, self.room.clone()));
+        let fill = self.begin(names);
         // Of two answers under way, the one asked for first must not end up in the other's place.
         if let Some(older) = running.insert(key.clone(), fill.clone()) {
             older.outdate();
         }
-        let filling = Filling {
+        Joined::Leads(self.filling(key, &fill), Follower::new(fill, true))
+    }
+
+    /// Leads one that nobody joins: for what is surely not to be shared.
+    pub fn alone(&self, key: &Key, names: impl FnOnce(u64) -> Names) -> (Filling<H>, Follower<H>) {
+        let fill = self.begin(names);
+        (self.filling(key, &fill), Follower::new(fill, true))
+    }
+
+    fn begin(&self, names: impl FnOnce(u64) -> Names) -> Arc<Fill<H>> {
+        let number = self.begun.fetch_add(1, Ordering::Relaxed);
+        let names = names(self.purges.now()).filled_by(number);
+        Arc::new(Fill::new(number, names, self.room.clone()))
+    }
+
+    fn filling(&self, key: &Key, fill: &Arc<Fill<H>>) -> Filling<H> {
+        Filling {
             fill: fill.clone(),
             running: self.running.clone(),
             key: key.clone(),
             max_object: self.max_object,
-        };
-        Joined::Leads(filling, Follower::new(fill, true))
+        }
     }
 
     /// What is being fetched for `key` was asked for before it changed: nobody else may join, and

@@ -24,6 +24,18 @@ impl Freshness {
         self.initial_age + now.saturating_sub(self.stored_at)
     }
 
+    /// Of what arrives `now`, and is not kept.
+    pub fn none(now: u64) -> Freshness {
+        Freshness {
+            stored_at: now,
+            initial_age: 0,
+            lifetime: 0,
+            stale_while_revalidate: 0,
+            stale_if_error: 0,
+            always_revalidate: true,
+        }
+    }
+
     /// Stale from `now` on, and no more than that.
     pub fn expired(&self, now: u64) -> Freshness {
         Freshness {

@@ -193,6 +193,16 @@ impl<H> Zone<H> {
         }
     }
 
+    /// What this request finds under `key`: one variant, where the object is known to have several.
+    pub fn variant(&self, key: &Key, request: &HeaderMap) -> Key {
+        // Its body is not asked for, so that it counts as asked for no more than it is.
+        let Some(Slot::Varies(by)) = self.kept.slots.peek(key) else {
+            return key.clone();
+        };
+        self.kept.slots.get(key);
+        key.variant(by.generation, &by.names, request)
+    }
+
     /// What a soft purge leaves of an object.
     pub(super) fn aged(&self, object: &Object, now: u64) -> Object {
         let encoded = object.encoded.as_deref();

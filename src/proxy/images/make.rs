@@ -2,43 +2,57 @@
 //! and so that what comes too late for its clients is stored for the next ones.
 
 use super::super::context::Context;
+use super::super::fill;
 use super::super::request::Request;
 use super::super::resource::unix_now;
-use super::obtain::{Obtain, Obtained};
+use super::made::{for_now, is_svg, object_of, promote, recall};
+use super::obtain::{self, Obtain, Obtained};
 use super::render::{Rendering, Unmade};
 use super::work::Goal;
 use super::{Edge, Work};
-use crate::cache::{Filling, Found, Key, Object, Opening, Recalled, Use, usable};
+use crate::cache::{Filling, Found, Key, Object, Opening};
+use crate::compress::no_transform;
 use crate::error::Kind;
+use crate::runtime::{MadeOf, Validators};
 use crate::upstream::Response;
-use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, VARY,
-};
-use http::{HeaderMap, HeaderValue, StatusCode};
-use lakh_image::{OnFull, Output, Rendition};
+use http::header::{CONTENT_TYPE, ETAG};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use lakh_image::{OnFull, Rendition};
 use pingora::http::RequestHeader;
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Starts the making of a rendition. `awaited`: for clients, and not ahead of them.
+/// For whom a rendition is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum For {
+    /// All who wait for it now.
+    All,
+    /// One client that waits with nobody.
+    One,
+    /// Those who come: it is made ahead of them.
+    Later,
+}
+
+/// Starts the making of a rendition.
 pub fn make(
     edge: &Arc<Edge>,
     request: &RequestHeader,
     ctx: &Context,
     work: Work,
     filling: Filling<Response>,
-    awaited: bool,
+    whose: For,
 ) -> pingora::Result<()> {
-    let obtain = Obtain::new(edge, request, ctx, &work.source)?;
+    let (max_source, alone) = (work.images.settings.max_source, whose == For::One);
+    let obtain = Obtain::new(edge, request, ctx, &work.source, max_source, alone)?;
     let making = Making {
         edge: edge.clone(),
         root: work.source.root(&Request::of(request), ctx),
+        fields: work.source.told(&request.headers).into_owned(),
         work,
         filling: Arc::new(filling),
-        awaited,
+        whose,
+        kept: true,
     };
     tokio::spawn(making.run(obtain));
     Ok(())
@@ -49,74 +63,159 @@ struct Making {
     work: Work,
     /// What it hangs on in slower tiers.
     root: Key,
+    /// What the source's server is told of the request.
+    fields: HeaderMap,
     filling: Arc<Filling<Response>>,
-    awaited: bool,
+    whose: For,
+    /// Its source may be shared, and so may what is made of it.
+    kept: bool,
 }
 
 impl Making {
-    async fn run(self, obtain: Obtain) {
-        if let Some((object, tier)) = self.recall().await {
-            self.filling.open(Opening::Recalled(object, tier));
+    async fn run(mut self, obtain: Obtain) {
+        if self.whose != For::One
+            && let Some((object, tier)) = self.recall().await
+        {
+            self.open(Opening::Recalled(object, tier));
             return obtain.abandon();
         }
-        let max_source = self.work.images.settings.max_source;
-        match obtain.run(max_source).await {
-            Obtained::Object(original) if original.status == StatusCode::OK => {
-                self.render(&original).await;
+        match obtain.run(self.work.images.settings.max_source).await {
+            Obtained::Object(original) => {
+                self.is_of(&original);
+                self.work_on(&original).await;
             }
-            // Redirects are not followed, and what else a stranger says is not passed on.
-            Obtained::Object(_) | Obtained::NotShared(_) if self.is_strangers() => {
-                self.filling.open(Opening::Failed(Kind::BadAnswer));
+            Obtained::Own(original) => {
+                self.kept = false;
+                self.work_on(&original).await;
             }
-            Obtained::Object(answer) => self.filling.open(Opening::Object(answer)),
-            Obtained::Failed(kind) => self.filling.open(Opening::Failed(kind)),
-            Obtained::NotShared(response) => self.filling.open(Opening::Private(response)),
+            Obtained::Private(answer) => {
+                self.kept = false;
+                self.work_on_private(answer).await;
+            }
+            Obtained::NotShared => self.filling.open(Opening::Private(None)),
+            Obtained::Failed(kind) => self.open(Opening::Failed(kind)),
         }
     }
 
+    /// What the source varies by is known now.
+    fn is_of(&mut self, original: &Object) {
+        let (source, vary) = (&self.work.source, self.vary(original));
+        let place = source
+            .zone()
+            .place(&source.key, &vary, &self.fields, &original.names);
+        self.work.be_of(place);
+    }
+
+    fn vary(&self, original: &Object) -> Vec<HeaderName> {
+        fill::selecting(&self.work.source.route, &original.headers)
+    }
+
+    async fn work_on(&self, original: &Arc<Object>) {
+        if original.status != StatusCode::OK {
+            let refused = self.refused(original.status);
+            let opening = refused.unwrap_or_else(|| Opening::Object(original.clone()));
+            return self.open(opening);
+        }
+        if no_transform(&original.headers) {
+            return self.open(self.unmade(Unmade::Failed, original));
+        }
+        match self.kept {
+            true => self.render(original).await,
+            // Nobody leads; who follows looks again.
+            false if self.whose == For::Later => self.filling.open(Opening::Private(None)),
+            false => self.render_once(original).await,
+        }
+    }
+
+    async fn work_on_private(&self, answer: Response) {
+        let max_source = self.work.images.settings.max_source;
+        let is_picture = answer.head().status == StatusCode::OK;
+        if !is_picture || obtain::is_too_large(&answer, max_source) {
+            let refused = self.refused(answer.head().status);
+            return self.open(refused.unwrap_or(Opening::Private(Some(answer))));
+        }
+        let names = self.filling.names().clone();
+        let tell = self.edge.runtime.load().invalidate_headers.clone();
+        match obtain::whole(answer, max_source, names, &tell).await {
+            Ok(original) => self.work_on(&original).await,
+            Err(kind) => self.open(Opening::Failed(kind)),
+        }
+    }
+
+    /// What is said instead of an answer that is not worked on, where that must not be seen.
+    /// Redirects are not followed.
+    fn refused(&self, status: StatusCode) -> Option<Opening<Response>> {
+        if self.work.source.elsewhere.is_some() {
+            return Some(Opening::Failed(Kind::BadAnswer));
+        }
+        let is_hidden = status.is_success() && !self.work.may_be_original();
+        is_hidden.then_some(Opening::Failed(Kind::NotAPicture))
+    }
+
+    /// To all who wait, or to the one that leads, where others may have to get something else: they
+    /// look again then.
+    fn open(&self, opening: Opening<Response>) {
+        let is_for_all = self.kept && self.work.goal.key == *self.filling.key();
+        self.filling.open(match opening {
+            _ if is_for_all => opening,
+            Opening::Object(object) | Opening::Recalled(object, _) => Opening::Own(object),
+            Opening::Failed(_) if self.whose != For::One => Opening::Private(None),
+            opening => opening,
+        });
+    }
+
     /// What a slower tier has of it, fresh.
-    async fn recall(&self) -> Option<(Arc<Object>, &'static str)> {
-        let (zone, now) = (self.work.source.zone(), unix_now());
-        let recalled = zone
-            .recall_made(&self.root, &self.work.goal.key, now)
-            .await?;
-        let Recalled { object, key, tier } = recalled;
-        let is_fresh = usable(&object.freshness, &HeaderMap::new(), now) == Use::Fresh;
-        if !is_fresh || self.filling.is_outdated() {
+    async fn recall(&mut self) -> Option<(Arc<Object>, &'static str)> {
+        let recalled = recall(&self.work, &self.root, &self.fields).await?;
+        if self.filling.is_outdated() {
             return None;
         }
-        let object = Arc::new(*object);
-        zone.promote(key, object.clone());
-        Some((object, tier))
+        self.work.goal.key = recalled.key.clone();
+        Some(promote(self.work.source.zone(), recalled))
     }
 
     /// Answers all who wait; what takes longer than they should wait goes on without them.
     async fn render(&self, original: &Arc<Object>) {
         let (images, goal) = (&self.work.images, &self.work.goal);
+        if let Some(object) = self.renewed(original) {
+            return self.open(Opening::Object(object));
+        }
         if images.late.has(&goal.key) {
             let opening = self.meanwhile(original).await;
-            return self.filling.open(opening);
+            return self.open(opening);
         }
         let mut rendering = self.begin(goal, original).await;
         match timeout(self.patience(), rendering.outcome()).await {
             Ok(outcome) => {
                 let opening = self.settle(outcome, original);
-                self.filling.open(opening);
+                self.open(opening);
             }
             Err(_) => {
                 let _late = images.late.add(&goal.key);
                 self.edge.foundation.image_metrics.late.inc();
                 rendering.keep();
                 let opening = self.meanwhile(original).await;
-                self.filling.open(opening);
+                self.open(opening);
                 let outcome = rendering.outcome().await;
                 self.settle(outcome, original);
             }
         }
     }
 
+    /// For one client. What is not kept is not worth the time that takes longest.
+    async fn render_once(&self, original: &Arc<Object>) {
+        let sooner = self.work.sooner();
+        let goal = sooner.as_ref().unwrap_or(&self.work.goal);
+        let mut rendering = self.begin(goal, original).await;
+        let max_time = self.work.images.settings.max_time;
+        self.open(match timeout(max_time, rendering.outcome()).await {
+            Ok(outcome) => self.settle(outcome, original),
+            Err(_) => self.stand_in(original),
+        });
+    }
+
     async fn begin(&self, goal: &Goal, original: &Object) -> Rendering {
-        let awaited = self.awaited.then(|| self.filling.clone());
+        let awaited = (self.whose != For::Later).then(|| self.filling.clone());
         Rendering::begin(
             &self.edge,
             &self.work,
@@ -169,14 +268,40 @@ impl Making {
     }
 
     fn keep(&self, made: Rendition, goal: &Goal, original: &Object) -> Arc<Object> {
+        let media = HeaderValue::from_static(made.content_type);
+        let object = object_of(media, made.bytes.into(), &self.work, original);
+        self.store(Arc::new(object), goal, original)
+    }
+
+    /// What is stored, if it was made of the same: as fresh as its source is now.
+    fn renewed(&self, original: &Object) -> Option<Arc<Object>> {
+        let (work, goal) = (&self.work, &self.work.goal);
+        let MadeOf { source, tag } = work.images.shelf.made_of(&work.variant, &goal.key)?;
+        let (zone, fields) = (work.source.zone(), HeaderMap::new());
+        let Found::Object { object, .. } = zone.look(goal.key.clone(), &fields, unix_now()) else {
+            return None;
+        };
+        let is_same = Validators::of(original)? == source && object.headers.get(ETAG)? == tag;
+        let media = object.headers.get(CONTENT_TYPE)?.clone();
+        let renewed = || object_of(media, object.body.clone(), work, original);
+        is_same.then(|| self.store(Arc::new(renewed()), goal, original))
+    }
+
+    /// Stores it, if it may be.
+    fn store(&self, object: Arc<Object>, goal: &Goal, original: &Object) -> Arc<Object> {
         let work = &self.work;
-        let object = Arc::new(object_of(made, work, original));
-        let zone = work.source.zone();
-        if zone.store(goal.key.clone(), object.clone()) {
-            zone.hand_down_made(&self.root, &goal.key, &object);
+        if !self.kept {
+            return object;
         }
-        let shelf = &work.images.shelf;
-        shelf.add(&work.source.key, &goal.plan, &goal.key);
+        let (zone, source) = (work.source.zone(), &work.source.key);
+        if zone.store(goal.key.clone(), object.clone()) {
+            let (vary, what) = (self.vary(original), work.images.settings.key(&goal.plan));
+            zone.hand_down_made(&self.root, source, &vary, &self.fields, &what, &object);
+            let validators = Validators::of(original).zip(object.headers.get(ETAG).cloned());
+            let made_of = validators.map(|(source, tag)| MadeOf { source, tag });
+            let shelf = &work.images.shelf;
+            shelf.add(&work.variant, &goal.plan, &goal.key, made_of);
+        }
         object
     }
 
@@ -189,9 +314,11 @@ impl Making {
                 false => self.stand_in(original),
             },
             // What can't be made now can't be later either.
-            Unmade::Failed if self.may_show() => {
-                let zone = self.work.source.zone();
-                zone.store(self.work.goal.key.clone(), original.clone());
+            Unmade::Failed if self.may_show(original) => {
+                if self.kept {
+                    let zone = self.work.source.zone();
+                    zone.store(self.work.goal.key.clone(), original.clone());
+                }
                 Opening::Object(original.clone())
             }
             Unmade::Failed => Opening::Failed(Kind::NotAPicture),
@@ -210,20 +337,21 @@ impl Making {
 
     fn instead(&self, original: &Arc<Object>) -> Option<(Arc<Object>, &'static str)> {
         let settings = &self.work.images.settings;
-        if settings.on_full == OnFull::Nearest
+        if self.kept
+            && settings.on_full == OnFull::Nearest
             && let Some(nearest) = self.nearest()
         {
             return Some((nearest, "nearest"));
         }
         let is_small = original.body.len() as u64 <= settings.small_original;
-        let may = settings.on_full != OnFull::Refuse && is_small && self.may_show();
+        let may = settings.on_full != OnFull::Refuse && is_small && self.may_show(original);
         may.then(|| (original.clone(), "original"))
     }
 
     /// The rendition that is stored and differs only in size, and in that the least.
     fn nearest(&self) -> Option<Arc<Object>> {
         let shelf = &self.work.images.shelf;
-        let known = shelf.nearest(&self.work.source.key, &self.work.goal.plan);
+        let known = shelf.nearest(&self.work.variant, &self.work.goal.plan);
         known.iter().find_map(|key| self.stored(key))
     }
 
@@ -235,69 +363,8 @@ impl Making {
         }
     }
 
-    fn is_strangers(&self) -> bool {
-        self.work.source.elsewhere.is_some()
+    /// SVG may hold scripts, and who asks for a picture runs none.
+    fn may_show(&self, original: &Object) -> bool {
+        self.work.may_be_original() && !is_svg(original)
     }
-
-    /// The original must not stand in for a picture with a watermark, nor for words about it; and
-    /// what a stranger has may be anything.
-    fn may_show(&self) -> bool {
-        let plan = &self.work.goal.plan;
-        !self.is_strangers()
-            && plan.watermark().is_none()
-            && !matches!(plan.output(), Output::Info | Output::Placeholder)
-    }
-}
-
-/// Not for other caches: the next time it will be there.
-fn for_now(object: &Object) -> Arc<Object> {
-    let mut headers = object.headers.clone();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Arc::new(Object::new(
-        object.status,
-        headers,
-        object.body.clone(),
-        object.freshness,
-        object.names.clone(),
-    ))
-}
-
-/// As fresh as its source. The tag is of the bytes: equal renditions are equal everywhere.
-fn object_of(made: Rendition, work: &Work, original: &Object) -> Object {
-    let mut headers = original.headers.clone();
-    if work.source.elsewhere.is_some() {
-        headers = [CACHE_CONTROL, DATE, EXPIRES]
-            .into_iter()
-            .filter_map(|name| Some((name.clone(), original.headers.get(name)?.clone())))
-            .collect();
-    }
-    for name in [
-        CONTENT_LENGTH,
-        CONTENT_ENCODING,
-        CONTENT_DISPOSITION,
-        LAST_MODIFIED,
-        ACCEPT_RANGES,
-    ] {
-        headers.remove(name);
-    }
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(made.content_type));
-    let digest = Sha256::digest(&made.bytes);
-    let tag: String = digest[..12]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    headers.insert(
-        ETAG,
-        HeaderValue::try_from(format!("\"{tag}\"")).expect("hexadecimal digits in quotes"),
-    );
-    for name in work.vary.names() {
-        headers.append(VARY, HeaderValue::from_static(name));
-    }
-    Object::new(
-        StatusCode::OK,
-        headers,
-        made.bytes.into(),
-        original.freshness,
-        original.names.clone(),
-    )
 }

@@ -1,14 +1,15 @@
 //! What a request asks for, if it asks for a rendition.
 
 use super::super::answer::Problem;
+use super::super::cached::is_passed;
 use super::super::context::Context;
 use super::super::request::Request;
 use super::super::resource::{Elsewhere, Resource, unix_now};
-use crate::cache::{Found, Key, Object, Use, usable};
+use crate::cache::{CacheControl, Found, Key, Object, Use, usable};
 use crate::runtime::{Images, Runtime};
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderName};
-use lakh_image::{AskError, Asked, Client, Plan, Source, SourcePlace, Vary};
+use lakh_image::{AskError, Asked, Client, Output, Plan, Source, SourcePlace, Vary};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -19,23 +20,27 @@ const WIDTH: HeaderName = HeaderName::from_static("width");
 const NOT_LISTED: &str = "Images are not fetched from that host.";
 
 /// A rendition that is asked for.
+#[derive(Clone)]
 pub struct Work {
     pub images: Arc<Images>,
     pub goal: Goal,
     /// The request's fields that the plan was made by.
     pub vary: Vary,
     pub source: Resource,
+    /// Of the source's variant that this request gets, as far as is known.
+    pub variant: Key,
 }
 
 /// What is to be made, and where it goes.
+#[derive(Clone)]
 pub struct Goal {
     pub plan: Plan,
     pub key: Key,
 }
 
 impl Goal {
-    fn new(plan: Plan, source: &Key, images: &Images) -> Goal {
-        let key = source.derived(&images.settings.key(&plan));
+    fn new(plan: Plan, variant: &Key, images: &Images) -> Goal {
+        let key = variant.derived(&images.settings.key(&plan));
         Goal { plan, key }
     }
 }
@@ -44,7 +49,38 @@ impl Work {
     /// What the client may have instead before what it waits for is ready.
     pub fn sooner(&self) -> Option<Goal> {
         let plan = self.goal.plan.sooner()?;
-        Some(Goal::new(plan, &self.source.key, &self.images))
+        Some(Goal::new(plan, &self.variant, &self.images))
+    }
+
+    /// By what is known of the source's variants now.
+    pub fn look_again(&mut self, request: &HeaderMap) {
+        let source = &self.source;
+        self.be_of(source.zone().variant(&source.key, &source.told(request)));
+    }
+
+    /// It is made of this variant.
+    pub fn be_of(&mut self, variant: Key) {
+        let plan = self.goal.plan.clone();
+        self.goal = Goal::new(plan, &variant, &self.images);
+        self.variant = variant;
+    }
+
+    /// Whether nobody is to wait for it together with others: nothing is to be stored, or its source
+    /// is known not to be for sharing.
+    pub fn is_apart(&self, request: &HeaderMap, ctx: &Context, now: u64) -> bool {
+        let (source, fields) = (&self.source, self.source.told(request));
+        let found = || source.zone().look(source.key.clone(), &fields, now);
+        CacheControl::parse(request).no_store
+            || matches!(found(), Found::Pass { whose, .. } if is_passed(whose, &fields, ctx))
+    }
+
+    /// The original must not stand in for a picture with a watermark, nor for words about it; and
+    /// what a stranger has may be anything.
+    pub fn may_be_original(&self) -> bool {
+        let plan = &self.goal.plan;
+        self.source.elsewhere.is_none()
+            && plan.watermark().is_none()
+            && !matches!(plan.output(), Output::Info | Output::Placeholder)
     }
 
     /// None: the request asks for the original.
@@ -73,11 +109,14 @@ impl Work {
             Source::Here(target) => resource.beside(request, target.into_bytes(), ctx),
             Source::Elsewhere(place) => elsewhere(place, resource, ctx)?,
         };
+        let zone = source.zone();
+        let variant = zone.variant(&source.key, &source.told(request.headers));
         Ok(Some(Work {
-            goal: Goal::new(plan, &source.key, images),
+            goal: Goal::new(plan, &variant, images),
             images: images.clone(),
             vary,
             source,
+            variant,
         }))
     }
 
@@ -115,11 +154,6 @@ fn elsewhere(place: SourcePlace, asked: &Resource, ctx: &Context) -> Result<Reso
 pub fn source_target(request: &Request<'_>, runtime: &Runtime) -> Option<String> {
     let images = runtime.images.as_ref()?;
     lakh_image::source_target(&Fields::default().read(request, 0)?, &images.settings)
-}
-
-/// What a request for a rendition has its source by, whether it would be made or not.
-pub fn source_of(request: &Request<'_>, images: &Images) -> Option<Source> {
-    lakh_image::source_of(&Fields::default().read(request, 0)?, &images.settings)
 }
 
 fn refusal(why: AskError) -> Problem {

@@ -53,7 +53,7 @@ use client::Client;
 use context::Context;
 use finish::{Sent, finish};
 use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION, SET_COOKIE, TE,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION, SET_COOKIE, TE,
     TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
@@ -129,6 +129,10 @@ impl ProxyHttp for Service {
             }
             Way::Preflight => {
                 preflight(session, ctx).await?;
+                Answered::Yes
+            }
+            Way::Options => {
+                options(session, ctx).await?;
                 Answered::Yes
             }
             Way::Pass => {
@@ -407,6 +411,15 @@ async fn preflight(session: &mut Session, ctx: &Context) -> pingora::Result<()> 
     if let Some(cors) = &ctx.routed().cors {
         cors.permit(&mut fields, &session.req_header().headers);
     }
+    let head = reply::head(StatusCode::NO_CONTENT, fields);
+    session.send_head(head, true).await
+}
+
+/// As the last whom it may ask. RFC 9110 §9.3.7.
+async fn options(session: &mut Session, ctx: &Context) -> pingora::Result<()> {
+    let mut fields = HeaderMap::new();
+    fields.insert(ALLOW, HeaderValue::from_static(answer::METHODS));
+    headers::to_client(&mut fields, ctx);
     let head = reply::head(StatusCode::NO_CONTENT, fields);
     session.send_head(head, true).await
 }

@@ -372,7 +372,7 @@ fn fields_to_server(fields: &mut HeaderMap, authority: Option<&Authority>, ctx: 
         fields.insert(HOST, value(host));
     }
     fields.insert(X_REQUEST_ID, value(ctx.id.as_str()));
-    fields.append(VIA, VIA_LAKH);
+    fields.append(VIA, via(ctx.received));
     for (name, value) in ctx.claims.iter().flat_map(|claims| claims.fields()) {
         fields.insert(name.clone(), value.clone());
     }
@@ -385,6 +385,16 @@ fn fields_to_server(fields: &mut HeaderMap, authority: Option<&Authority>, ctx: 
         bridge.head(fields);
     }
     apply(&ctx.routed().request_headers, fields);
+}
+
+/// By what the message came. RFC 9110 §7.6.3.
+fn via(received: Version) -> HeaderValue {
+    match received {
+        Version::HTTP_10 => HeaderValue::from_static("1.0 lakh"),
+        Version::HTTP_2 => HeaderValue::from_static("2.0 lakh"),
+        Version::HTTP_3 => HeaderValue::from_static("3.0 lakh"),
+        _ => VIA_LAKH,
+    }
 }
 
 /// HTTP/2 sends a cookie in crumbs; HTTP/1.1 knows one line of it. RFC 9113 §8.2.3.

@@ -77,6 +77,7 @@ fn told_client(fields: &HeaderMap, ctx: &Context) -> IpAddr {
 
 /// Routes, guards, and looks into the cache.
 pub fn find(request: &Request<'_>, ctx: &mut Context) -> Way {
+    ctx.received = request.version;
     if let Some(answer) = https::challenge(request, ctx) {
         return Way::Challenge(answer);
     }

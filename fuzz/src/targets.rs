@@ -43,6 +43,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("trace", trace),
     ("proxied", proxied),
     ("forwarded", forwarded_hops),
+    ("path", path),
     ("grpc_web", grpc_web),
     ("token", token),
     ("key_set", key_set),
@@ -718,6 +719,21 @@ fn proxied(bytes: &[u8]) {
     for end in 0..header.length {
         assert_eq!(read_proxied(&bytes[..end]), Ok(None), "{end} bytes");
     }
+}
+
+/// Its normal form is one, of plain characters, and nothing in it can be read in another way.
+fn path(bytes: &[u8]) {
+    let Some(normal) = lakh::path::normal(bytes) else {
+        return;
+    };
+    assert!(normal.starts_with('/') && normal.bytes().all(|b| b.is_ascii_graphic()));
+    assert_eq!(
+        lakh::path::normal(normal.as_bytes()).as_deref(),
+        Some(&*normal)
+    );
+    assert!(!lakh::path::climbs(normal.as_bytes()));
+    let found = lakh::path::agreed(bytes, |path| (path == normal).then_some(&()));
+    assert!(lakh::path::climbs(bytes) || found == Ok(Some(&())));
 }
 
 /// Whatever they say, the client is the peer or an address that they name.

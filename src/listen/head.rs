@@ -282,13 +282,30 @@ fn framing(
 
 /// §3.2: a host and perhaps a port; empty is allowed where the target has no authority.
 fn check_host(value: &[u8]) -> Result<(), Malformed> {
-    let host_byte = |b: &u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=:[]%".contains(b);
-    let v6 = value.first() == Some(&b'[');
-    let colons = value.iter().filter(|b| **b == b':').count();
-    if !value.iter().all(host_byte) || (!v6 && colons > 1) {
-        return Err(Malformed("Host is not a host with an optional port"));
+    let host_byte = |b: &u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(b);
+    let is_address = |text: &[u8]| {
+        let text = std::str::from_utf8(text).unwrap_or_default();
+        text.parse::<std::net::Ipv6Addr>().is_ok()
+    };
+    let (is_host, rest) = match value.strip_prefix(b"[") {
+        Some(rest) => match memchr::memchr(b']', rest) {
+            Some(end) => (is_address(&rest[..end]), &rest[end + 1..]),
+            None => (false, rest),
+        },
+        None => {
+            let end = memchr::memchr(b':', value).unwrap_or(value.len());
+            (value[..end].iter().all(host_byte), &value[end..])
+        }
+    };
+    let is_port = match rest {
+        [] => true,
+        [b':', port @ ..] => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    match is_host && is_port {
+        true => Ok(()),
+        false => Err(Malformed("Host is not a host with an optional port")),
     }
-    Ok(())
 }
 
 /// RFC 9110 §8.6: digits only, no list, no sign.
@@ -479,13 +496,16 @@ mod tests {
 
     #[test]
     fn hosts() {
-        for host in ["h:80", "[::1]:80", "a.b-c.example", ""] {
+        for host in ["h:80", "[::1]:80", "[::1]", "h:", "a.b-c.example", ""] {
             assert!(
                 check(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).is_ok(),
                 "{host}"
             );
         }
-        for host in ["a b", "a/b", "a,b", "a:1:2", "u@h"] {
+        for host in [
+            "a b", "a/b", "a,b", "a:1:2", "u@h", "h:abc", "h:-1", "[::1", "[x]", "[::1]x", "[]",
+            "::1", "h:123456", "a[b]",
+        ] {
             assert!(
                 check(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).is_err(),
                 "{host}"

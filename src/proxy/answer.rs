@@ -20,8 +20,8 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use std::time::{Duration, SystemTime};
 
-/// Those that a gateway passes on. RFC 9110 §15.5.6: with a 405.
-const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+/// Those that a gateway passes on, for Allow: with a 405 (RFC 9110 §15.5.6), and where the edge answers for itself.
+pub const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Why the edge itself answers. Each has a stable `type`.
 #[derive(Clone, Debug)]
@@ -81,6 +81,8 @@ pub enum Problem {
     },
     /// On a connection whose certificate is another host's.
     Misdirected,
+    /// A TRACE that ends here, where nothing is told of a request.
+    NotTraced,
     Upstream(Kind),
     Internal,
 }
@@ -111,6 +113,7 @@ impl Problem {
             }
             Problem::RateLimited { .. } | Problem::ClientBusy => StatusCode::TOO_MANY_REQUESTS,
             Problem::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
+            Problem::NotTraced => StatusCode::METHOD_NOT_ALLOWED,
             Problem::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Problem::LimitUnknown | Problem::Upstream(Kind::NoServer | Kind::Busy | Kind::Full) => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -154,6 +157,7 @@ impl Problem {
             Problem::OnlyIfCached => "not-cached",
             Problem::Insecure { .. } => "https-only",
             Problem::Misdirected => "misdirected",
+            Problem::NotTraced => "not-traced",
             Problem::Upstream(Kind::NoServer) => "no-server",
             Problem::Upstream(Kind::Busy) => "upstream-busy",
             Problem::Upstream(Kind::Full) => "images-busy",
@@ -224,6 +228,9 @@ impl Problem {
             Problem::Insecure { location } => format!("This is at {location}."),
             Problem::Misdirected => {
                 "This connection was made to another host. Ask again on one of its own.".into()
+            }
+            Problem::NotTraced => {
+                "By its Max-Forwards this TRACE ends here, where none is answered.".into()
             }
             Problem::Upstream(Kind::NoServer) => "No server is available at the moment.".into(),
             Problem::Upstream(Kind::Busy) => "Too many requests are waiting already.".into(),
@@ -463,6 +470,9 @@ fn prepare(problem: &Problem, ctx: &Context) -> pingora::Result<(ResponseHeader,
     }
     if let Problem::Insecure { location } = problem {
         head.insert_header(LOCATION, location.as_str())?;
+    }
+    if matches!(problem, Problem::NotTraced) {
+        head.insert_header(ALLOW, METHODS)?;
     }
     if let Some(challenge) = problem.challenge() {
         head.insert_header(WWW_AUTHENTICATE, challenge)?;

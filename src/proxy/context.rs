@@ -10,7 +10,7 @@ use crate::listen::{Entry, Place};
 use crate::observe::{Metrics, Trace};
 use crate::runtime::{Route, Runtime};
 use crate::upstream::{Journal, Lease, Pool, Response, ServerId, Tries, Turn};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use pingora::http::RequestHeader;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
@@ -31,6 +31,8 @@ pub struct Context {
     pub peer_port: u16,
     /// The address that the connection came to, where that is of TCP.
     pub local: Option<SocketAddr>,
+    /// By what the request came.
+    pub received: Version,
     pub peer_is_trusted: bool,
     /// How the connection came in; set as soon as it is known.
     pub entry: Option<Arc<Entry>>,
@@ -137,6 +139,7 @@ impl Context {
             peer: Ipv4Addr::UNSPECIFIED.into(),
             peer_port: 0,
             local: None,
+            received: Version::HTTP_11,
             peer_is_trusted: false,
             entry: None,
             running: Running::default(),

@@ -7,8 +7,8 @@ use crate::coding::Accepted;
 use crate::config::HeaderEdits;
 use crate::guard::{self, first_forwarded, is_disguised, is_proof_field};
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ALT_SVC, CONNECTION, COOKIE, FORWARDED, HOST, TE, TRAILER, UPGRADE,
-    VIA,
+    ACCEPT, ACCEPT_ENCODING, ALT_SVC, CONNECTION, COOKIE, FORWARDED, HOST, MAX_FORWARDS, TE,
+    TRAILER, UPGRADE, VIA,
 };
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, request, response};
@@ -95,9 +95,21 @@ pub fn to_server(request: &mut RequestHeader, ctx: &Context) -> pingora::Result<
     let target = (!stays).then(|| rewrite.apply(ctx.target(request)).into_owned());
     let (nothing, ()) = http::Request::new(()).into_parts();
     let mut parts: request::Parts = std::mem::replace(request, nothing.into()).into();
+    if let Some(left) = forwards_left(&parts.method, &parts.headers) {
+        let left = left.saturating_sub(1);
+        parts.headers.insert(MAX_FORWARDS, left.into());
+    }
     fields_to_server(&mut parts.headers, parts.uri.authority(), ctx);
     *request = parts.into();
     target.map_or(Ok(()), |target| request.set_raw_path(&target))
+}
+
+/// How often an OPTIONS or TRACE may still be sent on, where it says so. RFC 9110 §7.6.2.
+pub fn forwards_left(method: &Method, fields: &HeaderMap) -> Option<u64> {
+    if !matches!(*method, Method::OPTIONS | Method::TRACE) {
+        return None;
+    }
+    fields.get(MAX_FORWARDS)?.to_str().ok()?.parse().ok()
 }
 
 /// What is said anew to a server over HTTP/2, where trailers pass: RFC 9113 §8.2.2 lets nothing else be said.
@@ -360,7 +372,7 @@ fn fields_to_server(fields: &mut HeaderMap, authority: Option<&Authority>, ctx: 
         fields.insert(HOST, value(host));
     }
     fields.insert(X_REQUEST_ID, value(ctx.id.as_str()));
-    fields.append(VIA, VIA_LAKH);
+    fields.append(VIA, via(ctx.received));
     for (name, value) in ctx.claims.iter().flat_map(|claims| claims.fields()) {
         fields.insert(name.clone(), value.clone());
     }
@@ -373,6 +385,16 @@ fn fields_to_server(fields: &mut HeaderMap, authority: Option<&Authority>, ctx: 
         bridge.head(fields);
     }
     apply(&ctx.routed().request_headers, fields);
+}
+
+/// By what the message came. RFC 9110 §7.6.3.
+fn via(received: Version) -> HeaderValue {
+    match received {
+        Version::HTTP_10 => HeaderValue::from_static("1.0 lakh"),
+        Version::HTTP_2 => HeaderValue::from_static("2.0 lakh"),
+        Version::HTTP_3 => HeaderValue::from_static("3.0 lakh"),
+        _ => VIA_LAKH,
+    }
 }
 
 /// HTTP/2 sends a cookie in crumbs; HTTP/1.1 knows one line of it. RFC 9113 §8.2.3.

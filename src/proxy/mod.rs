@@ -54,7 +54,7 @@ use client::Client;
 use context::Context;
 use finish::{Sent, finish};
 use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION, SET_COOKIE, TE,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, LOCATION, SET_COOKIE, TE,
     TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
@@ -136,6 +136,10 @@ impl ProxyHttp for Service {
             // Those that may be switched are answered by `express` or `extended`.
             Way::Pass if ctx.upgrade => {
                 Answered::Refused(Problem::Malformed("it switches nothing"))
+            }
+            Way::Options => {
+                options(session, ctx).await?;
+                Answered::Yes
             }
             Way::Pass => {
                 calls::begin(session, ctx);
@@ -407,6 +411,15 @@ async fn preflight(session: &mut Session, ctx: &Context) -> pingora::Result<()> 
     if let Some(cors) = &ctx.routed().cors {
         cors.permit(&mut fields, &session.req_header().headers);
     }
+    let head = reply::head(StatusCode::NO_CONTENT, fields);
+    session.send_head(head, true).await
+}
+
+/// As the last whom it may ask. RFC 9110 §9.3.7.
+async fn options(session: &mut Session, ctx: &Context) -> pingora::Result<()> {
+    let mut fields = HeaderMap::new();
+    fields.insert(ALLOW, HeaderValue::from_static(answer::METHODS));
+    headers::to_client(&mut fields, ctx);
     let head = reply::head(StatusCode::NO_CONTENT, fields);
     session.send_head(head, true).await
 }

@@ -30,6 +30,8 @@ pub enum Way {
     Challenge(Bytes),
     /// What a page may ask: answered at the edge.
     Preflight,
+    /// An OPTIONS that may go no further.
+    Options,
     /// Takes back what is stored.
     Purge(purge::Order),
     /// Stored, and good as it is.
@@ -85,6 +87,7 @@ fn told_client(fields: &HeaderMap, ctx: &Context) -> IpAddr {
 
 /// Routes, guards, and looks into the cache.
 pub fn find(request: &Request<'_>, ctx: &mut Context) -> Way {
+    ctx.received = request.version;
     if let Some(answer) = https::challenge(request, ctx) {
         return Way::Challenge(answer);
     }
@@ -122,6 +125,12 @@ pub async fn decided(mut way: Way, request: &Request<'_>, ctx: &mut Context) -> 
 fn admitted(admission: Admission, request: &Request<'_>, ctx: &mut Context) -> Way {
     match admission {
         Admission::In if ctx.preflight => Way::Preflight,
+        Admission::In if headers::forwards_left(request.method, request.headers) == Some(0) => {
+            match *request.method {
+                Method::TRACE => Way::Refuse(Problem::NotTraced),
+                _ => Way::Options,
+            }
+        }
         Admission::In => beyond(request, ctx),
         Admission::Refused(problem) => Way::Refuse(problem),
         Admission::Asks(question) => Way::Ask(question),

@@ -5,7 +5,7 @@
 use socket2::SockRef;
 use std::os::fd::AsFd;
 
-/// Bytes beyond those that are on their way: as many as are read of a client at once, twice.
+/// Bytes beyond those that are on their way.
 const MOST: u32 = 256 << 10;
 
 /// For a socket of TCP. Where that can't be had requests pass all the same.

@@ -116,6 +116,21 @@ routes: [{name: all, match: {path: /*}, upstream: app, cache: {in: pages, purge_
     }
 }
 
+/// RFC 9110 §7.6.3: by what the request came.
+#[test]
+fn via_names_the_version_that_was_spoken() {
+    let (origin, authority) = (
+        Origin::start(|seen| Answer::ok(seen.the("via"))),
+        Authority::new(),
+    );
+    let edge = Edge::start_with(ROUTES, &[&origin], |dir| {
+        authority.sign("edge.test").write(dir, "site");
+        authority.write(dir);
+    });
+    let said = asked(&edge, &Trust::of(&authority), "/").map(|reply| reply.expect(200).text());
+    assert_eq!(said, ["1.1 lakh", "2.0 lakh", "3.0 lakh"]);
+}
+
 /// A rendition is for the route of its source, however either is spelled.
 #[test]
 fn a_source_is_reached_by_no_spelling_either() {

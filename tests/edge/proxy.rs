@@ -223,6 +223,32 @@ routes: [{name: all, match: {path: /*}, upstream: app, security_headers: strict}
     assert_eq!(seen[3].field("forwarded"), None);
 }
 
+/// RFC 9110 §7.6.2.
+#[test]
+fn who_may_be_sent_on_no_more_is_answered_here() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::before(&origin);
+    let left = |method: &str, left: u8| ask(method, "/").with("max-forwards", left);
+
+    let options = left("OPTIONS", 0).send(&edge).expect(204);
+    let trace = left("TRACE", 0).send(&edge).expect(405);
+    assert!(options.the("allow").contains("OPTIONS"));
+    assert!(trace.the("allow").contains("OPTIONS"));
+    assert_eq!(trace.json()["type"], "urn:lakh:problem:not-traced");
+    h2c(edge.web, &left("OPTIONS", 0)).expect(204);
+    assert_eq!(origin.count(), 0);
+
+    left("OPTIONS", 3).send(&edge).expect(200);
+    left("GET", 0).send(&edge).expect(200);
+    ask("OPTIONS", "/").send(&edge).expect(200);
+    let seen: Vec<_> = origin
+        .seen()
+        .iter()
+        .map(|seen| seen.field("max-forwards").map(str::to_owned))
+        .collect();
+    assert_eq!(seen, [Some("2".to_owned()), Some("0".to_owned()), None]);
+}
+
 #[test]
 fn a_stranger_tells_nothing_that_only_proxies_tell_however_it_is_spelled() {
     let origin = Origin::saying("hello");

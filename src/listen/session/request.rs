@@ -70,6 +70,11 @@ fn check_fields(fields: &HeaderMap) -> Result<(), Malformed> {
     {
         return Err(Malformed("a field of a connection of HTTP/1"));
     }
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let has_blanks = |value: &[u8]| is_blank(value.first()) || is_blank(value.last());
+    if fields.values().any(|value| has_blanks(value.as_bytes())) {
+        return Err(Malformed("a field with blanks around its value"));
+    }
     if fields.get_all(TE).iter().any(|te| te != "trailers") {
         return Err(Malformed("a TE of other than trailers"));
     }
@@ -130,6 +135,8 @@ mod tests {
             ("content-length", "+1"),
             ("content-length", "1, 1"),
             ("content-length", ""),
+            ("x-a", " b"),
+            ("x-a", "b\t"),
         ] {
             assert!(
                 of("POST", url, &[(name, value)]).is_err(),

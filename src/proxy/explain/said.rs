@@ -62,6 +62,8 @@ pub enum What {
     Challenge,
     /// What a page may ask is said by the edge.
     Preflight,
+    /// It may be sent on no more: Max-Forwards.
+    Options,
     Purge,
     Hit,
     Stale,
@@ -232,6 +234,7 @@ impl fmt::Display for Outcome {
             What::Refused => "refused",
             What::Challenge => "answered here: what an authority looks for (ACME)",
             What::Preflight => "answered here: what a page may ask",
+            What::Options => "answered here: it may be sent on no more",
             What::Purge => "takes back what is stored",
             What::Hit => "answered from the cache",
             What::Stale => "answered from the cache, and fetched anew behind it",

@@ -20,6 +20,7 @@ pub fn tell(told: &mut Explanation, way: Way, request: &Request<'_>, ctx: &mut C
         Way::Refuse(problem) => told.outcome = refusal(&problem, ctx),
         Way::Challenge(_) => told.outcome = outcome(What::Challenge, ""),
         Way::Preflight => told.outcome = outcome(What::Preflight, ""),
+        Way::Options => told.outcome = outcome(What::Options, ""),
         Way::Purge(_) => told.outcome = outcome(What::Purge, ""),
         Way::Hit(hit) | Way::Code(_, hit) => tell_hit(told, &hit, request, ctx),
         Way::Fill(resource) => tell_fill(told, &resource, request, ctx),

@@ -1,6 +1,7 @@
 //! What the admin listener answers: text, JSON, and problems (RFC 9457).
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
+use super::pages;
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
 use std::borrow::Borrow;
@@ -33,6 +34,19 @@ pub fn problem(status: StatusCode, slug: &str, detail: &str) -> Answer {
     });
     let body = format!("{problem}\n").into_bytes();
     answer(status, "application/problem+json", body)
+}
+
+/// What there is not, or not with this method.
+pub fn not_so(path: &str) -> Answer {
+    let Some(allowed) = pages::allowed(path) else {
+        let detail = "GET /api/v1 says which pages and orders there are.";
+        return problem(StatusCode::NOT_FOUND, "no-such-page", detail);
+    };
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    let mut answer = problem(status, "method", &format!("Here it is {allowed}."));
+    let allowed = HeaderValue::from_static(allowed);
+    answer.headers_mut().insert(ALLOW, allowed);
+    answer
 }
 
 /// What was asked for makes no sense here.
@@ -73,4 +87,21 @@ pub fn answer(status: StatusCode, content_type: &str, body: Vec<u8>) -> Answer {
         .header(CONTENT_LENGTH, body.len())
         .body(body)
         .expect("fields written here are valid")
+}
+
+/// The whole of it as bytes, for a connection that Pingora has no part in and that ends with it.
+pub fn to_http1(answer: &Answer) -> Vec<u8> {
+    let status = answer.status();
+    let reason = status.canonical_reason().unwrap_or_default();
+    let mut bytes = format!(
+        "HTTP/1.1 {} {reason}\r\nconnection: close\r\n",
+        status.as_u16()
+    )
+    .into_bytes();
+    for (name, value) in answer.headers() {
+        bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    bytes.extend(b"\r\n");
+    bytes.extend(answer.body());
+    bytes
 }

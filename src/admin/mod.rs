@@ -24,11 +24,13 @@ pub use upstreams::{ServerName, SplitName, WeightOrder};
 
 use crate::listen::{Begun, Conn, ConnLimits, Entry, Place, Socket};
 use crate::runtime::{Foundation, Runtime};
-use answers::{Answer, answer, failed, json, page, problem, refused, text, unauthorized};
+use answers::{
+    Answer, answer, failed, json, not_so, page, problem, refused, text, to_http1, unauthorized,
+};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::apps::HttpServerApp;
 use pingora::apps::http_app::{HttpServer, ServeHttp};
 use pingora::protocols::http::ServerSession;
@@ -81,7 +83,22 @@ impl Admin {
     /// Serves a connection to its end.
     pub async fn serve(self: Arc<Admin>, io: Socket, peer: SocketAddr, _place: Place) {
         let mut conn = Box::new(Conn::new(io, peer, self.entry.clone()));
-        while conn.begin(&LIMITS).await == Begun::Request {
+        loop {
+            let refused = match conn.begin(&LIMITS).await {
+                Begun::Request => None,
+                Begun::Closed => return,
+                Begun::TimedOut => Some((StatusCode::REQUEST_TIMEOUT, "It took too long.")),
+                Begun::TooLarge => {
+                    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+                    Some((status, "Its head is too large."))
+                }
+                Begun::Malformed(what) => Some((StatusCode::BAD_REQUEST, what.0)),
+                Begun::Http2 => Some((StatusCode::BAD_REQUEST, "HTTP/2 is not spoken here.")),
+            };
+            if let Some((status, why)) = refused {
+                let answer = to_http1(&problem(status, "no-request", why));
+                return conn.refuse(&answer, LIMITS.send).await;
+            }
             let mut session = ServerSession::new_http1(conn);
             session.set_keepalive(Some(60));
             let reused = self.app.process_new_http(session, &self.shutdown).await;
@@ -99,12 +116,15 @@ impl Admin {
 #[async_trait]
 impl ServeHttp for Pages {
     async fn response(&self, session: &mut ServerSession) -> Answer {
+        if session.req_header().version == Version::HTTP_10 {
+            // It has not asked for more, and may read to the connection's end.
+            session.set_keepalive(None);
+        }
         let request = session.req_header();
         let path = request.uri.path();
         let is_order = request.method == Method::POST;
         if !is_order && !matches!(request.method, Method::GET | Method::HEAD) {
-            let status = StatusCode::METHOD_NOT_ALLOWED;
-            return problem(status, "method", "Only GET, HEAD and POST.");
+            return not_so(path);
         }
         // Whether it lives is no secret, and container platforms send no tokens.
         match path {
@@ -144,10 +164,7 @@ impl Pages {
             "/api/v1/images" => lately::images(&runtime),
             "/api/v1/errors" => lately::errors(&runtime),
             "/api/v1/requests" => lately::requests(&runtime, query),
-            _ => {
-                let status = StatusCode::NOT_FOUND;
-                problem(status, "no-such-page", "GET /api/v1 says which there are.")
-            }
+            _ => not_so(path),
         }
     }
 
@@ -187,11 +204,18 @@ impl Pages {
             return visitor::refusal(fields);
         };
         let given = fields.get(AUTHORIZATION);
-        let given = given.and_then(|v| v.as_bytes().strip_prefix(b"Bearer "));
+        let given = given.and_then(|value| bearer(value.as_bytes()));
         // Compared by digest, so that the time it takes says nothing of where they differ.
         let is_it = |given| Sha256::digest(given) == Sha256::digest(wanted.as_bytes());
         (!given.is_some_and(is_it)).then(unauthorized)
     }
+}
+
+/// RFC 6750 §2.1; schemes are the same in any case, RFC 9110 §11.1.
+fn bearer(credentials: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = credentials.split_at_checked("bearer ".len())?;
+    let is_bearer = scheme.eq_ignore_ascii_case(b"bearer ");
+    is_bearer.then(|| token.trim_ascii())
 }
 
 async fn look(question: Result<top::Question, String>, runtime: Arc<Runtime>) -> Answer {

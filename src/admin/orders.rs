@@ -1,12 +1,12 @@
 //! `POST`: what changes something, each of which is logged with who asked for it; and what is asked
 //! about with more than a URL has room for.
 
-use super::answers::{Answer, failed, page, problem, refused, text};
+use super::answers::{Answer, failed, not_so, page, problem, refused, text};
 use super::pages;
 use super::{BanOrder, LiftOrder, Pages, PurgeOrder, ServerName, SplitName, WeightOrder};
 use crate::cache::Told;
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, EXPECT};
+use http::{HeaderMap, StatusCode};
 use pingora::protocols::http::ServerSession;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -72,14 +72,7 @@ impl Pages {
                 audit(session, &"", upgraded.is_ok());
                 upgraded
             }
-            _ => {
-                let status = StatusCode::METHOD_NOT_ALLOWED;
-                return problem(
-                    status,
-                    "method",
-                    "No order has this path; GET /api/v1 says which do.",
-                );
-            }
+            _ => Err(not_so(&path)),
         };
         done.unwrap_or_else(|refusal| refusal)
     }
@@ -182,6 +175,9 @@ async fn read_order<T: DeserializeOwned>(session: &mut ServerSession) -> Result<
 }
 
 async fn read_body(session: &mut ServerSession) -> Option<Vec<u8>> {
+    if is_waiting(&session.req_header().headers) {
+        session.write_continue_response().await.ok()?;
+    }
     let mut body = Vec::new();
     while let Some(chunk) = session.read_request_body().await.ok()? {
         body.extend_from_slice(&chunk);
@@ -190,4 +186,10 @@ async fn read_body(session: &mut ServerSession) -> Option<Vec<u8>> {
         }
     }
     Some(body)
+}
+
+/// RFC 9110 §10.1.1.
+fn is_waiting(fields: &HeaderMap) -> bool {
+    let expects = fields.get(EXPECT).map(|value| value.as_bytes());
+    expects.is_some_and(|expects| expects.eq_ignore_ascii_case(b"100-continue"))
 }

@@ -145,6 +145,21 @@ pub const PAGES: &[Page] = &[
     ),
 ];
 
+/// Names of orders for those who type.
+const SHORT: [&str; 6] = ["/purge", "/drain", "/undrain", "/ban", "/unban", "/restore"];
+
+/// How what is there may be asked; for Allow.
+pub fn allowed(path: &str) -> Option<&'static str> {
+    if SHORT.contains(&path) {
+        return Some("POST");
+    }
+    let page = PAGES.iter().find(|page| page.path == path)?;
+    Some(match page.method {
+        "GET" => "GET, HEAD",
+        method => method,
+    })
+}
+
 /// An order that may be sent there.
 pub fn example(path: &str) -> Option<&'static str> {
     PAGES.iter().find(|page| page.path == path)?.body

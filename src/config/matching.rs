@@ -5,6 +5,7 @@ use super::section::Section;
 use super::values::{header_text, no_slash, percent_encoded, request_field, some_text};
 use crate::route::Match;
 use http::Method;
+use std::net::{IpAddr, Ipv6Addr};
 
 const METHODS: [Method; 9] = [
     Method::GET,
@@ -39,8 +40,14 @@ fn host(text: &str) -> Result<String, String> {
     if let Some((_, rest)) = host.split_once("://") {
         return Err(format!("`{text}` is a URL; write only the host: {rest}"));
     }
-    if host.parse::<std::net::IpAddr>().is_ok() {
+    if host.parse::<IpAddr>().is_ok() {
         return Ok(host);
+    }
+    let in_brackets = host.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    if let Some((ip, _)) = in_brackets.filter(|(ip, _)| ip.parse::<Ipv6Addr>().is_ok()) {
+        return Err(format!(
+            "`{text}` is an address as URLs have it; hosts match on every port, so write \"{ip}\""
+        ));
     }
     if let Some((name, _)) = host.split_once(':') {
         return Err(format!(

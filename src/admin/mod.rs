@@ -86,7 +86,7 @@ impl Admin {
         loop {
             let refused = match conn.begin(&LIMITS).await {
                 Begun::Request => None,
-                Begun::Closed => return,
+                Begun::Closed | Begun::Stranger => return,
                 Begun::TimedOut => Some((StatusCode::REQUEST_TIMEOUT, "It took too long.")),
                 Begun::TooLarge => {
                     let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;

@@ -25,7 +25,8 @@ pub async fn watch(current: Arc<ArcSwap<Runtime>>, foundation: Arc<Foundation>) 
 /// Not on a worker, because files may be slow.
 pub async fn look(runtime: Arc<Runtime>, foundation: Arc<Foundation>) {
     let look = spawn_blocking(move || foundation.look_at_files(&runtime));
-    if look.await.is_err() {
+    // At the process's end it is cancelled.
+    if look.await.is_err_and(|e| e.is_panic()) {
         tracing::error!("looking at files panicked");
     }
 }

@@ -140,6 +140,8 @@ fn admitted(admission: Admission, request: &Request<'_>, ctx: &mut Context) -> W
 /// Where a request goes that was let in.
 fn beyond(request: &Request<'_>, ctx: &mut Context) -> Way {
     balance::take_side(request, ctx);
+    // A picture is no other protocol, and its original may be nobody's to see.
+    ctx.upgrade &= ctx.routed().images.is_none();
     let Some(resource) = Resource::of(request, ctx) else {
         return Way::Pass;
     };

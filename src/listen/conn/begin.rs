@@ -39,8 +39,7 @@ pub enum Begun {
     TimedOut,
     TooLarge,
     Malformed(Malformed),
-    /// What came has neither a path nor a version in it: nobody says it who would understand an answer.
-    /// A broken preface of HTTP/2 is such a thing: RFC 9113 §3.4.
+    /// What came is the preface of something else: an answer would not be understood. RFC 9113 §3.4.
     Stranger,
 }
 
@@ -123,7 +122,7 @@ impl Conn {
         };
         Some(match self.take_head(end) {
             Ok(()) => Begun::Request,
-            Err(_) if !self.input[..end].contains(&b'/') => Begun::Stranger,
+            Err(_) if is_broken_preface(&self.input[..end]) => Begun::Stranger,
             Err(malformed) => Begun::Malformed(malformed),
         })
     }
@@ -183,6 +182,17 @@ impl Conn {
             && self.look(header_size) == Some(Begun::Request)
             && self.plain.is_some()
     }
+}
+
+/// Whether it is a line like HTTP/2's preface, three words and nothing more, with neither a path nor a version
+/// of HTTP among them.
+fn is_broken_preface(head: &[u8]) -> bool {
+    let line = head.strip_suffix(b"\r\n\r\n").unwrap_or(head);
+    let words = line.split(|byte| *byte == b' ');
+    words.count() == 3
+        && line
+            .iter()
+            .all(|byte| byte.is_ascii_uppercase() || *byte == b' ')
 }
 
 /// The length of the head that `input` begins with, its empty line included. A line that ends

@@ -3,8 +3,8 @@
 use super::answer::Problem;
 use super::front::Front;
 use super::{extended, within};
-use crate::listen::Conn;
 use crate::listen::http2::{Asked, Connection};
+use crate::listen::{Conn, Entry};
 use http::Version;
 use std::pin::pin;
 use std::sync::Arc;
@@ -44,23 +44,7 @@ impl Front {
                 request = connection.accept() => match request {
                     Some(Ok(request)) => {
                         until = Instant::now() + idle;
-                        let (proxy, shutdown) = (self.proxy.clone(), self.shutdown.clone());
-                        let (entry, open) = (entry.clone(), open.clone());
-                        // When nobody is left it learns that by its stream, and tells what became of it.
-                        match request {
-                            Asked::Answer(request) => tokio::spawn(async move {
-                                let waits = request.waits();
-                                within::answer(&proxy, entry, request, waits, &shutdown).await;
-                                drop(open);
-                            }),
-                            Asked::WebSocket(request) => {
-                                let edge = self.edge.clone();
-                                tokio::spawn(async move {
-                                    extended::answer(edge, entry, request).await;
-                                    drop(open);
-                                })
-                            }
-                        };
+                        self.begin_answer(request, entry.clone(), open.clone());
                         in_a_row += 1;
                         if in_a_row == IN_A_ROW {
                             in_a_row = 0;
@@ -88,6 +72,28 @@ impl Front {
                     }
                     nap.as_mut().reset(until);
                 }
+            }
+        }
+    }
+
+    /// On a task of its own. When nobody is left it learns that by its stream, and tells what became of it.
+    /// `open` lasts as long as that.
+    fn begin_answer(&self, asked: Asked, entry: Arc<Entry>, open: Arc<()>) {
+        match asked {
+            Asked::Answer(request) => {
+                let (proxy, shutdown) = (self.proxy.clone(), self.shutdown.clone());
+                tokio::spawn(async move {
+                    let waits = request.waits();
+                    within::answer(&proxy, entry, request, waits, &shutdown).await;
+                    drop(open);
+                });
+            }
+            Asked::WebSocket(request) => {
+                let edge = self.edge.clone();
+                tokio::spawn(async move {
+                    extended::answer(edge, entry, request).await;
+                    drop(open);
+                });
             }
         }
     }

@@ -20,6 +20,7 @@ mod socket;
 pub mod tls;
 mod turn;
 mod unix;
+mod unread;
 
 pub use accept::{Address, Arrival, Given, Heirloom, Listener};
 pub use caps::{Caps, Place, Places};

@@ -152,6 +152,12 @@ impl Conn {
             Framing::Chunked => (head, Rest::Chunks(Chunks::default())),
             Framing::Upgrade => (0, Rest::All),
         };
+        let body = match framing {
+            Framing::Length(body) => body,
+            Framing::Chunked => u64::MAX,
+            Framing::Upgrade => 0,
+        };
+        self.unread.begins(body, self.wire.socket());
         self.plain = plain.then_some(length);
         Ok(())
     }

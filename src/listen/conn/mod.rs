@@ -20,6 +20,7 @@ use super::pace::Pace;
 use super::proxied::{self, Proxied};
 use super::socket::Socket;
 use super::turn::Turn;
+use super::unread::Unread;
 use bytes::{Buf, Bytes, BytesMut};
 use pingora::protocols::SocketDigest;
 use pingora::time::timeout;
@@ -55,6 +56,8 @@ pub struct Conn {
     rest: Rest,
     /// At which a body comes.
     pace: Pace,
+    /// What the kernel has of it.
+    unread: Unread,
     /// Written and not yet sent; `tail` after it.
     output: BytesMut,
     tail: Bytes,
@@ -101,6 +104,7 @@ impl Conn {
             granted: 0,
             rest: Rest::Nothing,
             pace: Pace::default(),
+            unread: Unread::default(),
             output: BytesMut::new(),
             tail: Bytes::new(),
             turn: Turn::default(),

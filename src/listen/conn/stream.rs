@@ -43,6 +43,7 @@ impl AsyncRead for Conn {
             Poll::Pending if is_body => conn.pace.waits(Instant::now),
             Poll::Ready(Ok(())) => {
                 let came = buf.filled().len() - before;
+                conn.unread.came(came, conn.wire.socket());
                 if !conn.pace.came(came, Instant::now) {
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }

@@ -6,9 +6,11 @@
 
 mod acme;
 mod alike;
+mod by_hand;
 mod images;
 mod route;
 
+pub use by_hand::ByHand;
 pub use images::{Done, Images, MadeOf, Ticket, Validators};
 use route::Parts;
 pub use route::{Maintenance, Route, RouteAuth, RouteCache};

@@ -174,7 +174,7 @@ fn changes(
 async fn open(foundation: &Arc<Foundation>, first: &Arc<Runtime>, doors: &mut Doors, bound: Bound) {
     foundation.commit(first);
     foundation.looked_up(LOOKUP_PATIENCE).await;
-    foundation.registry.take_by_hand(&by_hand());
+    foundation.take_by_hand(&by_hand());
     // Certificates that the store had are shown from the first client on.
     look_at_files(first.clone(), foundation.clone()).await;
     doors.apply(bound);

@@ -5,7 +5,7 @@
 
 use super::inherited::{COUNT, FIRST, NAMES, OWNER, OWNS_FILE};
 use crate::listen::Heirloom;
-use crate::upstream::ByHand;
+use crate::runtime::ByHand;
 use command_fds::{CommandFdExt, FdMapping};
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -21,14 +21,14 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a new process says that it serves.
 const SAY_READY: &str = "LAKH_READY_SOCKET";
-/// What operators have said of servers, as JSON.
+/// What operators have ordered, as JSON.
 const BY_HAND: &str = "LAKH_BY_HAND";
 /// Where the service manager is told; sd_notify(3).
 const MANAGER: &str = "NOTIFY_SOCKET";
 
-/// Starts the program anew, as it is on disk now, with the same arguments, these sockets, and what was said
-/// of servers by hand. Gives the id of the process once it serves.
-pub async fn hand_over(sockets: Vec<Heirloom>, by_hand: &[ByHand]) -> Result<u32, String> {
+/// Starts the program anew, as it is on disk now, with the same arguments, these sockets, and what was ordered
+/// by hand. Gives the id of the process once it serves.
+pub async fn hand_over(sockets: Vec<Heirloom>, by_hand: &ByHand) -> Result<u32, String> {
     let failed = |what: &str, e: io::Error| format!("{what}: {e}");
     let name = format!("lakh-upgrade-{:032x}", fastrand::u128(..));
     let ready = listen(&name).map_err(|e| failed("no socket to be told on", e))?;
@@ -92,16 +92,14 @@ async fn await_ready(child: &mut Child, ready: &tokio::net::UnixDatagram) -> Res
     Ok(())
 }
 
-/// What was said of servers to the process before this one; nothing where there was none.
-pub fn by_hand() -> Vec<ByHand> {
+/// What was ordered of the process before this one; nothing where there was none.
+pub fn by_hand() -> ByHand {
     let Ok(said) = std::env::var(BY_HAND) else {
-        return Vec::new();
+        return ByHand::default();
     };
     serde_json::from_str(&said).unwrap_or_else(|e| {
-        tracing::warn!(
-            "what was said of servers by hand is forgotten: {BY_HAND} can't be read: {e}"
-        );
-        Vec::new()
+        tracing::warn!("what was ordered by hand is forgotten: {BY_HAND} can't be read: {e}");
+        ByHand::default()
     })
 }
 

@@ -47,7 +47,7 @@ pub async fn upgrade(reload: &Reload, doors: &Doors) -> Result<u32, String> {
              have them supervised by something else, or restart"
         )),
         None => match doors.heirlooms() {
-            Ok(sockets) => hand_over(sockets, &reload.foundation.registry.by_hand()).await,
+            Ok(sockets) => hand_over(sockets, &reload.foundation.by_hand()).await,
             Err(why) => Err(why),
         },
     };

@@ -104,7 +104,7 @@ fn what_is_being_answered_is_finished_by_the_one_before() {
 
 /// Who is drained by hand is drained for something, as to be worked on.
 #[test]
-fn what_was_said_of_servers_by_hand_is_handed_over() {
+fn what_was_ordered_by_hand_is_handed_over() {
     let (one, two) = (Origin::saying("one"), Origin::saying("two"));
     let yaml = "
 process: {drain: 10s}
@@ -116,6 +116,7 @@ routes: [{name: all, match: {path: /*}, upstream: app}]
     for order in [
         ["drain", "app", &drained].as_slice(),
         &["weight", "app", &weighed, "5"],
+        &["ban", "127.0.0.9", "--for", "1h"],
     ] {
         let output = edge.command(order);
         assert!(output.status.success(), "{output:?}");
@@ -135,6 +136,9 @@ routes: [{name: all, match: {path: /*}, upstream: app}]
             assert_eq!(get("/").send(&edge).expect(200).text(), "two");
         }
         assert_eq!(one.count(), asked);
+        let bans = edge.command(&["bans"]);
+        let bans = String::from_utf8_lossy(&bans.stdout);
+        assert!(bans.contains("127.0.0.9"), "{bans}");
     }
     let output = edge.command(&["undrain", "app", &drained]);
     assert!(output.status.success(), "{output:?}");

@@ -79,7 +79,7 @@ pub struct Limits {
     /// Bytes per second at which a request's body must come, once it has been waited for for five
     /// seconds, and at which the last of an answer must be taken; 0: at any.
     pub min_body_rate: u64,
-    /// Between two writes of an answer.
+    /// How long a client may take nothing of an answer, or less than `min_body_rate`.
     pub send_timeout: Duration,
     /// Between two requests on a connection.
     pub idle_timeout: Duration,

@@ -203,17 +203,16 @@ impl Front {
         // While the edge drains, answers say that the connection ends: Pingora's do.
         while conn.plain().is_some() && !*self.shutdown.borrow() {
             let mut left = express::serve(&self.edge, &mut conn);
-            let limit = self.edge.runtime.load().limits.send_timeout;
-            if conn.sent(limit).await.is_err() {
+            if conn.sent().await.is_err() {
                 return None;
             }
             if let Left::Waits(waits) = left {
                 // Aside, so that connections that don't wait are no larger for it.
-                left = Box::pin(express::wait(&self.edge, &mut conn, *waits, limit)).await;
+                left = Box::pin(express::wait(&self.edge, &mut conn, *waits)).await;
             }
             if let Left::Switches(waits) = left {
                 // Not within the wait before: mostly silent for hours, it is to hold little.
-                left = Box::pin(express::switch(&self.edge, &mut conn, *waits, limit)).await;
+                left = Box::pin(express::switch(&self.edge, &mut conn, *waits)).await;
             }
             match left {
                 Left::Pingora => break,
@@ -233,15 +232,13 @@ impl Front {
 
     /// One request, by Pingora.
     async fn request(&self, conn: Box<Conn>) -> Option<Box<Conn>> {
-        let (body_timeout, send_timeout) = {
-            let runtime = self.edge.runtime.load();
-            (runtime.limits.body_timeout, runtime.limits.send_timeout)
-        };
+        let body_timeout = self.edge.runtime.load().limits.body_timeout;
         let mut session = ServerSession::new_http1(conn);
         // How long it is kept is `begin`'s affair; here it only says that it may be.
         session.set_keepalive(Some(60));
         session.set_read_timeout(Some(body_timeout));
-        session.set_write_timeout(Some(send_timeout));
+        // Of the writes the connection itself looks after: Pingora's timeout would be for all of a body.
+        session.set_write_timeout(None);
         let reused = self.proxy.process_new_http(session, &self.shutdown).await?;
         let (stream, _) = reused.consume();
         Some(

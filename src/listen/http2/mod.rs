@@ -7,7 +7,7 @@ mod calm;
 mod exchange;
 mod websocket;
 
-use super::session::{Session, Terms, check};
+use super::session::{Moved, Session, Terms, check};
 use super::{Conn, Limits, Malformed};
 use bytes::Bytes;
 use calm::{Calm, Lost};
@@ -56,6 +56,7 @@ impl Connection {
             read: Some(limits.body_timeout),
             min_rate: limits.min_body_rate,
             write: limits.send_timeout,
+            moved: Moved::default(),
         };
         let mut builder = Builder::new();
         builder.max_concurrent_streams(STREAMS);
@@ -100,12 +101,12 @@ impl Connection {
         }
         Some(match check(http::Request::from_parts(head, ())) {
             Ok(mut head) => {
-                let mut terms = self.terms;
+                let mut terms = self.terms.clone();
                 if is_call(&head) {
                     // It may be silent for hours.
                     (terms.read, terms.min_rate) = (None, 0);
                 }
-                let exchange = Exchange::new(body, answer);
+                let exchange = Exchange::new(body, answer, terms.moved.clone());
                 Ok(match is_websocket {
                     false => Asked::Answer(Session::new(head, exchange, &terms)),
                     true => {

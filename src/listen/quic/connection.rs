@@ -2,7 +2,7 @@
 
 use super::exchange::Exchange;
 use super::streams::{Beside, Side, Streams};
-use crate::listen::session::{Session, Terms, check};
+use crate::listen::session::{Moved, Session, Terms, check};
 use crate::listen::{Limits, Malformed};
 use bytes::Bytes;
 use h3::error::Code;
@@ -20,6 +20,7 @@ pub struct Connection {
     quic: quinn::Connection,
     http: h3::server::Connection<Streams, Bytes>,
     beside: Arc<Beside>,
+    moved: Moved,
 }
 
 pub type Request = Session<Exchange>;
@@ -29,6 +30,7 @@ pub struct Stream {
     resolver: RequestResolver<Streams, Bytes>,
     side: Side,
     peer: SocketAddr,
+    moved: Moved,
 }
 
 impl Connection {
@@ -37,12 +39,18 @@ impl Connection {
         limits: &Limits,
     ) -> Result<Connection, h3::error::ConnectionError> {
         let head = limits.section_size();
-        let streams = Streams::new(quic.clone(), head as usize);
+        let moved = Moved::default();
+        let streams = Streams::new(quic.clone(), head as usize, moved.clone());
         let beside = streams.beside();
         let mut builder = builder();
         builder.max_field_section_size(head.into());
         let http = builder.send_grease(false).build(streams).await?;
-        Ok(Connection { quic, http, beside })
+        Ok(Connection {
+            quic,
+            http,
+            beside,
+            moved,
+        })
     }
 
     /// The next one; None once the connection is lost.
@@ -53,6 +61,7 @@ impl Connection {
             side: side.expect("it was put there when the stream came"),
             // Where its client is now: it may have moved.
             peer: self.quic.remote_address(),
+            moved: self.moved.clone(),
             resolver,
         })
     }
@@ -89,6 +98,7 @@ impl Stream {
             read: Some(limits.body_timeout),
             min_rate: limits.min_body_rate,
             write: limits.send_timeout,
+            moved: self.moved,
         };
         let mut session = Session::new(head, Exchange::new(stream, self.side), &terms);
         Ok(session.look_for_body().await.is_ok().then_some(session))

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// As many as may come at once.
-const MOST: u64 = 1000;
+/// As many as may come at once: two for each stream that a connection may have, and no browser comes near that.
+const MOST: u64 = 200;
 /// Time that pays for one.
 const MILLIS: u64 = 10;
 /// Bytes sent to the client that pay for one: there are clients that measure their way to the edge by a PING

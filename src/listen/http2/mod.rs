@@ -26,6 +26,9 @@ const STREAMS: u32 = 100;
 const WINDOW: u32 = 256 << 10;
 /// Requests that are none, after which a connection is closed: nobody sends many by mistake.
 const MALFORMED: usize = 32;
+/// The same of streams that `h2` has to reset for what was sent on them (CVE-2025-8671). Some come of uploads that
+/// were refused, and whose client was still sending.
+const IN_ERROR: usize = 256;
 
 /// To who agreed on HTTP/2 and said something else: SETTINGS, and a GOAWAY with PROTOCOL_ERROR. RFC 9113 §3.4.
 pub const REFUSAL: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01";
@@ -61,6 +64,7 @@ impl Connection {
         let mut builder = Builder::new();
         builder.max_concurrent_streams(STREAMS);
         builder.max_header_list_size(limits.section_size());
+        builder.max_local_error_reset_streams(Some(IN_ERROR));
         builder.enable_connect_protocol();
         // Room for several streams' windows: one whose server is slow to read holds none of the others up.
         builder.initial_connection_window_size(WINDOW);

@@ -4,6 +4,7 @@
 //! HTTP/3 is, and goes the same way as all others from there on.
 
 mod calm;
+mod cancel;
 mod exchange;
 mod websocket;
 
@@ -11,6 +12,8 @@ use super::session::{Moved, Session, Terms, check};
 use super::{Conn, Limits, Malformed};
 use bytes::Bytes;
 use calm::{Calm, Lost};
+pub use cancel::Cancelled;
+use cancel::Watched;
 use exchange::Exchange;
 use h2::Reason;
 use h2::server::{Builder, Connection as H2};
@@ -36,6 +39,7 @@ pub const REFUSAL: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\
 pub struct Connection {
     http: H2<Calm<Box<Conn>>, Bytes>,
     lost: Lost,
+    watched: Watched,
     terms: Terms,
     malformed: usize,
     /// That nothing more is read: it gets nothing but the connection's end.
@@ -46,7 +50,8 @@ pub type Request = Session<Exchange>;
 
 /// What is asked for.
 pub enum Asked {
-    Answer(Request),
+    /// Where it has a body, with what tells that the client wants no answer any more.
+    Answer(Request, Option<Cancelled>),
     /// The request is as HTTP/1.1 has it.
     WebSocket(Request),
 }
@@ -69,10 +74,11 @@ impl Connection {
         // Room for several streams' windows: one whose server is slow to read holds none of the others up.
         builder.initial_connection_window_size(WINDOW);
         let conn = Calm::new(conn, limits.header_timeout);
-        let lost = conn.lost();
+        let (lost, watched) = (conn.lost(), conn.watched());
         Ok(Connection {
             http: builder.handshake(conn).await?,
             lost,
+            watched,
             terms,
             malformed: 0,
             is_told: false,
@@ -110,9 +116,11 @@ impl Connection {
                     // It may be silent for hours.
                     (terms.read, terms.min_rate) = (None, 0);
                 }
+                let has_body = !body.is_end_stream();
+                let cancelled = has_body.then(|| self.watched.watch(body.stream_id().into()));
                 let exchange = Exchange::new(body, answer, terms.moved.clone());
                 Ok(match is_websocket {
-                    false => Asked::Answer(Session::new(head, exchange, &terms)),
+                    false => Asked::Answer(Session::new(head, exchange, &terms), cancelled),
                     true => {
                         websocket::as_upgrade(&mut head);
                         Asked::WebSocket(Session::new(head, exchange, &terms))

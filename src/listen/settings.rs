@@ -15,6 +15,8 @@ pub struct ListenerSettings {
     pub http2: bool,
     /// HTTP/3: at the same address, over UDP.
     pub http3: bool,
+    /// Of HTTP/3: what returning clients send before the handshake is whole is taken. RFC 8470.
+    pub early_data: bool,
     pub tls: Option<TlsSettings>,
     /// Set on a listener that sends all who come to HTTPS, on this port.
     pub to_https: Option<u16>,

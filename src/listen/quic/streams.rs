@@ -43,6 +43,8 @@ pub struct Beside(Mutex<VecDeque<Side>>);
 pub struct Side {
     id: StreamId,
     pub held: Arc<Held>,
+    /// It came before the handshake was whole.
+    pub is_early: bool,
     /// Comes true when the client wants no more of the answer.
     pub stopped: Later<()>,
 }
@@ -159,6 +161,7 @@ impl quic::Connection<Bytes> for Streams {
         self.bidi = None;
         let (send, stream) = accepted.map_err(of_connection)?;
         let (held, stopped) = (Held::new(self.most), send.stopped());
+        let is_early = stream.is_0rtt();
         let bidi = Bidi {
             send: SendHalf::new(send, self.moved.clone()),
             recv: RecvHalf {
@@ -169,6 +172,7 @@ impl quic::Connection<Bytes> for Streams {
         let side = Side {
             id: quic::SendStream::send_id(&bidi),
             held,
+            is_early,
             stopped: Box::pin(async move { drop(stopped.await) }),
         };
         let mut sides = self.beside.0.lock().expect("no code panics with it");

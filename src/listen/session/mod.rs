@@ -209,6 +209,12 @@ impl<C: Carrier> Session<C> {
         }
     }
 
+    /// Whether it changes nothing, and has no body: RFC 9110 §9.2.1.
+    pub fn is_safe(&self) -> bool {
+        let is_whole = self.body.over && self.body.first.is_none();
+        is_whole && self.request.method.is_safe()
+    }
+
     /// Whether nothing more of the request is to be read.
     fn is_read(&self) -> bool {
         self.body.over || self.carrier.has_ended()

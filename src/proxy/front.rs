@@ -8,7 +8,7 @@ use super::within;
 use super::{Edge, Service};
 use crate::listen::http2;
 use crate::listen::tls::{Listening, Secure, Turns};
-use crate::listen::{Begun, Conn, ConnLimits, Entry, Limits, Places, Socket, Unsecured};
+use crate::listen::{Begun, Conn, ConnLimits, Entry, Limits, Malformed, Places, Socket, Unsecured};
 use crate::observe::Handshake;
 use http::header::DATE;
 use http::{HeaderMap, Version};
@@ -19,6 +19,7 @@ use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
 use pingora::time::timeout;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -116,11 +117,19 @@ impl Front {
         let limits = &runtime.limits;
         let unwrapped = match runtime.trusted.contains(proxy.ip()) {
             true => conn.unwrap_proxied(limits.header_timeout).await,
-            false => Err(std::io::Error::other("not of `trusted_proxies`")),
+            false => Err(ErrorKind::PermissionDenied.into()),
         };
         if let Err(e) = unwrapped {
-            metrics.bad_requests.inc();
-            tracing::debug!(%proxy, error = %e, "refused a proxy's connection");
+            let problem = match e.kind() {
+                // Many proxies look so whether somebody is here.
+                ErrorKind::UnexpectedEof => return false,
+                ErrorKind::TimedOut => Problem::HeadTimeout,
+                ErrorKind::PermissionDenied => Problem::Malformed(
+                    "its listener has proxy_protocol, and it comes from none of trusted_proxies",
+                ),
+                _ => Problem::Malformed("its connection has no header of the PROXY protocol"),
+            };
+            self.note_reset(conn.entry(), proxy, Version::HTTP_11, &problem);
             return false;
         }
         let client = conn.peer().ip();
@@ -151,10 +160,8 @@ impl Front {
             }
             Ok(Err(Unsecured::Plain)) => {
                 tls.metrics.shook(Handshake::Plain);
-                let problem =
-                    Problem::Malformed("it came without TLS; the URL begins with https://");
-                let (answer, _) = problem.to_http1(&RequestId::new());
-                conn.refuse(&answer, limits.send_timeout).await;
+                let what = "it came without TLS to a port of HTTPS; the URL begins with https://";
+                self.refuse(*conn, Begun::Malformed(Malformed(what))).await;
                 return None;
             }
             Ok(Err(Unsecured::Challenge)) => {

@@ -26,4 +26,5 @@ pub mod redis;
 pub mod route;
 pub mod runtime;
 pub mod server;
+pub mod unsent;
 pub mod upstream;

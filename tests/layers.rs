@@ -26,7 +26,7 @@ const LAYERS: &[&[&str]] = &[
         "pem",
         "pool",
     ],
-    &["endpoint", "path"],
+    &["endpoint", "path", "unsent"],
 ];
 
 /// Settings live with their concern, whatever its layer: configuration reads the admin's too.

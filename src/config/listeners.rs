@@ -25,11 +25,14 @@ pub fn read(
     let proxy_protocol = s.or("proxy_protocol", false, switch);
     let connections = s.optional("connections", count(1..=10_000_000));
     let http3 = s.or("http3", false, switch);
+    let early_data = s.or("early_data", false, switch);
     let tls = s.section("tls", |s| tls::read(s, orders));
     let redirect = s.optional("redirect_http", values::address);
     let redirect_port = s.optional("redirect_port", count(1..=65535));
     check_redirect(s);
     check_http3(s, http3, proxy_protocol);
+    let asks_who = tls.as_ref().is_some_and(|tls| tls.clients.is_some());
+    check_early_data(s, early_data, http3, asks_who);
     let address = address?;
     check_unix(s, &address);
     ports.claim_endpoint(s, "address", &address);
@@ -39,6 +42,7 @@ pub fn read(
         socket_mode,
         http2,
         http3,
+        early_data,
         tls,
         to_https: None,
         proxy_protocol,
@@ -54,6 +58,7 @@ pub fn read(
         address: redirect.into(),
         http2: false,
         http3: false,
+        early_data: false,
         tls: None,
         to_https: Some(port),
         ..listener.clone()
@@ -105,6 +110,17 @@ fn check_http3(s: &mut Section<'_>, http3: bool, proxy_protocol: bool) {
         let message =
             "the PROXY protocol is TCP's, and nobody can say it over UDP; remove one of them";
         s.error("http3", message);
+    }
+}
+
+fn check_early_data(s: &mut Section<'_>, early_data: bool, http3: bool, asks_who: bool) {
+    if early_data && !http3 {
+        let message = "it is taken over HTTP/3 alone; write http3: true beside it";
+        s.error("early_data", message);
+    }
+    if early_data && asks_who {
+        let message = "who a client is, is not proven before the handshake's end; remove it, or tls.client_ca_file";
+        s.error("early_data", message);
     }
 }
 

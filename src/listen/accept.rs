@@ -4,6 +4,7 @@ use super::quic::{self, Incoming};
 use super::socket::Socket;
 use super::unix::{self, SocketFile};
 use crate::endpoint::Endpoint;
+use crate::unsent::{self, Most};
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -86,6 +87,7 @@ impl Listener {
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let socket = socket.listen(BACKLOG)?;
+        unsent::hold_little(&socket, Most::ToClients);
         Ok(Listener {
             name: name.to_owned(),
             address: Address::Stream(socket.local_addr()?.into()),
@@ -110,6 +112,7 @@ impl Listener {
         let (bound, file) = match socket {
             Given::Tcp(socket) => {
                 socket.set_nonblocking(true)?;
+                unsent::hold_little(&socket, Most::ToClients);
                 (Bound::Tcp(TcpListener::from_std(socket)?), None)
             }
             Given::Unix(socket, owns_file) => {

@@ -15,6 +15,8 @@ pub struct ListenerSettings {
     pub http2: bool,
     /// HTTP/3: at the same address, over UDP.
     pub http3: bool,
+    /// Of HTTP/3: what returning clients send before the handshake is whole is taken. RFC 8470.
+    pub early_data: bool,
     pub tls: Option<TlsSettings>,
     /// Set on a listener that sends all who come to HTTPS, on this port.
     pub to_https: Option<u16>,
@@ -79,7 +81,7 @@ pub struct Limits {
     /// Bytes per second at which a request's body must come, once it has been waited for for five
     /// seconds, and at which the last of an answer must be taken; 0: at any.
     pub min_body_rate: u64,
-    /// Between two writes of an answer.
+    /// How long a client may take nothing of an answer, or less than `min_body_rate`.
     pub send_timeout: Duration,
     /// Between two requests on a connection.
     pub idle_timeout: Duration,

@@ -81,7 +81,7 @@ pub enum Problem {
     },
     /// On a connection whose certificate is another host's.
     Misdirected,
-    /// A TRACE that ends here, where nothing is told of a request.
+    /// TRACE, which would show a page what its browser and the edge have put into a request.
     NotTraced,
     Upstream(Kind),
     Internal,
@@ -229,9 +229,7 @@ impl Problem {
             Problem::Misdirected => {
                 "This connection was made to another host. Ask again on one of its own.".into()
             }
-            Problem::NotTraced => {
-                "By its Max-Forwards this TRACE ends here, where none is answered.".into()
-            }
+            Problem::NotTraced => "No TRACE is answered here, or sent on.".into(),
             Problem::Upstream(Kind::NoServer) => "No server is available at the moment.".into(),
             Problem::Upstream(Kind::Busy) => "Too many requests are waiting already.".into(),
             Problem::Upstream(Kind::Full) => {
@@ -465,14 +463,11 @@ fn prepare(problem: &Problem, ctx: &Context) -> pingora::Result<(ResponseHeader,
     if let Some(seconds) = problem.retry_after() {
         head.insert_header(RETRY_AFTER, seconds)?;
     }
-    if matches!(problem, Problem::MethodRefused) {
+    if matches!(problem, Problem::MethodRefused | Problem::NotTraced) {
         head.insert_header(ALLOW, METHODS)?;
     }
     if let Problem::Insecure { location } = problem {
         head.insert_header(LOCATION, location.as_str())?;
-    }
-    if matches!(problem, Problem::NotTraced) {
-        head.insert_header(ALLOW, METHODS)?;
     }
     if let Some(challenge) = problem.challenge() {
         head.insert_header(WWW_AUTHENTICATE, challenge)?;

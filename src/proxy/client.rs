@@ -16,7 +16,7 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 use std::future::Future;
 use std::io::Write;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A request that is being answered. An error means that the client is gone.
@@ -81,8 +81,6 @@ impl Client for Session {
 pub struct Plain<'a> {
     conn: &'a mut Conn,
     request: Box<RequestHeader>,
-    /// Between two writes.
-    limit: Duration,
     /// What goes before the next part of the body.
     out: Vec<u8>,
     chunked: bool,
@@ -90,11 +88,10 @@ pub struct Plain<'a> {
 }
 
 impl<'a> Plain<'a> {
-    pub fn new(conn: &'a mut Conn, request: Box<RequestHeader>, limit: Duration) -> Plain<'a> {
+    pub fn new(conn: &'a mut Conn, request: Box<RequestHeader>) -> Plain<'a> {
         Plain {
             conn,
             request,
-            limit,
             out: Vec::new(),
             chunked: false,
             sent: Sent {
@@ -122,7 +119,7 @@ impl<'a> Plain<'a> {
         }
         let out = std::mem::take(&mut self.out);
         let sent = match self.conn.send(&out, body) {
-            Ok(()) => self.conn.sent(self.limit).await,
+            Ok(()) => self.conn.sent().await,
             Err(e) => Err(e),
         };
         sent.map_err(|e| Error::because(ErrorType::WriteError, "answering", e).into_down())

@@ -1,6 +1,8 @@
 //! One request's state, from its head to its log line.
 
 use super::answer::Problem;
+use super::finish::{Sent, finish};
+use super::request::Request;
 use crate::cache::{Found, Key, Zone};
 use crate::compress::Stream;
 use crate::grpc::Bridge;
@@ -86,6 +88,8 @@ pub struct Context {
     pub refused_call: Option<StatusCode>,
     /// Why the request failed, for the log.
     pub error: Option<String>,
+    /// Its head, where the way to its end may be cut off: what is still here then is counted and told as left.
+    pub unfinished: Option<Box<RequestHeader>>,
 }
 
 /// Set by a fill before whoever waits hears of it.
@@ -168,6 +172,7 @@ impl Context {
             bridge: None,
             refused_call: None,
             error: None,
+            unfinished: None,
         }
     }
 
@@ -261,6 +266,14 @@ impl Drop for OfRoute {
 impl Drop for Context {
     fn drop(&mut self) {
         self.metrics.in_flight.dec();
+        if let Some(head) = self.unfinished.take() {
+            let nothing = Sent {
+                status: 0,
+                bytes: 0,
+            };
+            let why = || Some("the client wants no answer any more".to_owned());
+            finish(&Request::of(&head), self, &nothing, why);
+        }
     }
 }
 

@@ -22,7 +22,6 @@ use bytes::Bytes;
 use pingora::http::RequestHeader;
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Answers that are written at once: no more than this, and the last.
 const BATCH: usize = 64 << 10;
@@ -149,8 +148,8 @@ impl Desk {
     }
 }
 
-/// Answers the present request of `conn` once that can be done. `limit`: between two writes.
-pub async fn wait(edge: &Arc<Edge>, conn: &mut Conn, waits: Waits, limit: Duration) -> Left {
+/// Answers the present request of `conn` once that can be done.
+pub async fn wait(edge: &Arc<Edge>, conn: &mut Conn, waits: Waits) -> Left {
     let Waits {
         found: Found { mut ctx, way },
         mut request,
@@ -164,7 +163,7 @@ pub async fn wait(edge: &Arc<Edge>, conn: &mut Conn, waits: Waits, limit: Durati
         let found = Found { ctx, way };
         return Left::Switches(Box::new(Waits { found, request }));
     }
-    let mut client = Plain::new(conn, request, limit);
+    let mut client = Plain::new(conn, request);
     let mut answered = match way {
         Way::Hit(hit) => {
             let reply = hit.reply(&Request::of(client.request()), &mut ctx);
@@ -207,15 +206,14 @@ pub async fn wait(edge: &Arc<Edge>, conn: &mut Conn, waits: Waits, limit: Durati
     }
 }
 
-/// Answers a request for another protocol, and carries that to its end. `limit`: as of `wait`.
+/// Answers a request for another protocol, and carries that to its end.
 pub fn switch<'a>(
     edge: &'a Edge,
     conn: &'a mut Conn,
     waits: Waits,
-    limit: Duration,
 ) -> impl Future<Output = Left> + 'a {
     let Waits { found, request } = waits;
-    switched(edge, conn, request, Box::new(found.ctx), limit)
+    switched(edge, conn, request, Box::new(found.ctx))
 }
 
 async fn switched(
@@ -223,9 +221,8 @@ async fn switched(
     conn: &mut Conn,
     request: Box<RequestHeader>,
     mut ctx: Box<Context>,
-    limit: Duration,
 ) -> Left {
-    let mut client = Plain::new(conn, request, limit);
+    let mut client = Plain::new(conn, request);
     let ended = tunnel::serve(edge, &mut client, &mut ctx).await;
     match ended {
         Ok(Ended::Switched) => return Left::Broken,

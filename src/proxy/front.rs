@@ -8,7 +8,7 @@ use super::within;
 use super::{Edge, Service};
 use crate::listen::http2;
 use crate::listen::tls::{Listening, Secure, Turns};
-use crate::listen::{Begun, Conn, ConnLimits, Entry, Limits, Places, Socket, Unsecured};
+use crate::listen::{Begun, Conn, ConnLimits, Entry, Limits, Malformed, Places, Socket, Unsecured};
 use crate::observe::Handshake;
 use http::header::DATE;
 use http::{HeaderMap, Version};
@@ -19,6 +19,7 @@ use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
 use pingora::time::timeout;
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -116,11 +117,19 @@ impl Front {
         let limits = &runtime.limits;
         let unwrapped = match runtime.trusted.contains(proxy.ip()) {
             true => conn.unwrap_proxied(limits.header_timeout).await,
-            false => Err(std::io::Error::other("not of `trusted_proxies`")),
+            false => Err(ErrorKind::PermissionDenied.into()),
         };
         if let Err(e) = unwrapped {
-            metrics.bad_requests.inc();
-            tracing::debug!(%proxy, error = %e, "refused a proxy's connection");
+            let problem = match e.kind() {
+                // Many proxies look so whether somebody is here.
+                ErrorKind::UnexpectedEof => return false,
+                ErrorKind::TimedOut => Problem::HeadTimeout,
+                ErrorKind::PermissionDenied => Problem::Malformed(
+                    "its listener has proxy_protocol, and it comes from none of trusted_proxies",
+                ),
+                _ => Problem::Malformed("its connection has no header of the PROXY protocol"),
+            };
+            self.note_reset(conn.entry(), proxy, Version::HTTP_11, &problem);
             return false;
         }
         let client = conn.peer().ip();
@@ -151,10 +160,8 @@ impl Front {
             }
             Ok(Err(Unsecured::Plain)) => {
                 tls.metrics.shook(Handshake::Plain);
-                let problem =
-                    Problem::Malformed("it came without TLS; the URL begins with https://");
-                let (answer, _) = problem.to_http1(&RequestId::new());
-                conn.refuse(&answer, limits.send_timeout).await;
+                let what = "it came without TLS to a port of HTTPS; the URL begins with https://";
+                self.refuse(*conn, Begun::Malformed(Malformed(what))).await;
                 return None;
             }
             Ok(Err(Unsecured::Challenge)) => {
@@ -203,17 +210,16 @@ impl Front {
         // While the edge drains, answers say that the connection ends: Pingora's do.
         while conn.plain().is_some() && !*self.shutdown.borrow() {
             let mut left = express::serve(&self.edge, &mut conn);
-            let limit = self.edge.runtime.load().limits.send_timeout;
-            if conn.sent(limit).await.is_err() {
+            if conn.sent().await.is_err() {
                 return None;
             }
             if let Left::Waits(waits) = left {
                 // Aside, so that connections that don't wait are no larger for it.
-                left = Box::pin(express::wait(&self.edge, &mut conn, *waits, limit)).await;
+                left = Box::pin(express::wait(&self.edge, &mut conn, *waits)).await;
             }
             if let Left::Switches(waits) = left {
                 // Not within the wait before: mostly silent for hours, it is to hold little.
-                left = Box::pin(express::switch(&self.edge, &mut conn, *waits, limit)).await;
+                left = Box::pin(express::switch(&self.edge, &mut conn, *waits)).await;
             }
             match left {
                 Left::Pingora => break,
@@ -233,15 +239,13 @@ impl Front {
 
     /// One request, by Pingora.
     async fn request(&self, conn: Box<Conn>) -> Option<Box<Conn>> {
-        let (body_timeout, send_timeout) = {
-            let runtime = self.edge.runtime.load();
-            (runtime.limits.body_timeout, runtime.limits.send_timeout)
-        };
+        let body_timeout = self.edge.runtime.load().limits.body_timeout;
         let mut session = ServerSession::new_http1(conn);
         // How long it is kept is `begin`'s affair; here it only says that it may be.
         session.set_keepalive(Some(60));
         session.set_read_timeout(Some(body_timeout));
-        session.set_write_timeout(Some(send_timeout));
+        // Of the writes the connection itself looks after: Pingora's timeout would be for all of a body.
+        session.set_write_timeout(None);
         let reused = self.proxy.process_new_http(session, &self.shutdown).await?;
         let (stream, _) = reused.consume();
         Some(

@@ -104,9 +104,9 @@ pub fn to_server(request: &mut RequestHeader, ctx: &Context) -> pingora::Result<
     target.map_or(Ok(()), |target| request.set_raw_path(&target))
 }
 
-/// How often an OPTIONS or TRACE may still be sent on, where it says so. RFC 9110 §7.6.2.
+/// How often an OPTIONS may still be sent on, where it says so. RFC 9110 §7.6.2.
 pub fn forwards_left(method: &Method, fields: &HeaderMap) -> Option<u64> {
-    if !matches!(*method, Method::OPTIONS | Method::TRACE) {
+    if *method != Method::OPTIONS {
         return None;
     }
     fields.get(MAX_FORWARDS)?.to_str().ok()?.parse().ok()

@@ -4,7 +4,7 @@ use super::answer::Problem;
 use super::front::{Front, Open};
 use super::within;
 use crate::listen::quic::{self, Connection, Incoming, STREAMS, Socket, Stream, Unshaken};
-use crate::listen::tls::{Listening, Secure, Secured};
+use crate::listen::tls::{Listening, Secured};
 use crate::listen::{Entry, Manner, Places};
 use crate::observe::Handshake;
 use http::Version;
@@ -22,8 +22,7 @@ impl Front {
         listener: Arc<Listening>,
     ) {
         let _open = Open::count(&self.edge, places);
-        let Some(tls) = &listener.tls else { return };
-        let Some((connection, secured)) = self.shake(*incoming, &socket, tls).await else {
+        let Some((connection, secured)) = self.shake(*incoming, &socket, &listener).await else {
             return;
         };
         let entry = Arc::new(Entry {
@@ -38,8 +37,9 @@ impl Front {
         &self,
         incoming: Incoming,
         socket: &Socket,
-        tls: &Secure,
+        listener: &Arc<Listening>,
     ) -> Option<(Connection, Secured)> {
+        let tls = listener.tls.as_ref()?;
         let handshakes = &self.edge.foundation.handshakes;
         let (limits, peer) = (self.limits(), incoming.remote_address());
         let (most, own) = (limits.handshakes, limits.handshakes_per_address);
@@ -50,15 +50,30 @@ impl Front {
             let _ = incoming.retry();
             return None;
         }
-        let Some(_place) = handshakes.enter(peer.ip(), most, own) else {
+        let Some(place) = handshakes.enter(peer.ip(), most, own) else {
             tls.metrics.shook(Handshake::Refused);
             incoming.refuse();
             return None;
         };
         match quic::shake(incoming, socket, tls, &limits).await {
-            Ok(shaken) => {
-                tls.metrics.shook(Handshake::Quic);
-                return Some(shaken);
+            Ok((connection, secured, rest)) => {
+                match rest {
+                    None => tls.metrics.shook(Handshake::Quic),
+                    Some(rest) => {
+                        let (listener, limit) = (listener.clone(), limits.header_timeout);
+                        tokio::spawn(async move {
+                            let done = rest.done(limit).await;
+                            drop(place);
+                            if let Some(tls) = &listener.tls {
+                                tls.metrics.shook(match done {
+                                    true => Handshake::Quic,
+                                    false => Handshake::Failed,
+                                });
+                            }
+                        });
+                    }
+                }
+                return Some((connection, secured));
             }
             Err(Unshaken::Failed(e)) => {
                 tracing::debug!(%peer, error = %e, "no QUIC handshake");

@@ -142,6 +142,9 @@ impl ProxyHttp for Service {
                 Answered::Yes
             }
             Way::Pass => {
+                if session.req_header().version == Version::HTTP_2 && !session.is_body_done() {
+                    ctx.unfinished = Some(Box::new(session.req_header().clone()));
+                }
                 calls::begin(session, ctx);
                 Answered::No
             }
@@ -354,6 +357,7 @@ impl ProxyHttp for Service {
     }
 
     async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Context) {
+        ctx.unfinished = None;
         let written = session.response_written().map(|head| head.status);
         let sent = Sent {
             // A call that was refused counts as what it was refused with.

@@ -97,8 +97,10 @@ pub fn find(request: &Request<'_>, ctx: &mut Context) -> Way {
         }
         return Way::Refuse(Problem::Banned { left });
     }
-    if *request.method == Method::CONNECT {
-        return Way::Refuse(Problem::MethodRefused);
+    match *request.method {
+        Method::CONNECT => return Way::Refuse(Problem::MethodRefused),
+        Method::TRACE => return Way::Refuse(Problem::NotTraced),
+        _ => {}
     }
     let elsewhere = https::asked_without(request, ctx);
     if let Some(problem) = elsewhere.or_else(|| https::misdirected(request, ctx)) {
@@ -126,10 +128,7 @@ fn admitted(admission: Admission, request: &Request<'_>, ctx: &mut Context) -> W
     match admission {
         Admission::In if ctx.preflight => Way::Preflight,
         Admission::In if headers::forwards_left(request.method, request.headers) == Some(0) => {
-            match *request.method {
-                Method::TRACE => Way::Refuse(Problem::NotTraced),
-                _ => Way::Options,
-            }
+            Way::Options
         }
         Admission::In => beyond(request, ctx),
         Admission::Refused(problem) => Way::Refuse(problem),

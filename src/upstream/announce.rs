@@ -3,8 +3,8 @@
 //!
 //! A connection that says so is that client's alone, so it is made for one request and never kept.
 
-use super::unsent;
 use crate::endpoint::Endpoint;
+use crate::unsent::{self, Most};
 use async_trait::async_trait;
 use pingora::ErrorType;
 use pingora::connectors::L4Connect;
@@ -100,7 +100,7 @@ pub async fn connect(to: &Endpoint, header: &[u8]) -> io::Result<Stream> {
     match to {
         Endpoint::Tcp(address) => {
             let mut stream = TcpStream::connect(address).await?;
-            unsent::hold_little(&stream);
+            unsent::hold_little(&stream, Most::ToServers);
             stream.write_all(header).await?;
             Ok(stream.into())
         }

@@ -33,7 +33,6 @@ mod registry;
 mod scale;
 mod settings;
 mod transport;
-mod unsent;
 
 #[cfg(test)]
 mod fixtures;

@@ -4,9 +4,9 @@
 //! can be used. The same transport carries requests, probes and fills.
 
 use super::announce::{Announced, Ends, ProxyProtocol};
-use super::unsent;
 use crate::endpoint::Endpoint;
 use crate::pem::{self, certificates, unusable};
+use crate::unsent::{self, Most};
 use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::{HttpPeer, Peer, Scheme};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
@@ -38,7 +38,7 @@ type Preparation = Arc<dyn Fn(&TcpSocket) -> pingora::Result<()> + Send + Sync>;
 /// One for all: peers are made for each request.
 static PREPARATION: LazyLock<Preparation> = LazyLock::new(|| {
     Arc::new(|socket| {
-        unsent::hold_little(socket);
+        unsent::hold_little(socket, Most::ToServers);
         Ok(())
     })
 });

@@ -1,8 +1,8 @@
 //! HTTP/3, by a client that speaks nothing else.
 
 use crate::harness::{
-    Answer, Authority, Edge, Gate, Http3, Origin, Step, Trust, ask, eventually, get, head, noise,
-    post,
+    Answer, Authority, Edge, Gate, Http3, Origin, Relay, Step, Trust, ask, eventually, get, head,
+    noise, post,
 };
 use crate::images::{jpeg, red_and_blue};
 use crate::tls::config;
@@ -486,4 +486,60 @@ fn a_picture_comes_as_small_as_it_was_asked_for() {
     let mut http1 = Trust::of(&authority).connect(&edge, "edge.test");
     assert_eq!(asked.on(&mut http1).expect(200).body, small.body);
     assert_eq!(origin.count(), 1);
+}
+
+/// A client that has been here, on a path where its handshake comes to no end until the relay lets it.
+fn early(edge: &Edge, relay: &Relay, trust: &Trust) -> Http3 {
+    let mut came_back = None;
+    eventually("a session that lets it ask early", || {
+        let mut first = Http3::connect(edge.web, trust, "edge.test");
+        first.send(&get("/first")).expect(200);
+        relay.hold();
+        came_back = Http3::come_back_early(relay.address, trust, "edge.test");
+        came_back.is_some()
+    });
+    came_back.expect("it was waited for")
+}
+
+/// RFC 8470.
+#[test]
+fn what_comes_before_the_handshake_is_whole_is_answered_if_it_changes_nothing() {
+    let authority = Authority::new();
+    let origin = Origin::start(
+        |seen| match (seen.path(), seen.field("early-data").is_some()) {
+            ("/later", true) => Answer::of(425, &[], ""),
+            _ => Answer::ok("here"),
+        },
+    );
+    let config = with_http3("", "").replace("http3: true", "http3: true, early_data: true");
+    let edge = start_with(&origin, &authority, &config);
+    let trust = Trust::of(&authority);
+    let of = |path: &str| origin.seen().into_iter().find(|seen| seen.path() == path);
+
+    let relay = Relay::before(edge.web);
+    let mut client = early(&edge, &relay, &trust);
+    let mut writes = client.begin(&ask("POST", "/write"));
+    writes.send(b"x").expect("it is open");
+    writes.finish().expect("it is open");
+    let _open = writes.stream;
+    let mut reads = client.begin(&get("/read"));
+    reads.finish().expect("no body");
+    eventually("the origin is asked", || of("/read").is_some());
+    assert_eq!(of("/read").expect("it is there").the("early-data"), "1");
+    assert!(of("/write").is_none(), "what changes something waits");
+    relay.release();
+    assert_eq!(reads.reply().expect("an answer").text(), "here");
+    eventually("the rest is sent on", || of("/write").is_some());
+    assert_eq!(of("/write").expect("it is there").field("early-data"), None);
+    client.send(&get("/then")).expect(200);
+    assert_eq!(of("/then").expect("it is there").field("early-data"), None);
+
+    let relay = Relay::before(edge.web);
+    let mut client = early(&edge, &relay, &trust);
+    let mut refused = client.begin(&get("/later"));
+    refused.finish().expect("no body");
+    eventually("the origin is asked", || of("/later").is_some());
+    relay.release();
+    assert_eq!(refused.reply().expect("an answer").status, 425);
+    client.send(&get("/later")).expect(200);
 }

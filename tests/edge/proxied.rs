@@ -99,6 +99,15 @@ fn who_does_not_say_so_or_is_no_proxy_is_closed() {
     }
     assert_eq!(origin.count(), 0);
     assert_eq!(edge.metric("lakh_bad_requests_total"), 4.0);
+    let log = edge.access_log(4);
+    let told = |what: &str| {
+        let tells =
+            |line: &&serde_json::Value| line["error"].as_str().is_some_and(|e| e.contains(what));
+        log.iter().filter(tells).count()
+    };
+    assert_eq!(told("none of trusted_proxies"), 1, "{log:?}");
+    assert_eq!(told("no header of the PROXY protocol"), 2, "{log:?}");
+    assert_eq!(told("took too long"), 1, "{log:?}");
 }
 
 /// The proxy's address has all the connections; the cap is for those behind it.

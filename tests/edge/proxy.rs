@@ -235,6 +235,8 @@ fn who_may_be_sent_on_no_more_is_answered_here() {
     assert!(options.the("allow").contains("OPTIONS"));
     assert!(trace.the("allow").contains("OPTIONS"));
     assert_eq!(trace.json()["type"], "urn:lakh:problem:not-traced");
+    left("TRACE", 3).send(&edge).expect(405);
+    h2c(edge.web, &ask("TRACE", "/")).expect(405);
     h2c(edge.web, &left("OPTIONS", 0)).expect(204);
     assert_eq!(origin.count(), 0);
 

@@ -1,8 +1,11 @@
 //! Clients that hold connections by doing everything slowly, as an outside tool plays them:
 //! <https://github.com/shekyan/slowhttptest>, of Debian.
 
-use crate::harness::{Answer, Edge, Origin, eventually, get, post};
+use crate::harness::{Answer, Client, Edge, Origin, at_once, eventually, get, post};
+use socket2::{Domain, Socket, Type};
 use std::process::Command;
+use std::thread::park_timeout;
+use std::time::Duration;
 
 /// 500 of them come at once. Each mode runs until all are gone, or 30 s have passed.
 const CROWD: &str = "-c 500 -r 500 -l 30 -p 3";
@@ -103,4 +106,42 @@ fn the_others_are_served_meanwhile() {
     eventually("all the slow are closed", || {
         edge.metric("lakh_connections") <= 2.0
     });
+}
+
+/// For longer than a client may take nothing: what is stored, what is being fetched, and what passes.
+#[test]
+fn who_reads_steadily_is_served_to_the_end() {
+    // More than the kernel holds.
+    let body = vec![b'x'; 8 << 20];
+    let origin = Origin::start(move |seen| match seen.path() {
+        "/passes" => Answer::of(200, &[], &body),
+        _ => Answer::of(200, &[("cache-control", "max-age=600")], &body),
+    });
+    let edge = Edge::start(
+        "
+limits: {send_timeout: 3s}
+upstreams: {app: {servers: [$0]}}
+caches: {pages: {memory: 100MiB}}
+routes:
+- {name: passes, match: {path: /passes}, upstream: app}
+- {name: all, match: {path: /*}, upstream: app, cache: {in: pages}}
+",
+        &[&origin],
+    );
+    get("/stored").send(&edge).expect(200);
+    let paths = ["/stored", "/fetched", "/passes"];
+    let got = at_once(paths.len(), |i| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(64 << 10).expect("an option");
+        socket.connect(&edge.web.into()).expect("a connection");
+        let mut client = Client::new(socket.into());
+        client.send(get(paths[i]).wire());
+        client.read_head().expect("a head");
+        let parts = (0..16).map(|_| {
+            park_timeout(Duration::from_millis(300));
+            client.read_exactly(512 << 10).map_or(0, |part| part.len())
+        });
+        parts.sum::<usize>()
+    });
+    assert_eq!(got, [8 << 20; 3]);
 }

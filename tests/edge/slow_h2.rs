@@ -1,9 +1,15 @@
 //! Slow and silent clients over HTTP/2: the limits are those of HTTP/1.1.
 
-use crate::harness::{Answer, Edge, Http2, Origin, ask, get};
+use crate::harness::{Answer, Edge, Http2, Origin, PATIENCE, ask, get};
 use crate::raw::frames::{
-    CONTINUATION, END_HEADERS, END_STREAM, Event, Frames, HEADERS, PING, block,
+    CONTINUATION, END_HEADERS, END_STREAM, Event, Frames, HEADERS, PING, RST_STREAM, SETTINGS,
+    block,
 };
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::scope;
+use std::time::Duration;
 
 const GET: &[u8] = b"\x82\x86\x84\x01\x01h";
 const ENHANCE_YOUR_CALM: u32 = 11;
@@ -103,4 +109,80 @@ fn a_server_that_waits_for_a_stalled_body_is_not_blamed() {
     assert_eq!(stalled.head().expect("an answer").status, 408);
     assert_eq!(other.reply("POST").status, 408);
     get("/").send(&edge).expect(200);
+}
+
+/// While a part of its body waits for a server that takes no more, whose timeouts are long. `server`: reads nothing,
+/// and once it has been left, all that there is.
+fn uploads_and_cancels(protocol: &str, server: impl FnOnce(TcpStream, Receiver<()>) + Send) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("it is bound");
+    let edge = Edge::start(
+        &format!(
+            "
+limits: {{body_size: 1GiB}}
+upstreams: {{app: {{servers: [{address}], protocol: {protocol}, timeouts: {{write: 10m, read: 10m}}}}}}
+routes: [{{name: all, match: {{path: /*}}, upstream: app}}]
+"
+        ),
+        &[],
+    );
+    let (left, is_left) = channel();
+    scope(|scope| {
+        let serving = scope.spawn(move || {
+            let (stream, _) = listener.accept().expect("a connection");
+            stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+            server(stream, is_left);
+        });
+        let client = Http2::connect(edge.web);
+        let mut upload = client.begin(&ask("POST", "/"));
+        // Until nothing more is taken.
+        upload.send_for(Duration::from_secs(1), 64 << 20);
+        edge.await_metric("lakh_in_flight", 1.0);
+        upload.cancel();
+        edge.await_metric("lakh_in_flight", 0.0);
+        left.send(()).expect("it waits for that");
+        serving.join().expect("it is told");
+    });
+    edge.await_metric(r#"lakh_http_requests_total{route="all",code="499"}"#, 1.0);
+}
+
+#[test]
+fn who_cancels_an_upload_is_heard_at_once() {
+    uploads_and_cancels("http1", |mut server, is_left| {
+        is_left.recv().expect("it is left");
+        let mut rest = vec![0; 1 << 20];
+        loop {
+            match server.read(&mut rest) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(e) => {
+                    assert_eq!(e.kind(), ErrorKind::ConnectionReset);
+                    break;
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn who_cancels_an_upload_is_heard_at_once_over_http_2_too() {
+    uploads_and_cancels("h2c", |mut server, is_left| {
+        // It opens no windows.
+        server
+            .write_all(&[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0])
+            .expect("sent");
+        is_left.recv().expect("it is left");
+        server.read_exact(&mut [0; 24]).expect("the preface");
+        loop {
+            let mut head = [0; 9];
+            server.read_exact(&mut head).expect("a frame");
+            if head[3] == RST_STREAM {
+                break;
+            }
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            server
+                .read_exact(&mut vec![0; length as usize])
+                .expect("all of it");
+        }
+    });
 }

@@ -366,6 +366,9 @@ fn a_request_without_tls_is_told_so() {
 
     assert_eq!(origin.count(), 0);
     edge.await_metric("lakh_tls_handshakes_total{outcome=\"plain\"}", 1.0);
+    edge.await_metric("lakh_bad_requests_total", 1.0);
+    let told = edge.access_log(1)[0]["error"].to_string();
+    assert!(told.contains("without TLS"), "{told}");
     edge.await_metric("lakh_tls_handshakes_total{outcome=\"failed\"}", 1.0);
 }
 

@@ -87,6 +87,8 @@ impl Refused {
         match self {
             Refused::AskedNoStore => None,
             Refused::Status if status.is_server_error() => None,
+            // About when this one was asked: RFC 8470 §5.2.
+            Refused::Status if status == StatusCode::TOO_EARLY => None,
             Refused::SetCookie | Refused::Status => Some(Passing::Unstored),
             Refused::Authorization => Some(Passing::Proven),
             _ => Some(Passing::All),

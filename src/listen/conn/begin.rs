@@ -21,7 +21,7 @@ pub struct ConnLimits {
     /// From a head's first byte to its last.
     pub header: Duration,
     pub header_size: usize,
-    /// Between two writes.
+    /// How long nothing may be taken of what is written.
     pub send: Duration,
     /// Of a body, in bytes per second.
     pub min_body_rate: u64,

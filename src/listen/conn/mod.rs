@@ -7,6 +7,7 @@
 
 mod begin;
 mod secure;
+mod stall;
 mod stream;
 mod wire;
 
@@ -24,6 +25,7 @@ use super::unread::Unread;
 use bytes::{Buf, Bytes, BytesMut};
 use pingora::protocols::SocketDigest;
 use pingora::time::timeout;
+use stall::Stall;
 use std::any::Any;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -64,8 +66,9 @@ pub struct Conn {
     turn: Turn,
     /// The client takes no more at the moment.
     stuck: bool,
-    /// How long that may be so.
+    /// How long that may be so. Zero before the first request: whoever is served then has a deadline.
     patience: Duration,
+    stall: Stall,
     /// Length of the present request's head, while it can be answered here: see `plain`.
     plain: Option<usize>,
     /// The next answer's Date: see `keep_date`.
@@ -110,6 +113,7 @@ impl Conn {
             turn: Turn::default(),
             stuck: false,
             patience: Duration::ZERO,
+            stall: Stall::default(),
             plain: None,
             date: Mutex::new(None),
             luggage: Mutex::new(None),
@@ -261,15 +265,9 @@ impl Conn {
         Ok(())
     }
 
-    /// Waits until all is sent; for `limit` at most between two writes.
-    pub async fn sent(&mut self, limit: Duration) -> io::Result<()> {
-        while !self.is_sent() {
-            let write = std::future::poll_fn(|cx| self.poll_send_some(cx));
-            timeout(limit, write)
-                .await
-                .map_err(|_| io::ErrorKind::TimedOut)??;
-        }
-        Ok(())
+    /// Waits until all is sent.
+    pub async fn sent(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_send(cx)).await
     }
 
     fn is_sent(&self) -> bool {
@@ -299,16 +297,15 @@ impl Conn {
 
     /// Sends an answer that Pingora has no part in, and closes.
     pub async fn refuse(&mut self, answer: &[u8], limit: Duration) {
+        self.patience = limit;
         self.output.extend_from_slice(answer);
-        // A client that can't be told is gone already.
-        let _ = self.sent(limit).await;
         self.close().await;
     }
 
     /// Closes so that the client can read all that it was sent.
     pub async fn close(&mut self) {
         let ended = async {
-            self.flush().await?;
+            self.sent().await?;
             std::future::poll_fn(|cx| self.wire.poll_shutdown(cx)).await
         };
         if ended.await.is_err() {
@@ -361,10 +358,6 @@ impl Conn {
         }
     }
 
-    async fn flush(&mut self) -> io::Result<()> {
-        std::future::poll_fn(|cx| self.poll_send(cx)).await
-    }
-
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.is_sent() {
             ready!(self.poll_send_some(cx))?;
@@ -376,8 +369,7 @@ impl Conn {
     fn poll_send_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.output.is_empty() && self.tail.is_empty() {
             let flushed = self.wire.poll_flush_some(cx);
-            self.stuck = flushed.is_pending();
-            return flushed;
+            return self.poll_moving(cx, flushed);
         }
         let both = [IoSlice::new(&self.output), IoSlice::new(&self.tail)];
         let parts = match self.tail.is_empty() {
@@ -385,8 +377,7 @@ impl Conn {
             false => &both[..],
         };
         let written = self.wire.poll_write(cx, parts);
-        self.stuck = written.is_pending();
-        let n = ready!(written)?;
+        let n = ready!(self.poll_moving(cx, written))?;
         if n == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
@@ -394,6 +385,34 @@ impl Conn {
         self.output.advance(of_output);
         self.tail.advance(n - of_output);
         Poll::Ready(Ok(()))
+    }
+
+    /// What a write has come to, or that the client takes nothing for too long. Where the connection speaks something
+    /// else by now, whoever carries that knows how long it may.
+    fn poll_moving<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        self.stuck = written.is_pending();
+        if !self.stuck {
+            self.stall.is_over();
+            return written;
+        }
+        if self.patience.is_zero() || self.rest == Rest::All {
+            return Poll::Pending;
+        }
+        let Conn {
+            stall,
+            digest,
+            pace,
+            patience,
+            ..
+        } = self;
+        // A Unix socket's peer has all that was written.
+        let taken = || digest.tcp_info().map_or(0, |info| info.tcpi_bytes_acked);
+        ready!(stall.poll(cx, *patience, pace, taken));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn was_read(&self) -> bool {

@@ -8,7 +8,6 @@ use crate::listen::{Entry, Manner};
 use crate::observe::Handshake;
 use bytes::Buf;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
-use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 
@@ -94,6 +93,6 @@ impl Conn {
             tls.write_tls(&mut said)?;
         }
         self.output.extend_from_slice(&said);
-        poll_fn(|cx| self.poll_send(cx)).await
+        self.sent().await
     }
 }

@@ -134,8 +134,7 @@ impl Conn {
             // What waits goes first, in the same packet as what follows it.
             false => self.wire.poll_write(cx, &both),
         };
-        self.stuck = written.is_pending();
-        written
+        self.poll_moving(cx, written)
     }
 
     /// At the end of a request: a client's bytes are the next request's, its end is news.

@@ -91,7 +91,7 @@ async fn a_plain_request_is_answered_here_and_the_next_one_is_not() {
     assert!(!conn.next_plain(LIMITS.header_size));
     conn.send(b"head ", Bytes::from_static(b"body"))
         .expect("sent");
-    conn.sent(LIMITS.idle).await.expect("sent");
+    conn.sent().await.expect("sent");
     assert_eq!(conn.begin(&LIMITS).await, Begun::Request);
     assert_eq!(conn.plain(), None);
     assert_eq!(read(&mut conn, other.len()).await, other);
@@ -105,7 +105,8 @@ async fn who_reads_too_slowly_is_given_up() {
     let (_client, mut conn) = pair().await;
     conn.send(b"head", vec![b'x'; 64 << 20].into())
         .expect("sent");
-    let sent = conn.sent(Duration::from_millis(20)).await;
+    conn.patience = Duration::from_millis(20);
+    let sent = conn.sent().await;
     assert_eq!(
         sent.expect_err("nobody reads").kind(),
         io::ErrorKind::TimedOut

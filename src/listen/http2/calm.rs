@@ -1,9 +1,11 @@
-//! What `h2` has no bound for: a head that never ends, and frames that ask for nothing.
+//! What `h2` has no bound for, a head that never ends and frames that ask for nothing; and what it tells nobody at
+//! once, that a client cancels.
 //!
 //! Of the latter a client may send some (a PING tells it how far the edge is, SETTINGS what it
 //! has room for), and each is answered; who sends them without end keeps a worker busy for nothing
 //! (CVE-2019-9512, CVE-2019-9515, CVE-2019-9518). `h2` has no bound for them. RFC 9113 §10.5.
 
+use super::cancel::Watched;
 use crate::listen::Malformed;
 use bytes::Buf;
 use std::io::{self, IoSlice};
@@ -14,8 +16,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// As many as may come at once.
-const MOST: u64 = 1000;
+/// As many as may come at once: two for each stream that a connection may have, and no browser comes near that.
+const MOST: u64 = 200;
 /// Time that pays for one.
 const MILLIS: u64 = 10;
 /// Bytes sent to the client that pay for one: there are clients that measure their way to the edge by a PING
@@ -32,6 +34,7 @@ pub struct Calm<S> {
     /// When the head that is coming, the one of this number, must have come.
     deadline: Option<(u64, Pin<Box<Sleep>>)>,
     lost: Lost,
+    watched: Watched,
 }
 
 /// Whether nothing more is read of a connection.
@@ -58,11 +61,16 @@ impl<S> Calm<S> {
             patience,
             deadline: None,
             lost: Lost::default(),
+            watched: Watched::default(),
         }
     }
 
     pub fn lost(&self) -> Lost {
         self.lost.clone()
+    }
+
+    pub fn watched(&self) -> Watched {
+        self.watched.clone()
     }
 
     /// Nothing comes at present. Ready: a head has begun, and has taken too long. The clock is asked only
@@ -85,6 +93,12 @@ impl<S> Calm<S> {
     }
 }
 
+impl<S> Drop for Calm<S> {
+    fn drop(&mut self) {
+        self.watched.cancel_all();
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Calm<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -102,7 +116,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Calm<S> {
             }
             return Poll::Pending;
         }
-        let idle = self.frames.pass(&buf.filled()[before..]);
+        let Calm {
+            frames, watched, ..
+        } = &mut *self;
+        let idle = frames.pass(&buf.filled()[before..], |stream| watched.cancel(stream));
         if idle > 0 && !self.budget.spend(idle, Instant::now) {
             self.lost.because("too many frames that ask for nothing");
         }
@@ -147,6 +164,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Calm<S> {
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;
+const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const CONTINUATION: u8 = 9;
@@ -180,8 +198,9 @@ impl Default for Frames {
 }
 
 impl Frames {
-    /// These bytes have come; with them, so many heads of frames that ask for nothing.
-    fn pass(&mut self, mut bytes: &[u8]) -> u64 {
+    /// These bytes have come; with them, so many heads of frames that ask for nothing. `cancelled`: is told each
+    /// stream that its client resets.
+    fn pass(&mut self, mut bytes: &[u8], mut cancelled: impl FnMut(u32)) -> u64 {
         let mut idle = 0;
         while !bytes.is_empty() {
             let skipped = self.left.min(bytes.len());
@@ -192,10 +211,14 @@ impl Frames {
             self.came += taken;
             bytes.advance(taken);
             if self.came == HEAD {
-                let [a, b, c, kind, flags, ..] = self.head;
+                let [a, b, c, kind, flags, stream @ ..] = self.head;
                 (self.came, self.left) = (0, u32::from_be_bytes([0, a, b, c]) as usize);
                 if kind == HEADERS || kind == CONTINUATION {
                     self.goes_on = flags & END_HEADERS == 0;
+                }
+                if kind == RST_STREAM {
+                    // Without its first bit: RFC 9113 §4.1.
+                    cancelled(u32::from_be_bytes(stream) & !(1 << 31));
                 }
                 self.ended += u64::from(!self.goes_on);
                 idle += u64::from(is_idle(kind, flags, self.left));
@@ -279,14 +302,17 @@ mod tests {
             frames in proptest::collection::vec((0u8..12, 0u8..2, 0usize..300), 0..30),
             cut in 1usize..400,
         ) {
-            let (mut sent, mut idle) = (vec![0; PREFACE], 0);
+            let (mut sent, mut idle, mut resets) = (vec![0; PREFACE], 0, 0);
             for (kind, flags, length) in frames {
                 sent.extend(frame(kind, flags, length));
                 idle += u64::from(is_idle(kind, flags, length));
+                resets += u32::from(kind == RST_STREAM);
             }
-            let mut seen = Frames::default();
-            let counted: u64 = sent.chunks(cut).map(|part| seen.pass(part)).sum();
-            prop_assert_eq!(counted, idle);
+            let (mut seen, mut cancelled) = (Frames::default(), 0);
+            // All of them are of the first stream.
+            let parts = sent.chunks(cut);
+            let counted: u64 = parts.map(|part| seen.pass(part, |stream| cancelled += stream)).sum();
+            prop_assert_eq!((counted, cancelled), (idle, resets));
         }
 
         /// Never more than what is there at once and what time and bytes have paid for.

@@ -1,6 +1,6 @@
 //! A request's stream, as `h2` reads and writes it.
 
-use crate::listen::session::{Carrier, gone, unsent};
+use crate::listen::session::{Carrier, Moved, gone, unsent};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
@@ -14,21 +14,23 @@ pub struct Exchange {
     answer: SendResponse<Bytes>,
     /// Once the answer's head was sent.
     pub(super) sending: Option<SendStream<Bytes>>,
+    moved: Moved,
 }
 
 impl Exchange {
-    pub fn new(body: RecvStream, answer: SendResponse<Bytes>) -> Exchange {
+    pub fn new(body: RecvStream, answer: SendResponse<Bytes>, moved: Moved) -> Exchange {
         Exchange {
             body,
             answer,
             sending: None,
+            moved,
         }
     }
+}
 
-    fn sending(&mut self) -> Result<&mut SendStream<Bytes>> {
-        let begun = self.sending.as_mut();
-        begun.ok_or_else(|| unsent("a body before its head"))
-    }
+fn begun(sending: &mut Option<SendStream<Bytes>>) -> Result<&mut SendStream<Bytes>> {
+    let sending = sending.as_mut();
+    sending.ok_or_else(|| unsent("a body before its head"))
 }
 
 impl Carrier for Exchange {
@@ -70,7 +72,8 @@ impl Carrier for Exchange {
 
     /// As the client's windows take it: RFC 9113 §5.2.
     async fn send_data(&mut self, mut part: Bytes, end: bool) -> Result<()> {
-        let sending = self.sending()?;
+        let Exchange { sending, moved, .. } = self;
+        let sending = begun(sending)?;
         if part.is_empty() {
             return sending.send_data(part, end).map_err(unsent);
         }
@@ -80,13 +83,16 @@ impl Carrier for Exchange {
             let room = room.ok_or_else(|| unsent("the stream is closed"))?;
             let now = part.split_to(room.map_err(unsent)?.min(part.len()));
             let last = end && part.is_empty();
+            moved.add(now.len());
             sending.send_data(now, last).map_err(unsent)?;
         }
         Ok(())
     }
 
     async fn send_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
-        self.sending()?.send_trailers(trailers).map_err(unsent)
+        begun(&mut self.sending)?
+            .send_trailers(trailers)
+            .map_err(unsent)
     }
 
     /// `h2` does, with NO_ERROR, when the stream is dropped: RFC 9113 §8.1.

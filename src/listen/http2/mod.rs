@@ -4,13 +4,16 @@
 //! HTTP/3 is, and goes the same way as all others from there on.
 
 mod calm;
+mod cancel;
 mod exchange;
 mod websocket;
 
-use super::session::{Session, Terms, check};
+use super::session::{Moved, Session, Terms, check};
 use super::{Conn, Limits, Malformed};
 use bytes::Bytes;
 use calm::{Calm, Lost};
+pub use cancel::Cancelled;
+use cancel::Watched;
 use exchange::Exchange;
 use h2::Reason;
 use h2::server::{Builder, Connection as H2};
@@ -26,6 +29,9 @@ const STREAMS: u32 = 100;
 const WINDOW: u32 = 256 << 10;
 /// Requests that are none, after which a connection is closed: nobody sends many by mistake.
 const MALFORMED: usize = 32;
+/// The same of streams that `h2` has to reset for what was sent on them (CVE-2025-8671). Some come of uploads that
+/// were refused, and whose client was still sending.
+const IN_ERROR: usize = 256;
 
 /// To who agreed on HTTP/2 and said something else: SETTINGS, and a GOAWAY with PROTOCOL_ERROR. RFC 9113 §3.4.
 pub const REFUSAL: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01";
@@ -33,6 +39,7 @@ pub const REFUSAL: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\
 pub struct Connection {
     http: H2<Calm<Box<Conn>>, Bytes>,
     lost: Lost,
+    watched: Watched,
     terms: Terms,
     malformed: usize,
     /// That nothing more is read: it gets nothing but the connection's end.
@@ -43,7 +50,8 @@ pub type Request = Session<Exchange>;
 
 /// What is asked for.
 pub enum Asked {
-    Answer(Request),
+    /// Where it has a body, with what tells that the client wants no answer any more.
+    Answer(Request, Option<Cancelled>),
     /// The request is as HTTP/1.1 has it.
     WebSocket(Request),
 }
@@ -56,18 +64,21 @@ impl Connection {
             read: Some(limits.body_timeout),
             min_rate: limits.min_body_rate,
             write: limits.send_timeout,
+            moved: Moved::default(),
         };
         let mut builder = Builder::new();
         builder.max_concurrent_streams(STREAMS);
         builder.max_header_list_size(limits.section_size());
+        builder.max_local_error_reset_streams(Some(IN_ERROR));
         builder.enable_connect_protocol();
         // Room for several streams' windows: one whose server is slow to read holds none of the others up.
         builder.initial_connection_window_size(WINDOW);
         let conn = Calm::new(conn, limits.header_timeout);
-        let lost = conn.lost();
+        let (lost, watched) = (conn.lost(), conn.watched());
         Ok(Connection {
             http: builder.handshake(conn).await?,
             lost,
+            watched,
             terms,
             malformed: 0,
             is_told: false,
@@ -100,14 +111,16 @@ impl Connection {
         }
         Some(match check(http::Request::from_parts(head, ())) {
             Ok(mut head) => {
-                let mut terms = self.terms;
+                let mut terms = self.terms.clone();
                 if is_call(&head) {
                     // It may be silent for hours.
                     (terms.read, terms.min_rate) = (None, 0);
                 }
-                let exchange = Exchange::new(body, answer);
+                let has_body = !body.is_end_stream();
+                let cancelled = has_body.then(|| self.watched.watch(body.stream_id().into()));
+                let exchange = Exchange::new(body, answer, terms.moved.clone());
                 Ok(match is_websocket {
-                    false => Asked::Answer(Session::new(head, exchange, &terms)),
+                    false => Asked::Answer(Session::new(head, exchange, &terms), cancelled),
                     true => {
                         websocket::as_upgrade(&mut head);
                         Asked::WebSocket(Session::new(head, exchange, &terms))

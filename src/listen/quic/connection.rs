@@ -2,15 +2,17 @@
 
 use super::exchange::Exchange;
 use super::streams::{Beside, Side, Streams};
-use crate::listen::session::{Session, Terms, check};
+use crate::listen::session::{Moved, Session, Terms, check};
 use crate::listen::{Limits, Malformed};
 use bytes::Bytes;
 use h3::error::Code;
 use h3::quic::SendStream;
 use h3::server::{RequestResolver, builder};
+use http::{HeaderName, HeaderValue};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// How long a connection that has ended stays for its last answers to arrive.
@@ -20,6 +22,8 @@ pub struct Connection {
     quic: quinn::Connection,
     http: h3::server::Connection<Streams, Bytes>,
     beside: Arc<Beside>,
+    moved: Moved,
+    whole: Whole,
 }
 
 pub type Request = Session<Exchange>;
@@ -29,20 +33,35 @@ pub struct Stream {
     resolver: RequestResolver<Streams, Bytes>,
     side: Side,
     peer: SocketAddr,
+    moved: Moved,
+    whole: Whole,
 }
+
+/// Turns true when the handshake is whole.
+pub(super) type Whole = watch::Receiver<bool>;
+
+const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
 
 impl Connection {
     pub(super) async fn begin(
         quic: quinn::Connection,
+        whole: Whole,
         limits: &Limits,
     ) -> Result<Connection, h3::error::ConnectionError> {
         let head = limits.section_size();
-        let streams = Streams::new(quic.clone(), head as usize);
+        let moved = Moved::default();
+        let streams = Streams::new(quic.clone(), head as usize, moved.clone());
         let beside = streams.beside();
         let mut builder = builder();
         builder.max_field_section_size(head.into());
         let http = builder.send_grease(false).build(streams).await?;
-        Ok(Connection { quic, http, beside })
+        Ok(Connection {
+            quic,
+            http,
+            beside,
+            moved,
+            whole,
+        })
     }
 
     /// The next one; None once the connection is lost.
@@ -53,6 +72,8 @@ impl Connection {
             side: side.expect("it was put there when the stream came"),
             // Where its client is now: it may have moved.
             peer: self.quic.remote_address(),
+            moved: self.moved.clone(),
+            whole: self.whole.clone(),
             resolver,
         })
     }
@@ -75,7 +96,8 @@ impl Stream {
     }
 
     /// Reads the head. None: nobody is left to answer to. To be called with a deadline.
-    pub async fn read(self, limits: &Limits) -> Result<Option<Request>, Malformed> {
+    pub async fn read(mut self, limits: &Limits) -> Result<Option<Request>, Malformed> {
+        let is_early = self.side.is_early;
         let Ok((request, mut stream)) = self.resolver.resolve_request().await else {
             return Ok(None);
         };
@@ -89,8 +111,25 @@ impl Stream {
             read: Some(limits.body_timeout),
             min_rate: limits.min_body_rate,
             write: limits.send_timeout,
+            moved: self.moved,
         };
         let mut session = Session::new(head, Exchange::new(stream, self.side), &terms);
-        Ok(session.look_for_body().await.is_ok().then_some(session))
+        if session.look_for_body().await.is_err() {
+            return Ok(None);
+        }
+        if is_early && !*self.whole.borrow() {
+            // Somebody may repeat it. What changes nothing is answered all the same, and the server told that it is
+            // for it to say 425: RFC 8470 §5.1. All else waits until it is known who asks.
+            match session.is_safe() {
+                true => {
+                    let said = HeaderValue::from_static("1");
+                    let added = session.request_mut().insert_header(EARLY_DATA, said);
+                    added.expect("it is a field");
+                }
+                false if self.whole.wait_for(|whole| *whole).await.is_err() => return Ok(None),
+                false => {}
+            }
+        }
+        Ok(Some(session))
     }
 }

@@ -10,7 +10,7 @@ mod socket;
 mod streams;
 
 pub use connection::{Connection, Stream};
-pub use handshake::{Unshaken, shake};
+pub use handshake::{Rest, Unshaken, shake};
 pub use quinn::Incoming;
 pub use socket::Socket;
 

@@ -4,6 +4,7 @@
 //! So how much that may be is bounded here: beyond it a stream is not read, and its client waits for
 //! credit (RFC 9000 §4.1). And what was not finished is no whole answer: dropped, it is reset.
 
+use crate::listen::session::Moved;
 use bytes::{Buf, Bytes};
 use h3::error::Code;
 use h3::quic::{self, ConnectionErrorIncoming, StreamErrorIncoming, StreamId, WriteBuf};
@@ -32,6 +33,7 @@ pub struct Streams {
     opener: Opener,
     beside: Arc<Beside>,
     most: usize,
+    moved: Moved,
 }
 
 /// What `h3` hides of the request streams that it was given, in their order.
@@ -41,6 +43,8 @@ pub struct Beside(Mutex<VecDeque<Side>>);
 pub struct Side {
     id: StreamId,
     pub held: Arc<Held>,
+    /// It came before the handshake was whole.
+    pub is_early: bool,
     /// Comes true when the client wants no more of the answer.
     pub stopped: Later<()>,
 }
@@ -63,6 +67,7 @@ pub struct Bidi {
 
 pub struct SendHalf {
     stream: quinn::SendStream,
+    moved: Moved,
     writing: Option<WriteBuf<Bytes>>,
     ended: bool,
 }
@@ -73,8 +78,8 @@ pub struct RecvHalf {
 }
 
 impl Streams {
-    /// `most`: bytes of a request's stream that are held at once, its whole head among them.
-    pub fn new(quic: quinn::Connection, most: usize) -> Streams {
+    /// `most`: bytes of a request's stream that are held at once, its whole head among them. `moved`: of answers.
+    pub fn new(quic: quinn::Connection, most: usize, moved: Moved) -> Streams {
         Streams {
             bidi: None,
             uni: None,
@@ -85,6 +90,7 @@ impl Streams {
             beside: Arc::default(),
             quic,
             most,
+            moved,
         }
     }
 
@@ -155,8 +161,9 @@ impl quic::Connection<Bytes> for Streams {
         self.bidi = None;
         let (send, stream) = accepted.map_err(of_connection)?;
         let (held, stopped) = (Held::new(self.most), send.stopped());
+        let is_early = stream.is_0rtt();
         let bidi = Bidi {
-            send: SendHalf::new(send),
+            send: SendHalf::new(send, self.moved.clone()),
             recv: RecvHalf {
                 stream,
                 held: held.clone(),
@@ -165,6 +172,7 @@ impl quic::Connection<Bytes> for Streams {
         let side = Side {
             id: quic::SendStream::send_id(&bidi),
             held,
+            is_early,
             stopped: Box::pin(async move { drop(stopped.await) }),
         };
         let mut sides = self.beside.0.lock().expect("no code panics with it");
@@ -222,7 +230,9 @@ impl quic::OpenStreams<Bytes> for Opener {
         let opening = self.uni.get_or_insert_with(open);
         let opened = ready!(opening.as_mut().poll(cx));
         self.uni = None;
-        Poll::Ready(opened.map(SendHalf::new).map_err(of_stream))
+        // What goes there is no answer's.
+        let opened = opened.map(|stream| SendHalf::new(stream, Moved::default()));
+        Poll::Ready(opened.map_err(of_stream))
     }
 
     fn close(&mut self, code: Code, reason: &[u8]) {
@@ -231,9 +241,10 @@ impl quic::OpenStreams<Bytes> for Opener {
 }
 
 impl SendHalf {
-    fn new(stream: quinn::SendStream) -> SendHalf {
+    fn new(stream: quinn::SendStream, moved: Moved) -> SendHalf {
         SendHalf {
             stream,
+            moved,
             writing: None,
             ended: false,
         }
@@ -245,7 +256,9 @@ impl quic::SendStream<Bytes> for SendHalf {
         if let Some(data) = &mut self.writing {
             while data.has_remaining() {
                 let written = Pin::new(&mut self.stream).poll_write(cx, data.chunk());
-                data.advance(ready!(written).map_err(of_write)?);
+                let written = ready!(written).map_err(of_write)?;
+                self.moved.add(written);
+                data.advance(written);
             }
         }
         self.writing = None;

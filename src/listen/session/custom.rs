@@ -95,11 +95,11 @@ impl<C: Carrier> Custom for Session<C> {
     }
 
     fn set_write_timeout(&mut self, timeout: Option<Duration>) {
-        self.write_timeout = timeout;
+        self.writing.limit = timeout;
     }
 
     fn get_write_timeout(&self) -> Option<Duration> {
-        self.write_timeout
+        self.writing.limit
     }
 
     fn set_total_drain_timeout(&mut self, timeout: Option<Duration>) {

@@ -5,8 +5,10 @@
 
 mod custom;
 mod request;
+mod writing;
 
 pub use request::check;
+pub use writing::Moved;
 
 use super::pace::Pace;
 use bytes::Bytes;
@@ -19,12 +21,12 @@ use request::{OF_THE_CONNECTION, content_length};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout};
+use writing::Writing;
 
 /// Bytes of an answer that are one write, as far as its deadline goes.
 const PART: usize = 64 << 10;
@@ -68,7 +70,7 @@ pub trait Carrier: Send + Sync + Unpin + 'static {
 }
 
 /// Where a request comes from, and how long it and its answer may take.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Terms {
     pub peer: SocketAddr,
     /// Where it came to, if that is known.
@@ -77,8 +79,10 @@ pub struct Terms {
     pub read: Option<Duration>,
     /// Of the body, in bytes per second.
     pub min_rate: u64,
-    /// Between two writes.
+    /// How long its connection may take nothing of what waits to be written.
     pub write: Duration,
+    /// What it has taken.
+    pub moved: Moved,
 }
 
 pub struct Session<C> {
@@ -92,7 +96,7 @@ pub struct Session<C> {
     sent: usize,
     waits: Waits,
     read_timeout: Option<Duration>,
-    write_timeout: Option<Duration>,
+    writing: Writing,
     drain_timeout: Option<Duration>,
 }
 
@@ -146,7 +150,7 @@ impl<C: Carrier> Session<C> {
             sent: 0,
             waits: Waits::default(),
             read_timeout: terms.read,
-            write_timeout: Some(terms.write),
+            writing: Writing::on(terms),
             drain_timeout: None,
         }
     }
@@ -205,6 +209,12 @@ impl<C: Carrier> Session<C> {
         }
     }
 
+    /// Whether it changes nothing, and has no body: RFC 9110 §9.2.1.
+    pub fn is_safe(&self) -> bool {
+        let is_whole = self.body.over && self.body.first.is_none();
+        is_whole && self.request.method.is_safe()
+    }
+
     /// Whether nothing more of the request is to be read.
     fn is_read(&self) -> bool {
         self.body.over || self.carrier.has_ended()
@@ -253,13 +263,13 @@ impl<C: Carrier> Session<C> {
         }
         if head.status.is_informational() {
             let interim = Response::from_parts(head.as_owned_parts(), ());
-            return within(self.write_timeout, self.carrier.send_interim(interim)).await;
+            return self.writing.of(self.carrier.send_interim(interim)).await;
         }
         if !head.headers.contains_key(DATE) {
             head.insert_header(DATE, httpdate::fmt_http_date(SystemTime::now()))?;
         }
         let answer = Response::from_parts(head.as_owned_parts(), ());
-        within(self.write_timeout, self.carrier.send_head(answer, end)).await?;
+        self.writing.of(self.carrier.send_head(answer, end)).await?;
         self.written = Some(head);
         if end {
             self.over();
@@ -275,7 +285,7 @@ impl<C: Carrier> Session<C> {
         while !part.is_empty() {
             let now = part.split_to(part.len().min(PART));
             let last = end && part.is_empty();
-            within(self.write_timeout, self.carrier.send_data(now, last)).await?;
+            self.writing.of(self.carrier.send_data(now, last)).await?;
             if last {
                 self.over();
             }
@@ -290,7 +300,9 @@ impl<C: Carrier> Session<C> {
         if self.ended {
             return Ok(());
         }
-        within(self.write_timeout, self.carrier.send_trailers(trailers)).await?;
+        self.writing
+            .of(self.carrier.send_trailers(trailers))
+            .await?;
         self.over();
         Ok(())
     }
@@ -301,7 +313,7 @@ impl<C: Carrier> Session<C> {
             return Ok(());
         }
         let nothing = self.carrier.send_data(Bytes::new(), true);
-        within(self.write_timeout, nothing).await?;
+        self.writing.of(nothing).await?;
         self.over();
         Ok(())
     }
@@ -320,17 +332,6 @@ impl<C: Carrier> Session<C> {
             self.carrier.reset();
         }
     }
-}
-
-async fn within<T>(limit: Option<Duration>, write: impl Future<Output = Result<T>>) -> Result<T> {
-    let mut write = pin!(write);
-    // Most are done at once, and a clock costs as much as they do.
-    if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await {
-        return done;
-    }
-    let limit = limit.unwrap_or(Duration::MAX);
-    let late = || Error::explain(ErrorType::WriteTimedout, "an answer").into_down();
-    timeout(limit, write).await.map_err(|_| late())?
 }
 
 /// The client is gone, or has taken its request back.

@@ -13,7 +13,9 @@ use crate::pem;
 use arc_swap::ArcSwap;
 use quinn::crypto::rustls::QuicServerConfig;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{
+    NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, WebPkiClientVerifier,
+};
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::CertificateDer;
@@ -74,6 +76,7 @@ pub struct Secure {
 struct Spoken {
     http2: bool,
     http3: Option<u16>,
+    early_data: bool,
 }
 
 /// What was read, and can be used.
@@ -107,6 +110,7 @@ impl Secure {
         let spoken = Spoken {
             http2: listener.http2,
             http3: listener.address.port().filter(|_| listener.http3),
+            early_data: listener.early_data,
         };
         let in_force = read(settings, spoken, &tickets, held)
             .map_err(|why| format!("listeners.{}.tls: {why}", listener.name))?;
@@ -139,6 +143,11 @@ impl Secure {
     /// The port where HTTP/3 is spoken too.
     pub fn http3(&self) -> Option<u16> {
         self.spoken.http3
+    }
+
+    /// Whether requests may be answered before the handshake is whole.
+    pub fn early_data(&self) -> bool {
+        self.spoken.early_data
     }
 
     /// The same over QUIC.
@@ -323,7 +332,7 @@ fn read(
         config.alpn_protocols.push(PROTOCOL.to_vec());
     }
     Ok(InForce {
-        quic: spoken.http3.map(|_| quic(&config)),
+        quic: spoken.http3.map(|_| quic(&config, spoken.early_data)),
         config: Arc::new(config),
         choice,
         expired: AtomicUsize::new(0),
@@ -345,11 +354,42 @@ fn certificates(settings: &TlsSettings, held: &Held) -> Result<Vec<Certificate>,
     settings.certificates.iter().filter_map(read).collect()
 }
 
-/// What comes before the handshake is whole could be somebody's who repeats it: none of that is taken.
-fn quic(config: &ServerConfig) -> Arc<QuicServerConfig> {
+/// Sessions that are remembered for those who come back, some hundred bytes each.
+const SESSIONS: usize = 20_000;
+
+#[derive(Debug)]
+struct NoTickets;
+
+impl ProducesTickets for NoTickets {
+    fn enabled(&self) -> bool {
+        false
+    }
+
+    fn lifetime(&self) -> u32 {
+        0
+    }
+
+    fn encrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn decrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// What comes before the handshake is whole could be somebody's who repeats it. So it is taken on sessions that this
+/// process remembers, each of which is good for one connection: RFC 8446 §8.1. On tickets it is not.
+fn quic(config: &ServerConfig, early_data: bool) -> Arc<QuicServerConfig> {
     let mut config = config.clone();
     config.alpn_protocols = vec![b"h3".to_vec()];
     config.max_early_data_size = 0;
+    if early_data {
+        config.ticketer = Arc::new(NoTickets);
+        config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
+        // All or nothing: RFC 9001 §4.6.1.
+        config.max_early_data_size = u32::MAX;
+    }
     let quic = QuicServerConfig::try_from(config);
     Arc::new(quic.expect("the provider has the suite that all first packets are in"))
 }

@@ -40,6 +40,20 @@ impl Http3 {
         trust: &Trust,
         name: &str,
     ) -> std::result::Result<Http3, Box<dyn std::error::Error + Send + Sync>> {
+        Http3::open(address, trust, name, false)
+    }
+
+    /// Asks before the handshake is whole. None: no session of before lets it.
+    pub fn come_back_early(address: SocketAddr, trust: &Trust, name: &str) -> Option<Http3> {
+        Http3::open(address, trust, name, true).ok()
+    }
+
+    fn open(
+        address: SocketAddr,
+        trust: &Trust,
+        name: &str,
+        early: bool,
+    ) -> std::result::Result<Http3, Box<dyn std::error::Error + Send + Sync>> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -48,11 +62,18 @@ impl Http3 {
         let (endpoint, quic, requests, driver) = runtime.block_on(async {
             let mut endpoint =
                 quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).expect("a socket");
-            let tls = rustls::ClientConfig::clone(&trust.offering(&["h3"]).0);
+            let mut tls = rustls::ClientConfig::clone(&trust.offering(&["h3"]).0);
+            tls.enable_early_data = early;
             let tls = QuicClientConfig::try_from(tls).expect("TLS 1.3");
             endpoint.set_default_client_config(quinn::ClientConfig::new(Arc::new(tls)));
             let connecting = endpoint.connect(address, name).expect("a name");
-            let quic = within(connecting).await?;
+            let quic = match early {
+                false => within(connecting).await?,
+                true => match connecting.into_0rtt() {
+                    Ok((quic, _)) => quic,
+                    Err(_) => return Err("no session that lets it".into()),
+                },
+            };
             let http = h3_quinn::Connection::new(quic.clone());
             let (mut driver, requests) = within(h3::client::new(http)).await?;
             let driver = tokio::spawn(async move { poll_fn(|cx| driver.poll_close(cx)).await });

@@ -12,6 +12,7 @@ mod http3;
 mod origin;
 mod ports;
 mod redis;
+mod relay;
 mod secured;
 pub mod staples;
 /// Keys made at run time, and what is signed with them: as the unit tests have them.
@@ -31,6 +32,7 @@ pub use http3::Http3;
 pub use origin::{Answer, Gate, Origin, Seen, Step};
 pub use ports::free_address;
 pub use redis::Redis;
+pub use relay::Relay;
 pub use secured::{Authority, Handshake, Identity, Secured, behind_tls};
 pub use trust::Trust;
 

@@ -155,7 +155,7 @@ fn who_asks_for_nothing_may_do_so_a_while() {
     for (told, (kind, payload)) in idle.into_iter().enumerate() {
         let mut frames = Frames::connect(edge.web);
         let stream = u32::from(kind == PRIORITY);
-        (0..900).for_each(|_| frames.frame(kind, 0, stream, payload));
+        (0..150).for_each(|_| frames.frame(kind, 0, stream, payload));
         let asked = frames.request(ASK, None);
         assert_eq!(frames.end(asked), End::Status(200), "after some of {kind}");
 

@@ -14,15 +14,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const ONE: &str = "certificates: [{cert_file: $dir/site.pem, key_file: $dir/site.key}]";
 
 /// As the TLS tests have it, over UDP too.
-fn with_http3(tls: &str, more: &str) -> String {
+pub fn with_http3(tls: &str, more: &str) -> String {
     config(&format!("{ONE}{tls}"), more).replace("$web,", "$web, http3: true,")
 }
 
-fn start(origin: &Origin, authority: &Authority, more: &str) -> Edge {
+pub fn start(origin: &Origin, authority: &Authority, more: &str) -> Edge {
     start_with(origin, authority, &with_http3("", more))
 }
 
-fn start_with(origin: &Origin, authority: &Authority, yaml: &str) -> Edge {
+pub fn start_with(origin: &Origin, authority: &Authority, yaml: &str) -> Edge {
     let files = |dir: &Path| {
         authority.sign("edge.test").write(dir, "site");
         authority.write(dir);
@@ -30,7 +30,7 @@ fn start_with(origin: &Origin, authority: &Authority, yaml: &str) -> Edge {
     Edge::start_with(yaml, &[origin], files)
 }
 
-fn connect(edge: &Edge, authority: &Authority) -> Http3 {
+pub fn connect(edge: &Edge, authority: &Authority) -> Http3 {
     Http3::connect(edge.web, &Trust::of(authority), "edge.test")
 }
 

@@ -16,6 +16,8 @@ use tokio::time::timeout;
 const AHEAD: u32 = 512 << 10;
 const AHEAD_OF_ALL: u32 = 1 << 20;
 const UNCONFIRMED: u64 = 2 << 20;
+/// From one sign of life to a client to the next, at most.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Streams of settings and the like.
 const CONTROL_STREAMS: u32 = 8;
 
@@ -76,6 +78,8 @@ impl Socket {
     }
 }
 
+/// A client that waits for its answer says nothing, and yet is not idle: it is asked for a sign of life in
+/// time, RFC 9114 §5.1. Who asks for nothing is closed by whoever serves the connection.
 fn transport(limits: &Limits) -> TransportConfig {
     let mut transport = TransportConfig::default();
     let idle = IdleTimeout::try_from(limits.idle_timeout).unwrap_or(VarInt::MAX.into());
@@ -86,6 +90,7 @@ fn transport(limits: &Limits) -> TransportConfig {
         .receive_window(AHEAD_OF_ALL.into())
         .send_window(UNCONFIRMED)
         .datagram_receive_buffer_size(None)
-        .max_idle_timeout(Some(idle));
+        .max_idle_timeout(Some(idle))
+        .keep_alive_interval(Some(KEEP_ALIVE.min(limits.idle_timeout / 3)));
     transport
 }

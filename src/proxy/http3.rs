@@ -37,7 +37,7 @@ impl Front {
     async fn shake(
         &self,
         incoming: Incoming,
-        socket: &Socket,
+        socket: &Arc<Socket>,
         tls: &Secure,
     ) -> Option<(Connection, Secured)> {
         let handshakes = &self.edge.foundation.handshakes;

@@ -1,5 +1,6 @@
 //! A connection's life: requests come in on streams, as many at once as may be.
 
+use super::Socket;
 use super::exchange::Exchange;
 use super::streams::{Beside, Side, Streams};
 use crate::listen::session::{Session, Terms, check};
@@ -18,6 +19,7 @@ const LINGER: Duration = Duration::from_secs(2);
 
 pub struct Connection {
     quic: quinn::Connection,
+    socket: Arc<Socket>,
     http: h3::server::Connection<Streams, Bytes>,
     beside: Arc<Beside>,
 }
@@ -29,11 +31,13 @@ pub struct Stream {
     resolver: RequestResolver<Streams, Bytes>,
     side: Side,
     peer: SocketAddr,
+    local: Option<SocketAddr>,
 }
 
 impl Connection {
     pub(super) async fn begin(
         quic: quinn::Connection,
+        socket: Arc<Socket>,
         limits: &Limits,
     ) -> Result<Connection, h3::error::ConnectionError> {
         let head = limits.section_size();
@@ -42,7 +46,12 @@ impl Connection {
         let mut builder = builder();
         builder.max_field_section_size(head.into());
         let http = builder.send_grease(false).build(streams).await?;
-        Ok(Connection { quic, http, beside })
+        Ok(Connection {
+            quic,
+            socket,
+            http,
+            beside,
+        })
     }
 
     /// The next one; None once the connection is lost.
@@ -53,6 +62,7 @@ impl Connection {
             side: side.expect("it was put there when the stream came"),
             // Where its client is now: it may have moved.
             peer: self.quic.remote_address(),
+            local: self.socket.local(self.quic.local_ip()),
             resolver,
         })
     }
@@ -85,7 +95,7 @@ impl Stream {
         })?;
         let terms = Terms {
             peer: self.peer,
-            local: None,
+            local: self.local,
             read: Some(limits.body_timeout),
             min_rate: limits.min_body_rate,
             write: limits.send_timeout,

@@ -6,6 +6,7 @@ use crate::listen::tls::{Secure, Secured};
 use quinn::Incoming;
 use quinn::crypto::rustls::HandshakeData;
 use rustls_pki_types::CertificateDer;
+use std::sync::Arc;
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub enum Unshaken {
 /// Shakes hands, and says what was agreed on.
 pub async fn shake(
     incoming: Incoming,
-    socket: &Socket,
+    socket: &Arc<Socket>,
     tls: &Secure,
     limits: &Limits,
 ) -> Result<(Connection, Secured), Unshaken> {
@@ -33,7 +34,7 @@ pub async fn shake(
         let quic = quic.map_err(failed)?;
         let mut secured = secured(&quic);
         secured.choice = Some(tls.choice());
-        let connection = Connection::begin(quic, limits).await;
+        let connection = Connection::begin(quic, socket.clone(), limits).await;
         Ok((connection.map_err(failed)?, secured))
     };
     let shaken = tokio::time::timeout(limits.header_timeout, shaking).await;

@@ -5,7 +5,7 @@ use crate::listen::Limits;
 use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime, TransportConfig};
 use quinn::{IdleTimeout, VarInt, crypto};
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -42,6 +42,13 @@ impl Socket {
             Arc::new(TokioRuntime),
         )?;
         Ok(Arc::new(Socket { endpoint, base }))
+    }
+
+    /// What `ip`, which clients sent to, is with the port. None: neither it nor the listener's own is known.
+    pub(super) fn local(&self, ip: Option<IpAddr>) -> Option<SocketAddr> {
+        let bound = self.endpoint.local_addr().ok()?;
+        let ip = ip.or(Some(bound.ip()).filter(|ip| !ip.is_unspecified()))?;
+        Some(SocketAddr::new(ip.to_canonical(), bound.port()))
     }
 
     /// None once it was closed.

@@ -1,8 +1,9 @@
 //! HTTP/3's connections and the sockets that they come in by: how long they last, and who has them.
 
 use crate::announced::Peeler;
-use crate::harness::{Answer, Authority, Gate, Origin, get};
+use crate::harness::{Answer, Authority, Gate, Http3, Origin, Trust, eventually, get};
 use crate::http3::{connect, start, start_with, with_http3};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// What is held until the gate opens, and what is not.
@@ -33,6 +34,42 @@ fn who_waits_for_an_answer_for_longer_than_idle_timeout_gets_it() {
     drop(asked);
     // But who asks for nothing is closed.
     client.ended();
+}
+
+/// From one address to all, and back.
+#[test]
+fn a_listener_may_take_in_its_own_port_on_other_addresses() {
+    let (origin, authority) = (Origin::saying("hello"), Authority::new());
+    let one = with_http3("", "");
+    let edge = start_with(&origin, &authority, &one);
+    let port = edge.web.port();
+    let all = one.replace("$web,", &format!("'0.0.0.0:{port}',"));
+    assert_ne!(all, one);
+    let elsewhere = SocketAddr::from(([127, 0, 0, 2], port));
+    let trust = Trust::of(&authority);
+    let ask = |address| {
+        // Who waits in the queue of one that closes has to come again.
+        eventually("an answer over TCP", || {
+            let client = trust.try_connect(address, "edge.test");
+            let reply = client.and_then(|mut client| get("/").try_on(&mut client));
+            reply.is_ok_and(|reply| reply.status == 200)
+        });
+        let mut client = Http3::connect(address, &trust, "edge.test");
+        client.send(&get("/")).expect(200);
+    };
+    let mut client = connect(&edge, &authority);
+    for _ in 0..2 {
+        edge.reload(&all);
+        ask(edge.web);
+        ask(elsewhere);
+        client.send(&get("/")).expect(200);
+        edge.reload(&one);
+        ask(edge.web);
+        client.send(&get("/")).expect(200);
+        eventually("nobody listens on others", || {
+            std::net::TcpStream::connect(elsewhere).is_err()
+        });
+    }
 }
 
 #[test]

@@ -6,7 +6,8 @@ use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime, Tran
 use quinn::{IdleTimeout, VarInt, crypto};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -26,22 +27,47 @@ pub struct Socket {
     endpoint: Endpoint,
     /// Its secrets prove addresses, so that each process has one for all connections.
     base: ServerConfig,
+    /// The endpoint's own, once more.
+    socket: Mutex<UdpSocket>,
 }
 
 impl Socket {
-    /// Bound at once, or not. `crypto`: what first packets are read with.
-    pub fn bind(
-        address: SocketAddr,
+    /// Of a UDP socket. `crypto`: what first packets are read with.
+    pub fn new(
+        socket: UdpSocket,
         crypto: Arc<dyn crypto::ServerConfig>,
     ) -> io::Result<Arc<Socket>> {
         let base = ServerConfig::with_crypto(crypto);
         let endpoint = Endpoint::new(
             EndpointConfig::default(),
             Some(base.clone()),
-            UdpSocket::bind(address)?,
+            socket.try_clone()?,
             Arc::new(TokioRuntime),
         )?;
-        Ok(Arc::new(Socket { endpoint, base }))
+        Ok(Arc::new(Socket {
+            endpoint,
+            base,
+            socket: Mutex::new(socket),
+        }))
+    }
+
+    /// Connections and all that comes go by this one from here on: another address, on the same port.
+    pub fn move_to(&self, socket: UdpSocket) -> io::Result<()> {
+        // Twice, because Quinn goes on reading the one before, yet not always hears that something came
+        // there; so that is this one too.
+        self.endpoint.rebind(socket.try_clone()?)?;
+        self.endpoint.rebind(socket.try_clone()?)?;
+        *self.socket() = socket;
+        Ok(())
+    }
+
+    /// The same once more.
+    pub fn copy(&self) -> io::Result<OwnedFd> {
+        self.socket().as_fd().try_clone_to_owned()
+    }
+
+    fn socket(&self) -> MutexGuard<'_, UdpSocket> {
+        self.socket.lock().expect("no code panics with it")
     }
 
     /// What `ip`, which clients sent to, is with the port. None: neither it nor the listener's own is known.

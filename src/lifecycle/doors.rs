@@ -9,11 +9,15 @@ use crate::listen::{Address, Arrival, Caps, Heirloom, Listener, Places, Port, So
 use crate::runtime::{Foundation, Runtime};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::AbortHandle;
+
+/// From one look for sockets that nobody uses any more to the next.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A connection that came in.
 pub struct Visitor {
@@ -194,7 +198,23 @@ impl Doors {
         self.close_unless(stays);
         self.open_all(bound.fresh);
         self.late = bound.late;
+        for (address, door) in &bound.wanted {
+            if let (Address::Udp(_), Door::Web(listening)) = (address, door)
+                && let Some(tls) = &listening.tls
+            {
+                tls.set_late(!self.open.contains_key(address));
+            }
+        }
         self.resting.retain(|_, socket| socket.is_used());
+    }
+
+    /// Lets go of each socket that was closed once nobody uses it, for another process to listen there; for
+    /// as long as this is waited for.
+    pub async fn let_go(&mut self) -> Infallible {
+        loop {
+            self.resting.retain(|_, socket| socket.is_used());
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Lets operators look while the first clients still wait.

@@ -1,8 +1,9 @@
 //! HTTP/3's connections and the sockets that they come in by: how long they last, and who has them.
 
 use crate::announced::Peeler;
-use crate::harness::{Answer, Authority, Gate, Http3, Origin, Trust, eventually, get};
+use crate::harness::{Answer, Authority, Edge, Gate, Http3, Origin, Trust, eventually, get};
 use crate::http3::{connect, start, start_with, with_http3};
+use crate::upgrade::upgraded;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,53 @@ fn a_listener_may_take_in_its_own_port_on_other_addresses() {
             std::net::TcpStream::connect(elsewhere).is_err()
         });
     }
+}
+
+fn drains_slowly(authority: &Authority, origin: &Origin) -> Edge {
+    start(origin, authority, "process: {drain: 120s}")
+}
+
+fn alternative(edge: &Edge, authority: &Authority) -> Option<String> {
+    let mut tcp = Trust::of(authority).connect(edge, "edge.test");
+    let reply = get("/").on(&mut tcp).expect(200);
+    reply.field("alt-svc").map(str::to_owned)
+}
+
+/// Who drains lets go of the address that nobody uses any more, however long it drains.
+#[test]
+fn after_an_upgrade_the_new_process_speaks_it_as_soon_as_it_can() {
+    let (tcp_gate, quic_gate, authority) = (Gate::default(), Gate::default(), Authority::new());
+    let held = [tcp_gate.clone(), quic_gate.clone()];
+    let origin = Origin::start(move |seen| match seen.path() {
+        "/tcp" => Answer::ok("at last").after(&held[0]),
+        "/quic" => Answer::ok("at last").after(&held[1]),
+        _ => Answer::ok("hello"),
+    });
+    let mut edge = drains_slowly(&authority, &origin);
+    let mut over_tcp = Trust::of(&authority).connect(&edge, "edge.test");
+    over_tcp.send(get("/tcp").wire());
+    let mut client = connect(&edge, &authority);
+    let mut asked = client.begin(&get("/quic"));
+    asked.finish().expect("no body");
+    origin.await_requests(2);
+    assert!(alternative(&edge, &authority).is_some());
+
+    upgraded(&mut edge);
+    eventually(
+        "the new process does not announce what the old one still has",
+        || alternative(&edge, &authority).is_none(),
+    );
+    quic_gate.open();
+    assert_eq!(asked.reply().expect("an answer").text(), "at last");
+    drop(asked);
+    drop(client);
+    eventually("it is announced", || {
+        alternative(&edge, &authority).is_some()
+    });
+    connect(&edge, &authority).send(&get("/")).expect(200);
+    tcp_gate.open();
+    assert_eq!(over_tcp.reply("GET").expect(200).text(), "at last");
+    assert_eq!(edge.await_end().code(), Some(0));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::harness::{
 };
 use crate::images::{jpeg, red_and_blue};
 use crate::tls::config;
+use h3::error::{Code, StreamError};
 use http::StatusCode;
 use std::path::Path;
 use std::sync::Arc;
@@ -131,10 +132,19 @@ fn bodies_go_up_whole_or_not_at_all() {
         let mut asked = client.begin(&ask);
         asked.send(&body[..100_000]).expect("taken");
         asked.finish().expect("taken");
-        if let Ok(reply) = asked.reply() {
-            assert_eq!(reply.status, 400, "{}", reply.text());
+        match asked.reply() {
+            Ok(reply) => assert_eq!(reply.status, 400, "{}", reply.text()),
+            Err(StreamError::RemoteTerminate { code, .. }) => {
+                assert_eq!(code, Code::H3_MESSAGE_ERROR, "{said}");
+            }
+            Err(e) => panic!("{said}: {e}"),
         }
     }
+    // POST https://edge.test/ with a body of 2 bytes, and one of 5, at once.
+    let fields = b"\0\0\xd4\xd7\xc1\x50\x09edge.test\x54\x012";
+    let head = [&[1, fields.len() as u8], &fields[..]].concat();
+    let reset = client.exchange(&[&head, &b"\0\x05hello"[..]].concat());
+    assert_eq!(reset, Err(Code::H3_MESSAGE_ERROR.value()));
     assert_eq!(origin.count(), 2, "no part was passed off as the whole");
 }
 

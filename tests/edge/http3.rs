@@ -100,6 +100,7 @@ fn the_same_way_as_all_others() {
     let log = &edge.access_log(1)[0];
     assert_eq!(log["version"], "HTTP/3");
     assert_eq!(log["tls"], "TLSv1.3");
+    assert_eq!(log.get("cipher"), None, "QUIC does not tell");
 }
 
 fn ask_for(method: &str, target: &str) -> crate::harness::Ask {

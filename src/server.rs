@@ -240,6 +240,7 @@ async fn drain(
     stop.send_replace(true);
     front.close_idle().await;
     tokio::select! {
+        never = doors.let_go() => match never {},
         () = foundation.caps.emptied() => {}
         () = sleep(limit) => tracing::warn!(open = foundation.caps.open(), "drain: time is up; process.drain gives more"),
         () = signals.stop() => tracing::warn!(open = foundation.caps.open(), "told to stop at once"),

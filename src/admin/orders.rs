@@ -8,8 +8,9 @@ use crate::cache::Told;
 use http::header::{CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, StatusCode};
 use pingora::protocols::http::ServerSession;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,6 +33,19 @@ pub struct Deeds {
     pub upgrade: Deed,
     /// As `reload`, up to where something would change.
     pub validate: Deed,
+}
+
+/// What there is nothing to say about.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Plain {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReloadOrder {
+    /// Only to say what would change.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 impl Pages {
@@ -61,12 +75,11 @@ impl Pages {
                 carry_out(session, |name: &SplitName| name.restore(&runtime)).await
             }
             "/api/v1/explain" => self.explain(session).await,
-            "/api/v1/validate" => self.reload(session, &self.deeds.validate).await,
-            "/api/v1/reload" => {
-                let reloaded = self.reload(session, &self.deeds.reload).await;
-                audit(session, &"", reloaded.is_ok());
-                reloaded
-            }
+            "/api/v1/validate" => match read_order(session).await {
+                Ok(Plain {}) => read_again(&self.deeds.validate).await,
+                Err(refusal) => Err(refusal),
+            },
+            "/api/v1/reload" => self.reload(session).await,
             "/api/v1/upgrade" => {
                 let upgraded = self.upgrade(session).await;
                 audit(session, &"", upgraded.is_ok());
@@ -86,8 +99,8 @@ impl Pages {
     }
 
     async fn upgrade(&self, session: &mut ServerSession) -> Result<Answer, Answer> {
-        let order: Value = read_order(session).await?;
-        match tokio::spawn((self.deeds.upgrade)(order)).await {
+        let Plain {} = read_order(session).await?;
+        match tokio::spawn((self.deeds.upgrade)(json!({}))).await {
             Ok(Ok(upgraded)) => Ok(page(&upgraded)),
             Ok(Err(why)) => {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
@@ -97,17 +110,14 @@ impl Pages {
         }
     }
 
-    /// On a task of its own: it goes on when whoever asked for it leaves.
-    async fn reload(&self, session: &mut ServerSession, deed: &Deed) -> Result<Answer, Answer> {
-        let order: Value = read_order(session).await?;
-        match tokio::spawn(deed(order)).await {
-            Ok(Ok(reloaded)) => Ok(page(&reloaded)),
-            Ok(Err(why)) => {
-                let status = StatusCode::UNPROCESSABLE_ENTITY;
-                Err(problem(status, "configuration-refused", &why))
-            }
-            Err(_) => Err(failed()),
+    async fn reload(&self, session: &mut ServerSession) -> Result<Answer, Answer> {
+        let ReloadOrder { dry_run } = read_order(session).await?;
+        if dry_run {
+            return read_again(&self.deeds.validate).await;
         }
+        let reloaded = read_again(&self.deeds.reload).await;
+        audit(session, &"", reloaded.is_ok());
+        reloaded
     }
 
     async fn purge(&self, session: &mut ServerSession) -> Result<Answer, Answer> {
@@ -149,6 +159,18 @@ fn audit(session: &ServerSession, order: &dyn Debug, done: bool) {
         session.req_header().uri.path(),
     );
     tracing::info!(by, path, ?order, done, "order of an operator");
+}
+
+/// The configuration. On a task of its own: it goes on when whoever asked for it leaves.
+async fn read_again(deed: &Deed) -> Result<Answer, Answer> {
+    match tokio::spawn(deed(json!({}))).await {
+        Ok(Ok(reloaded)) => Ok(page(&reloaded)),
+        Ok(Err(why)) => {
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            Err(problem(status, "configuration-refused", &why))
+        }
+        Err(_) => Err(failed()),
+    }
 }
 
 async fn read_order<T: DeserializeOwned>(session: &mut ServerSession) -> Result<T, Answer> {

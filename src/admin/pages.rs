@@ -100,8 +100,8 @@ pub const PAGES: &[Page] = &[
     post("/api/v1/validate", "{}", "What a reload would change."),
     post(
         "/api/v1/reload",
-        "{}",
-        "Reads the configuration again and puts it in force.",
+        r#"{"dry_run": false}"#,
+        "Reads the configuration again and puts it in force, or says only what that would change (`dry_run`).",
     ),
     post(
         "/api/v1/upgrade",

@@ -12,9 +12,9 @@ use tracing_subscriber::EnvFilter;
 
 /// Pingora tells of every client that left; we count and log requests ourselves. The disk's engine
 /// tells of every record that it finds damaged, with a stack trace; `h2` of frames that a client can send
-/// as many of as it likes.
+/// as many of as it likes; what `fred` knows of Redis is told by ours.
 const DEFAULT_LOG: &str = "info,pingora_core=off,pingora_proxy=off,pingora_runtime=off,\
-                           foyer_storage=error,h2=error";
+                           foyer_storage=error,h2=error,fred=off";
 
 pub fn run(path: &Path) -> ExitCode {
     serve(Source::File(path.to_owned()))

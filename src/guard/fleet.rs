@@ -18,6 +18,9 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What is done without Redis.
+const MEANWHILE: &str = "each limit does what its `on_store_error` says";
+
 /// Takes ARGV[3] units, or gives back as many if that is negative, of a bucket of ARGV[2] that gets
 /// one every ARGV[1] microseconds. Kept is the time at which the bucket will be full. One that would
 /// be later than of an empty bucket is of another clock or another rate.
@@ -69,7 +72,7 @@ impl Fleet {
     /// Does nothing until `connect`.
     pub fn new(settings: RedisSettings, metrics: LinkMetrics) -> Fleet {
         Fleet {
-            link: Arc::new(Link::new(settings.clone(), metrics)),
+            link: Arc::new(Link::new(settings.clone(), metrics, MEANWHILE)),
             draw: Arc::new(Script::new(DRAW)),
             settings,
         }

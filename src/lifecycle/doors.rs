@@ -1,41 +1,23 @@
 //! Listening addresses, opened and closed while the process runs.
 
+use super::busy::{Yielding, cannot_listen, is_busy, share_port};
+use super::door::{Door, Most, wanted};
 use super::inherited::Inherited;
 use crate::endpoint::Endpoint;
 use crate::listen::quic::Socket;
-use crate::listen::tls::Listening;
-use crate::listen::{Address, Arrival, Caps, Heirloom, Listener, Places, SocketFile};
+use crate::listen::{Address, Arrival, Caps, Heirloom, Listener, Places, Port, SocketFile, udp};
 use crate::runtime::{Foundation, Runtime};
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::AbortHandle;
 
-/// Connections to the admin listener: few, and never crowded out by the public's.
-const ADMIN_CONNECTIONS: usize = 256;
-
-/// What a connection through a door is for.
-#[derive(Clone)]
-pub enum Door {
-    Web(Arc<Listening>),
-    Admin,
-}
-
-impl Door {
-    fn is_admin(&self) -> bool {
-        matches!(self, Door::Admin)
-    }
-
-    /// Of the file, where it is a Unix socket.
-    fn socket_mode(&self) -> u32 {
-        match self {
-            Door::Web(listening) => listening.settings.socket_mode,
-            Door::Admin => 0,
-        }
-    }
-}
+/// From one look for sockets that nobody uses any more to the next.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A connection that came in.
 pub struct Visitor {
@@ -75,6 +57,16 @@ pub struct Bound {
     late: bool,
 }
 
+impl Bound {
+    fn has(&self, socket: &Arc<Socket>) -> bool {
+        let mut sockets = self
+            .fresh
+            .iter()
+            .filter_map(|(listener, _)| listener.socket());
+        sockets.any(|fresh| Arc::ptr_eq(fresh, socket))
+    }
+}
+
 impl Doors {
     pub fn new(
         current: Arc<ArcSwap<Runtime>>,
@@ -103,24 +95,68 @@ impl Doors {
     pub fn bind_with(&self, runtime: &Runtime, inherited: &mut Inherited) -> Result<Bound, String> {
         let mut bound = Bound {
             fresh: Vec::new(),
-            wanted: HashMap::new(),
+            wanted: wanted(runtime).into_iter().collect(),
             late: false,
         };
-        let takes_over = !inherited.is_empty();
-        for (name, address, door) in wanted(runtime) {
-            bound.wanted.insert(address.clone(), door.clone());
+        let takes_over = !inherited.is_empty() || self.late;
+        for (address, door) in wanted(runtime) {
             if self.open.contains_key(&address) {
                 continue;
             }
-            match self.listener(name, &address, &door, inherited) {
+            match self.bind_one(&address, &door, &bound, inherited) {
                 Ok(listener) => bound.fresh.push((listener, door)),
                 Err(e) if takes_over && is_busy(&e) && matches!(address, Address::Udp(_)) => {
                     bound.late = true;
                 }
-                Err(e) => return Err(cannot_listen(name, &address, &e)),
+                Err(e) => return Err(cannot_listen(door.name(), &address, &e)),
             }
         }
         Ok(bound)
+    }
+
+    /// If need be, on a port that is still had by sockets of ours which nobody wants any more.
+    fn bind_one(
+        &self,
+        address: &Address,
+        door: &Door,
+        bound: &Bound,
+        inherited: &mut Inherited,
+    ) -> io::Result<Listener> {
+        let refused = match self.listener(address, door, inherited, Port::Free) {
+            Err(e) if is_busy(&e) => e,
+            done => return done,
+        };
+        let leaves = |of: &Address| share_port(of, address) && !bound.wanted.contains_key(of);
+        let open = self.open.iter().filter(|(of, _)| leaves(of));
+        let resting = self.resting.iter().filter(|(of, _)| leaves(of));
+        match address {
+            Address::Udp(at) => {
+                let open = open.filter_map(|(_, opened)| opened.socket.as_ref());
+                let leaving: Vec<_> = open.chain(resting.map(|(_, socket)| socket)).collect();
+                if leaving.is_empty() {
+                    return Err(refused);
+                }
+                let copies = leaving.iter().filter_map(|socket| socket.copy().ok());
+                let _yielding = Yielding::begin(copies.collect());
+                // Its connections can go on by one other socket.
+                match leaving.iter().find(|socket| !bound.has(socket)) {
+                    Some(socket) => {
+                        let (socket, to) = (Arc::clone(socket), udp(*at, Port::Shared)?);
+                        Ok(Listener::moved(door.name(), *at, socket, to))
+                    }
+                    None => self.listener(address, door, inherited, Port::Shared),
+                }
+            }
+            Address::Stream(_) => {
+                let mut leaving = inherited.copies(leaves);
+                leaving.extend(open.filter_map(|(_, opened)| opened.copy()));
+                if leaving.is_empty() {
+                    return Err(refused);
+                }
+                let _yielding = Yielding::begin(leaving);
+                self.listener(address, door, inherited, Port::Shared)
+            }
+        }
     }
 
     pub fn is_late(&self) -> bool {
@@ -129,7 +165,9 @@ impl Doors {
 
     /// Opens what somebody else had at the start, once they have let go of it.
     pub fn open_late(&mut self, runtime: &Runtime) {
-        if let Ok(bound) = self.bind(runtime) {
+        if let Ok(bound) = self.bind(runtime)
+            && !bound.fresh.is_empty()
+        {
             self.apply(bound);
         }
     }
@@ -160,7 +198,23 @@ impl Doors {
         self.close_unless(stays);
         self.open_all(bound.fresh);
         self.late = bound.late;
+        for (address, door) in &bound.wanted {
+            if let (Address::Udp(_), Door::Web(listening)) = (address, door)
+                && let Some(tls) = &listening.tls
+            {
+                tls.set_late(!self.open.contains_key(address));
+            }
+        }
         self.resting.retain(|_, socket| socket.is_used());
+    }
+
+    /// Lets go of each socket that was closed once nobody uses it, for another process to listen there; for
+    /// as long as this is waited for.
+    pub async fn let_go(&mut self) -> Infallible {
+        loop {
+            self.resting.retain(|_, socket| socket.is_used());
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Lets operators look while the first clients still wait.
@@ -172,11 +226,16 @@ impl Doors {
     }
 
     fn open_all(&mut self, fresh: Vec<(Listener, Door)>) {
-        for (listener, door) in fresh {
+        for (mut listener, door) in fresh {
             tracing::info!(listener = %listener.name, address = %listener.address, "listening");
             let address = listener.address.clone();
-            if let Some(socket) = self.resting.remove(&address) {
+            if let Err(e) = listener.settle() {
+                tracing::error!(%address, "HTTP/3 stays on the address before; restart the edge: {e}");
+            }
+            if let Some(socket) = listener.socket() {
                 socket.listen(true);
+                self.resting
+                    .retain(|_, resting| !Arc::ptr_eq(resting, socket));
             }
             let opened = self.accept(listener, door);
             self.open.insert(address, opened);
@@ -217,25 +276,26 @@ impl Doors {
 
     fn listener(
         &self,
-        name: &str,
         address: &Address,
         door: &Door,
         inherited: &mut Inherited,
+        port: Port,
     ) -> io::Result<Listener> {
+        let name = door.name();
         match (address, door) {
             (Address::Udp(at), Door::Web(listening)) => {
                 let crypto = listening.tls.as_ref().and_then(|tls| tls.quic());
                 let crypto = crypto.expect("HTTP/3 is wanted, so it is spoken");
                 let socket = match self.resting.get(address) {
                     Some(socket) => socket.clone(),
-                    None => Socket::bind(*at, crypto)?,
+                    None => Socket::new(udp(*at, port)?, crypto)?,
                 };
                 Ok(Listener::quic(name, *at, socket))
             }
             (Address::Udp(_), Door::Admin) => unreachable!("it is asked over TCP"),
             (Address::Stream(endpoint), _) => match (inherited.take(endpoint), endpoint) {
                 (Some(socket), _) => Listener::adopted(name, endpoint, socket),
-                (None, Endpoint::Tcp(address)) => Listener::tcp(name, *address),
+                (None, Endpoint::Tcp(address)) => Listener::tcp(name, *address, port),
                 (None, Endpoint::Unix(path)) => Listener::unix(name, path, door.socket_mode()),
             },
         }
@@ -282,6 +342,12 @@ impl Doors {
 }
 
 impl Opened {
+    /// But of HTTP/3.
+    fn copy(&self) -> Option<OwnedFd> {
+        let heirloom = self.heirloom.as_ref()?.as_ref().ok()?;
+        heirloom.socket.try_clone().ok()
+    }
+
     /// In the next configuration too, perhaps otherwise.
     fn stay(&self, door: &Door) {
         self.door.store(Arc::new(door.clone()));
@@ -295,78 +361,10 @@ impl Opened {
     }
 }
 
-/// How many connections may be open.
-struct Most {
-    all: usize,
-    per_address: usize,
-    own: usize,
-}
-
-impl Most {
-    fn of(door: &Door, runtime: &Runtime) -> Most {
-        match door {
-            Door::Admin => Most {
-                all: ADMIN_CONNECTIONS,
-                per_address: ADMIN_CONNECTIONS,
-                own: ADMIN_CONNECTIONS,
-            },
-            Door::Web(listener) => Most {
-                all: runtime.limits.connections,
-                per_address: match &listener.settings {
-                    // All come from the proxy; whose they are is read first.
-                    settings if settings.proxy_protocol => usize::MAX,
-                    // All count as one.
-                    settings if settings.address.tcp().is_none() => usize::MAX,
-                    _ => runtime.limits.connections_per_address,
-                },
-                own: listener.settings.connections.unwrap_or(usize::MAX),
-            },
-        }
-    }
-}
-
 impl Drop for Doors {
     fn drop(&mut self) {
         self.open
             .values()
             .for_each(|opened| opened.accepting.abort());
     }
-}
-
-/// All that a configuration has, with names and addresses.
-fn wanted(runtime: &Runtime) -> Vec<(&str, Address, Door)> {
-    let mut wanted = Vec::new();
-    for listening in &runtime.listeners {
-        let (settings, door) = (&listening.settings, Door::Web(listening.clone()));
-        let udp = settings.address.tcp().filter(|_| settings.http3);
-        if let Some(address) = udp {
-            wanted.push((&*settings.name, Address::Udp(address), door.clone()));
-        }
-        let address = Address::Stream(settings.address.clone());
-        wanted.push((&*settings.name, address, door));
-    }
-    let admin = Address::Stream(runtime.config.admin.address.into());
-    wanted.push(("admin", admin, Door::Admin));
-    wanted
-}
-
-fn is_busy(e: &io::Error) -> bool {
-    e.kind() == io::ErrorKind::AddrInUse
-}
-
-fn cannot_listen(name: &str, address: &Address, e: &io::Error) -> String {
-    let is_file = matches!(address, Address::Stream(Endpoint::Unix(_)));
-    let hint = match e.kind() {
-        io::ErrorKind::NotFound if is_file => "; there is no such folder: make it",
-        io::ErrorKind::PermissionDenied if is_file => {
-            "; its folder must be this user's to write, and so must a socket that is there already"
-        }
-        io::ErrorKind::AddrInUse => {
-            "; another process has it: stop that one, or choose another address"
-        }
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need root or CAP_NET_BIND_SERVICE",
-        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
-        _ => "",
-    };
-    format!("listener {name} can't listen on {address}: {e}{hint}")
 }

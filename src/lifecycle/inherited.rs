@@ -2,10 +2,10 @@
 //! sd_listen_fds(3)), or by the edge before (`lakh upgrade`).
 
 use crate::endpoint::Endpoint;
-use crate::listen::Given;
+use crate::listen::{Address, Given};
 use listenfd::ListenFd;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 /// The first one's descriptor; the others follow. sd_listen_fds(3).
 pub const FIRST: RawFd = 3;
@@ -48,6 +48,17 @@ impl Inherited {
     pub fn take(&mut self, endpoint: &Endpoint) -> Option<Given> {
         let found = self.0.iter().position(|(of, _)| of == endpoint)?;
         Some(self.0.swap_remove(found).1)
+    }
+
+    /// Of those at such addresses, which stay here too.
+    pub fn copies(&self, are_such: impl Fn(&Address) -> bool) -> Vec<OwnedFd> {
+        let copy = |(endpoint, given): &(Endpoint, Given)| match given {
+            Given::Tcp(socket) if are_such(&Address::Stream(endpoint.clone())) => {
+                socket.as_fd().try_clone_to_owned().ok()
+            }
+            _ => None,
+        };
+        self.0.iter().filter_map(copy).collect()
     }
 
     /// Closes what no listener has taken.

@@ -1,5 +1,7 @@
 //! The process around the edge: doors that open and close, supervised pools, reload, upgrade, drain.
 
+mod busy;
+mod door;
 mod doors;
 mod files;
 mod inherited;
@@ -8,7 +10,8 @@ mod scale;
 mod spawn;
 mod upgrade;
 
-pub use doors::{Bound, Door, Doors, Visitor};
+pub use door::Door;
+pub use doors::{Bound, Doors, Visitor};
 pub use files::{look as look_at_files, watch as watch_files, watch_config};
 pub use inherited::Inherited;
 pub use reload::{Reload, Reloaded, spawns};

@@ -5,10 +5,11 @@ use super::socket::Socket;
 use super::unix::{self, SocketFile};
 use crate::endpoint::Endpoint;
 use crate::unsent::{self, Most};
+use socket2::{Domain, SockRef, Type};
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -39,6 +40,8 @@ pub struct Listener {
     bound: Bound,
     /// Of a Unix socket.
     pub file: Option<SocketFile>,
+    /// Where the socket of HTTP/3 is to go: until then it is at another address, on the same port.
+    moves: Option<UdpSocket>,
 }
 
 enum Bound {
@@ -68,6 +71,28 @@ impl Heirloom {
     }
 }
 
+/// Whether a port is free, or had by sockets that `share` it until they close.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    Free,
+    Shared,
+}
+
+/// Lets others be bound to the port of this socket, on other addresses, if they share it too: SO_REUSEPORT,
+/// socket(7).
+pub fn share(socket: &impl AsFd, shares: bool) -> io::Result<()> {
+    SockRef::from(socket).set_reuse_port(shares)
+}
+
+/// For HTTP/3.
+pub fn udp(address: SocketAddr, port: Port) -> io::Result<UdpSocket> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+    socket.set_reuse_port(port == Port::Shared)?;
+    socket.bind(&address.into())?;
+    share(&socket, false)?;
+    Ok(socket.into())
+}
+
 /// A connection that has come in.
 pub enum Arrival {
     Stream(Socket, SocketAddr),
@@ -77,7 +102,7 @@ pub enum Arrival {
 
 impl Listener {
     /// Binds at once or fails at once: nothing is retried behind the operator's back.
-    pub fn tcp(name: &str, address: SocketAddr) -> io::Result<Listener> {
+    pub fn tcp(name: &str, address: SocketAddr, port: Port) -> io::Result<Listener> {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()
         } else {
@@ -85,14 +110,17 @@ impl Listener {
         }?;
         // So that a restart does not wait for old connections to leave TIME_WAIT.
         socket.set_reuseaddr(true)?;
+        socket.set_reuseport(port == Port::Shared)?;
         socket.bind(address)?;
         let socket = socket.listen(BACKLOG)?;
         unsent::hold_little(&socket, Most::ToClients);
+        share(&socket, false)?;
         Ok(Listener {
             name: name.to_owned(),
             address: Address::Stream(socket.local_addr()?.into()),
             bound: Bound::Tcp(socket),
             file: None,
+            moves: None,
         })
     }
 
@@ -104,6 +132,7 @@ impl Listener {
             address: Address::Stream(Endpoint::Unix(path.into())),
             bound: Bound::Unix(socket),
             file: Some(file),
+            moves: None,
         })
     }
 
@@ -131,6 +160,7 @@ impl Listener {
             address: Address::Stream(endpoint.clone()),
             bound,
             file,
+            moves: None,
         })
     }
 
@@ -149,13 +179,35 @@ impl Listener {
         )
     }
 
-    /// Of a socket that was bound to `address`.
+    /// Of a socket that is bound to `address`.
     pub fn quic(name: &str, address: SocketAddr, socket: Arc<quic::Socket>) -> Listener {
         Listener {
             name: name.to_owned(),
             address: Address::Udp(address),
             bound: Bound::Udp(socket),
             file: None,
+            moves: None,
+        }
+    }
+
+    /// Of one whose connections are to go on by another socket, which is bound to `address`.
+    pub fn moved(
+        name: &str,
+        address: SocketAddr,
+        socket: Arc<quic::Socket>,
+        to: UdpSocket,
+    ) -> Listener {
+        Listener {
+            moves: Some(to),
+            ..Listener::quic(name, address, socket)
+        }
+    }
+
+    /// To be called before it accepts.
+    pub fn settle(&mut self) -> io::Result<()> {
+        match (&self.bound, self.moves.take()) {
+            (Bound::Udp(socket), Some(to)) => socket.move_to(to),
+            _ => Ok(()),
         }
     }
 

@@ -22,7 +22,7 @@ mod turn;
 mod unix;
 mod unread;
 
-pub use accept::{Address, Arrival, Given, Heirloom, Listener};
+pub use accept::{Address, Arrival, Given, Heirloom, Listener, Port, share, udp};
 pub use caps::{Caps, Place, Places};
 pub use chunks::Chunks;
 pub use conn::{Begun, Conn, ConnLimits, Unsecured};

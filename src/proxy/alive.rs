@@ -1,6 +1,8 @@
 //! Whether a side of a tunnel is still there: when it was last heard of, and when it was last asked.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
@@ -12,6 +14,28 @@ pub struct Side {
     heard: AtomicU64,
     /// When it was last asked whether it is there.
     asked: AtomicU64,
+    /// Writes that wait and tell nothing about it: see `carried`.
+    excuses: AtomicUsize,
+}
+
+/// While this is there a side can't be judged; afterwards it counts as just heard of.
+struct Excused<'a>(&'a Side);
+
+/// Carries something from one of `sides` to the other. While that waits, neither is asked nor taken for
+/// gone: the one is not being read, and its Pong may wait in the kernel with all else that it sent; the
+/// other gets its Ping only behind what it has not taken yet. Who takes nothing for ever ends with the
+/// tunnel's silence.
+pub async fn carried<T>(work: impl Future<Output = T>, sides: [&Side; 2]) -> T {
+    let mut work = pin!(work);
+    let mut excused = None;
+    poll_fn(|cx| {
+        let polled = work.as_mut().poll(cx);
+        if polled.is_pending() {
+            excused.get_or_insert_with(|| sides.map(Side::excuse));
+        }
+        polled
+    })
+    .await
 }
 
 /// It was never asked.
@@ -32,7 +56,13 @@ impl Side {
             begun: Instant::now(),
             heard: AtomicU64::new(0),
             asked: AtomicU64::new(NEVER),
+            excuses: AtomicUsize::new(0),
         }
+    }
+
+    fn excuse(&self) -> Excused<'_> {
+        self.excuses.fetch_add(1, Relaxed);
+        Excused(self)
     }
 
     /// Something came.
@@ -70,6 +100,9 @@ impl Side {
     }
 
     fn due(&self, every: Duration) -> Due {
+        if self.excuses.load(Relaxed) > 0 {
+            return Due::Nothing(every);
+        }
         let asked = Some(self.asked.load(Relaxed)).filter(|asked| *asked != NEVER);
         let heard = Duration::from_millis(self.heard.load(Relaxed));
         due(
@@ -87,6 +120,13 @@ impl Side {
     /// When it was last heard of.
     pub fn last(&self) -> Instant {
         self.begun + Duration::from_millis(self.heard.load(Relaxed))
+    }
+}
+
+impl Drop for Excused<'_> {
+    fn drop(&mut self) {
+        self.0.heard();
+        self.0.excuses.fetch_sub(1, Relaxed);
     }
 }
 
@@ -117,6 +157,29 @@ pub async fn silent_for(sides: [&Side; 2], silence: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn while_a_write_between_them_waits_neither_can_be_judged() {
+        let sides = [(); 2].map(|()| Side {
+            begun: Instant::now() - Duration::from_secs(10),
+            asked: AtomicU64::new(5000),
+            ..Side::new()
+        });
+        let sides = sides.each_ref();
+        let due = || sides.map(|side| side.due(Duration::ZERO));
+        carried(std::future::ready(()), sides).await;
+        assert_eq!(due(), [Due::Gone, Due::Gone], "it did not wait");
+
+        let (taken, takes) = tokio::sync::oneshot::channel();
+        let looked = async {
+            let nothing = || Due::Nothing(Duration::ZERO);
+            assert_eq!(due(), [nothing(), nothing()]);
+            taken.send(()).expect("it waits");
+        };
+        let (done, ()) = tokio::join!(carried(takes, sides), looked);
+        done.expect("it was sent");
+        assert_eq!(due(), [Due::Ask, Due::Ask], "just heard of");
+    }
 
     #[test]
     fn who_is_silent_is_asked_once_and_then_given_up() {

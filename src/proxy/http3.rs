@@ -36,7 +36,7 @@ impl Front {
     async fn shake(
         &self,
         incoming: Incoming,
-        socket: &Socket,
+        socket: &Arc<Socket>,
         listener: &Arc<Listening>,
     ) -> Option<(Connection, Secured)> {
         let tls = listener.tls.as_ref()?;

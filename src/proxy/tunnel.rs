@@ -4,7 +4,7 @@
 //! Not by Pingora's proxy: there, an answer of 101 that comes before the request's own end has been
 //! noticed is taken for the tunnel's end.
 
-use super::alive::{Side, silent_for};
+use super::alive::{Side, carried, silent_for};
 use super::answer::Problem;
 use super::client::Client;
 use super::context::Context;
@@ -155,19 +155,19 @@ impl Tunnel<'_> {
         server: impl AsyncRead + AsyncWrite + Unpin,
         early: Bytes,
     ) -> u64 {
-        let (near, far, carried) = (Side::new(), Side::new(), AtomicU64::new(0));
+        let (near, far, came) = (Side::new(), Side::new(), AtomicU64::new(0));
         let (from_client, to_client) = split(client);
         let (from_server, to_server) = split(server);
         // Whichever ends, the connection has. There is nobody to tell of an error.
         let _ = tokio::select! {
-            ended = self.down(from_server, to_client, early, [&near, &far], &carried) => ended,
+            ended = self.down(from_server, to_client, early, [&near, &far], &came) => ended,
             ended = self.up(from_client, to_server, [&near, &far]) => ended,
             () = silent_for([&near, &far], self.silence) => Ok(()),
             () = near.gone(self.ping) => Ok(()),
             () = far.gone(self.ping) => Ok(()),
             () = self.closed() => Ok(()),
         };
-        carried.into_inner()
+        came.into_inner()
     }
 
     /// From the server to the client, until the edge drains: then the client is told, and gets no more.
@@ -177,20 +177,19 @@ impl Tunnel<'_> {
         mut to: impl AsyncWrite + Unpin,
         early: Bytes,
         [near, far]: [&Side; 2],
-        carried: &AtomicU64,
+        came: &AtomicU64,
     ) -> io::Result<()> {
         let mut drains = pin!(self.edge.foundation.drains());
         let mut frames = Frames::default();
-        self.send(&mut to, &mut frames, &early).await?;
-        carried.fetch_add(early.len() as u64, Relaxed);
+        carried(self.send(&mut to, &mut frames, &early), [near, far]).await?;
+        came.fetch_add(early.len() as u64, Relaxed);
         drop(early);
         loop {
             let part = tokio::select! {
                 biased;
                 () = &mut drains, if self.takes_frames(&frames) => break,
                 () = near.to_be_asked(self.ping), if self.takes_frames(&frames) => {
-                    to.write_all(&PING).await?;
-                    to.flush().await?;
+                    carried(put(&mut to, &PING), [near, far]).await?;
                     near.asked();
                     continue;
                 }
@@ -200,11 +199,10 @@ impl Tunnel<'_> {
             if part.is_empty() {
                 return Ok(());
             }
-            self.send(&mut to, &mut frames, &part).await?;
-            carried.fetch_add(part.len() as u64, Relaxed);
+            carried(self.send(&mut to, &mut frames, &part), [near, far]).await?;
+            came.fetch_add(part.len() as u64, Relaxed);
         }
-        to.write_all(&GOING_AWAY).await?;
-        to.flush().await?;
+        put(&mut to, &GOING_AWAY).await?;
         // The client ends it now: see `up`.
         std::future::pending().await
     }
@@ -224,8 +222,7 @@ impl Tunnel<'_> {
                 biased;
                 () = &mut drains, if self.takes_frames(&frames) => break,
                 () = far.to_be_asked(self.ping), if self.takes_frames(&frames) => {
-                    to.write_all(&PING_MASKED).await?;
-                    to.flush().await?;
+                    carried(put(&mut to, &PING_MASKED), [near, far]).await?;
                     far.asked();
                     continue;
                 }
@@ -235,10 +232,9 @@ impl Tunnel<'_> {
             if part.is_empty() {
                 return Ok(());
             }
-            self.send(&mut to, &mut frames, &part).await?;
+            carried(self.send(&mut to, &mut frames, &part), [near, far]).await?;
         }
-        to.write_all(&GOING_AWAY_MASKED).await?;
-        to.flush().await?;
+        put(&mut to, &GOING_AWAY_MASKED).await?;
         while !frames.closed() {
             match read(&mut from).await? {
                 end if end.is_empty() => break,
@@ -262,8 +258,7 @@ impl Tunnel<'_> {
         if self.has_frames {
             frames.pass(part);
         }
-        to.write_all(part).await?;
-        to.flush().await
+        put(to, part).await
     }
 
     /// When a client that was told has had its time to answer.
@@ -274,6 +269,11 @@ impl Tunnel<'_> {
         self.edge.foundation.drains().await;
         tokio::time::sleep(CLOSING).await;
     }
+}
+
+async fn put(to: &mut (impl AsyncWrite + Unpin), part: &[u8]) -> io::Result<()> {
+    to.write_all(part).await?;
+    to.flush().await
 }
 
 /// What has come; empty at the end.

@@ -3,6 +3,7 @@
 //! Connections are made in the background and made anew when they break. Nothing here waits for
 //! one: without a connection a command fails at once.
 
+use super::outage::Outage;
 use super::settings::RedisSettings;
 use crate::breaker::{Breaker, Down};
 use crate::observe::LinkMetrics;
@@ -12,7 +13,7 @@ use fred::types::config::{Config, ConnectionConfig, Options, PerformanceConfig, 
 use fred::types::config::{TcpConfig, UnresponsiveConfig};
 use fred::types::streams::XReadResponse;
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 
@@ -33,24 +34,26 @@ pub struct Link {
     client: Client,
     breaker: Mutex<Breaker>,
     metrics: LinkMetrics,
+    outage: Arc<Outage>,
     connecting: Mutex<Option<AbortOnDrop>>,
 }
 
 impl Link {
-    /// Does nothing until `connect`.
-    pub fn new(settings: RedisSettings, metrics: LinkMetrics) -> Link {
+    /// Does nothing until `connect`. `meanwhile`: what is done without Redis, in words.
+    pub fn new(settings: RedisSettings, metrics: LinkMetrics, meanwhile: &'static str) -> Link {
         Link {
             client: client(&settings, settings.timeout, true),
             breaker: Mutex::default(),
             connecting: Mutex::default(),
             settings,
+            outage: Arc::new(Outage::new(metrics.what, meanwhile)),
             metrics,
         }
     }
 
     /// Starts connecting, and goes on for as long as this lives.
     pub fn connect(&self) {
-        let client = self.client.clone();
+        let (client, outage) = (self.client.clone(), self.outage.clone());
         let connect = async move {
             loop {
                 // Ends when there is no server at the start; later on it reconnects by itself, which
@@ -58,7 +61,7 @@ impl Link {
                 let task = client.connect();
                 let _abort = AbortOnDrop(task.abort_handle());
                 if let Ok(Err(e)) = task.await {
-                    tracing::debug!(error = %e, "redis: no connection");
+                    outage.goes_on(&e);
                 }
                 tokio::time::sleep(RECONNECT).await;
             }
@@ -137,13 +140,18 @@ impl Link {
         let answer = match answer {
             Ok(Ok(answer)) => {
                 breaker.succeeded();
+                self.outage.is_over();
                 Ok(answer)
             }
             failed => {
                 breaker.failed(Instant::now());
                 self.metrics.failures.inc();
-                if let Ok(Err(e)) = failed {
-                    tracing::debug!(error = %e, "redis");
+                // One that fails now and then is no outage.
+                if breaker.is_open() {
+                    match failed {
+                        Ok(Err(e)) => self.outage.goes_on(&e),
+                        _ => self.outage.goes_on(&"no answer within redis.timeout"),
+                    }
                 }
                 Err(Down)
             }

@@ -5,6 +5,7 @@
 //! and a breaker of its own. What is said to Redis is the business of those who use it.
 
 mod link;
+mod outage;
 mod script;
 mod settings;
 

@@ -9,13 +9,13 @@ use std::thread;
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// Takes what each connection begins with, and passes on the rest.
-struct Peeler {
-    address: SocketAddr,
+pub struct Peeler {
+    pub address: SocketAddr,
     headers: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl Peeler {
-    fn before(to: SocketAddr) -> Peeler {
+    pub fn before(to: SocketAddr) -> Peeler {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("it is bound");
         let headers: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
@@ -36,7 +36,7 @@ impl Peeler {
     }
 
     /// But those of probes.
-    fn of_clients(&self) -> Vec<Vec<u8>> {
+    pub fn of_clients(&self) -> Vec<Vec<u8>> {
         let all = self.headers.lock().expect("no panic with it");
         all.iter().filter(|h| !is_local(h)).cloned().collect()
     }

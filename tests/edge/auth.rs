@@ -490,6 +490,26 @@ fn an_issuers_keys_are_fetched_rotate_and_outlive_it() {
     ask(&new, "new").expect(200);
 }
 
+/// Some issuers call each of their keys the same, or nothing.
+#[test]
+fn a_key_may_be_another_under_its_old_name() {
+    let (old, new) = (tokens::ec(), tokens::ec());
+    let origin = Origin::saying("hello");
+    let issuer = Issuer::of(&[(&old, "key")]);
+    let edge = Edge::start(PARTNERS, &[&origin, &issuer.origin]);
+    let ask = |signer: &Signer| {
+        let token = signer.sign(Some("key"), &claims(json!({})));
+        bearer(get("/"), &token).send(&edge)
+    };
+    ask(&old).expect(200);
+    issuer.serve(&[(&new, "key")]);
+    ask(&new).expect(200);
+    for _ in 0..50 {
+        expect_401(ask(&old), "credentials-invalid", "invalid_token");
+    }
+    assert!(issuer.origin.count() <= 4, "{}", issuer.origin.count());
+}
+
 #[test]
 fn without_any_keys_nobody_is_judged() {
     let signer = tokens::ec();

@@ -405,3 +405,14 @@ fn an_inquiry_that_makes_no_sense_is_refused() {
         assert!(detail.contains(why), "{inquiry}: {detail}");
     }
 }
+
+/// What is refused before a route is looked for has none, and none that fits too.
+#[test]
+fn a_tunnel_has_no_route() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::before(&origin);
+    let told = explain(&edge, &ask("CONNECT", "/"));
+    assert_eq!(told["outcome"]["status"], 405, "{told:#}");
+    assert!(told["route"].is_null(), "{told:#}");
+    assert!(!told.to_string().contains("fits too"), "{told:#}");
+}

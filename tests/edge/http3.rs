@@ -6,6 +6,7 @@ use crate::harness::{
 };
 use crate::images::{jpeg, red_and_blue};
 use crate::tls::config;
+use h3::error::{Code, StreamError};
 use http::StatusCode;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,15 +15,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const ONE: &str = "certificates: [{cert_file: $dir/site.pem, key_file: $dir/site.key}]";
 
 /// As the TLS tests have it, over UDP too.
-fn with_http3(tls: &str, more: &str) -> String {
+pub fn with_http3(tls: &str, more: &str) -> String {
     config(&format!("{ONE}{tls}"), more).replace("$web,", "$web, http3: true,")
 }
 
-fn start(origin: &Origin, authority: &Authority, more: &str) -> Edge {
+pub fn start(origin: &Origin, authority: &Authority, more: &str) -> Edge {
     start_with(origin, authority, &with_http3("", more))
 }
 
-fn start_with(origin: &Origin, authority: &Authority, yaml: &str) -> Edge {
+pub fn start_with(origin: &Origin, authority: &Authority, yaml: &str) -> Edge {
     let files = |dir: &Path| {
         authority.sign("edge.test").write(dir, "site");
         authority.write(dir);
@@ -30,7 +31,7 @@ fn start_with(origin: &Origin, authority: &Authority, yaml: &str) -> Edge {
     Edge::start_with(yaml, &[origin], files)
 }
 
-fn connect(edge: &Edge, authority: &Authority) -> Http3 {
+pub fn connect(edge: &Edge, authority: &Authority) -> Http3 {
     Http3::connect(edge.web, &Trust::of(authority), "edge.test")
 }
 
@@ -99,6 +100,7 @@ fn the_same_way_as_all_others() {
     let log = &edge.access_log(1)[0];
     assert_eq!(log["version"], "HTTP/3");
     assert_eq!(log["tls"], "TLSv1.3");
+    assert_eq!(log.get("cipher"), None, "QUIC does not tell");
 }
 
 fn ask_for(method: &str, target: &str) -> crate::harness::Ask {
@@ -131,10 +133,19 @@ fn bodies_go_up_whole_or_not_at_all() {
         let mut asked = client.begin(&ask);
         asked.send(&body[..100_000]).expect("taken");
         asked.finish().expect("taken");
-        if let Ok(reply) = asked.reply() {
-            assert_eq!(reply.status, 400, "{}", reply.text());
+        match asked.reply() {
+            Ok(reply) => assert_eq!(reply.status, 400, "{}", reply.text()),
+            Err(StreamError::RemoteTerminate { code, .. }) => {
+                assert_eq!(code, Code::H3_MESSAGE_ERROR, "{said}");
+            }
+            Err(e) => panic!("{said}: {e}"),
         }
     }
+    // POST https://edge.test/ with a body of 2 bytes, and one of 5, at once.
+    let fields = b"\0\0\xd4\xd7\xc1\x50\x09edge.test\x54\x012";
+    let head = [&[1, fields.len() as u8], &fields[..]].concat();
+    let reset = client.exchange(&[&head, &b"\0\x05hello"[..]].concat());
+    assert_eq!(reset, Err(Code::H3_MESSAGE_ERROR.value()));
     assert_eq!(origin.count(), 2, "no part was passed off as the whole");
 }
 

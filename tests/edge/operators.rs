@@ -46,6 +46,9 @@ fn a_reload_says_what_it_changes_and_a_dry_run_changes_nothing() {
     assert!(output.status.success(), "{output:?}");
     assert!(expected.iter().all(|line| said.contains(line)), "{said}");
     assert!(said.contains("nothing was changed"), "{said}");
+    let dry_run = order_to("/api/v1/reload", r#"{"dry_run": true}"#);
+    let reply = dry_run.on(&mut Client::connect(edge.admin)).expect(200);
+    assert!(reply.text().contains("routes.new"), "{}", reply.text());
     get("/new/1").send(&edge).expect(200);
     assert_eq!(edge.metric("lakh_config_loads_total"), 1.0);
 
@@ -210,6 +213,17 @@ fn whose_order_is_refused_learns_what_would_be_taken() {
             "GET /api/v1/bans says who is",
         ),
         ("/api/v1/cache/purge", "{}", "write one of `url`"),
+        (
+            "/api/v1/reload",
+            r#"{"dryrun": true}"#,
+            r#"Write it like {"dry_run": false}"#,
+        ),
+        (
+            "/api/v1/validate",
+            r#"{"file": "x"}"#,
+            "unknown field `file`",
+        ),
+        ("/api/v1/upgrade", r#"{"dry_run": true}"#, "unknown field"),
         (
             "/api/v1/bans/add",
             r#"{"address": "203.0.113.7", "seconds": 0}"#,

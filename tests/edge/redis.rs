@@ -420,6 +420,36 @@ fn an_edge_starts_and_serves_without_redis() {
     edge.await_metric("lakh_redis_in_touch", 1.0);
     get("/b").send(&edge).expect(200);
     redis.await_records(1);
+    let told = |what: &str| edge.stderr().matches(what).count();
+    eventually("that it is there is told", || {
+        told("Redis is used for caches again") > 0
+    });
+    assert_eq!(
+        told("Redis can't be used for caches"),
+        1,
+        "{}",
+        edge.stderr()
+    );
+}
+
+#[test]
+fn who_may_not_use_redis_is_told_why_once() {
+    let (redis, origin) = (Redis::start(), counting());
+    redis.say(&[b"CONFIG", b"SET", b"requirepass", b"secret"]);
+    let edge = Edge::start(&yaml(&redis), &[&origin]);
+    eventually("the cause is told", || {
+        get("/a")
+            .with("cache-control", "no-cache")
+            .send(&edge)
+            .expect(200);
+        edge.stderr().contains("NOAUTH")
+    });
+    for n in 0..20 {
+        get(&format!("/{n}")).send(&edge).expect(200);
+    }
+    let log = edge.stderr();
+    assert_eq!(log.matches("Redis can't be used").count(), 1, "{log}");
+    assert!(log.contains("redis.url"), "{log}");
 }
 
 /// No request fails, whatever happens to Redis, and a second later none but a few wait for it.

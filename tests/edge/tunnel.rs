@@ -1,7 +1,11 @@
 //! Connections that switch protocols.
 
-use crate::harness::{Answer, Ask, Client, Edge, Origin, Step, at_once, get, noise, post};
-use std::time::Duration;
+use crate::harness::{
+    Answer, Ask, Client, Edge, Origin, PATIENCE, Step, at_once, get, noise, post,
+};
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
 
 const SWITCH: &str =
     "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
@@ -186,4 +190,72 @@ routes:
         let said = ["upgrade", "http2-settings"].map(|name| seen.field(name));
         assert_eq!(said, [None, None], "{}", seen.head);
     }
+}
+
+/// A server that takes nothing for a while keeps the edge from reading its client, who then can't be
+/// heard to answer.
+#[test]
+fn who_waits_for_the_other_side_is_not_taken_for_gone() {
+    const FRAME: usize = 64 << 20;
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let edge = Edge::start(
+        &format!(
+            "
+upstreams: {{app: {{servers: [{}], timeouts: {{websocket_ping: 2s}}}}}}
+routes: [{{name: all, match: {{path: /*}}, upstream: app}}]
+",
+            server.local_addr().expect("bound")
+        ),
+        &[],
+    );
+    let mut client = Client::connect(edge.web);
+    client.send(upgrade("/").wire());
+    let (mut server, _) = server.accept().expect("the edge");
+    let patience = Some(PATIENCE);
+    server.set_read_timeout(patience).expect("a timeout");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        server.read_exact(&mut byte).expect("a head");
+        head.extend(byte);
+    }
+    server.write_all(SWITCH.as_bytes()).expect("open");
+    assert_eq!(client.read_head().expect("an answer").status, 101);
+
+    let mut head = vec![0x82, 0x80 | 127];
+    head.extend((FRAME as u64).to_be_bytes());
+    head.extend([0; 4]);
+    let sent = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let (client, sent) = (&mut client, &sent);
+        let client = scope.spawn(move || {
+            client.send(&head);
+            for part in vec![0; FRAME].chunks(64 << 10) {
+                client.send(part);
+                sent.fetch_add(part.len(), SeqCst);
+            }
+            // Among the edge's own frames.
+            let mut came = Vec::new();
+            while !came.ends_with(b"done") {
+                came.push(client.read_exactly(1).expect("the server's answer")[0]);
+            }
+        });
+        // As long as it takes to ask, to wait for an answer, and half as long again.
+        let (mut before, mut since) = (0, Instant::now());
+        while since.elapsed() < Duration::from_secs(6) {
+            std::thread::park_timeout(Duration::from_millis(50));
+            let now = sent.load(SeqCst);
+            if std::mem::replace(&mut before, now) != now {
+                since = Instant::now();
+            }
+        }
+        let (mut came, mut room) = (0, vec![0; 1 << 20]);
+        while came < FRAME {
+            let part = server.read(&mut room).expect("it is open");
+            assert!(part > 0, "closed after {came} bytes");
+            came += part;
+        }
+        server.write_all(b"\x82\x04done").expect("open");
+        client.join().expect("it is answered");
+    });
 }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
+/// What is done without Redis.
+const MEANWHILE: &str = "no certificate is ordered or renewed, and those that are here stay in use";
 /// How long a lease is kept for one who doesn't come again.
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -47,7 +49,7 @@ impl Remote {
         metrics: LinkMetrics,
     ) -> Remote {
         Remote {
-            link: Arc::new(Link::new(settings.clone(), metrics)),
+            link: Arc::new(Link::new(settings.clone(), metrics, MEANWHILE)),
             claim: Arc::new(Script::new(CLAIM)),
             seal: Seal::new(secrets),
             place: place.to_owned(),

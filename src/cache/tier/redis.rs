@@ -23,6 +23,8 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use xxhash_rust::xxh3::xxh3_128;
 
+/// What is done without Redis.
+const MEANWHILE: &str = "each edge has its own cache alone, and purges reach the others later";
 /// Before Redis is tried again with what must arrive.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -49,7 +51,7 @@ impl Redis {
     /// Does nothing until `start`.
     pub fn new(settings: RedisSettings, purges: Arc<Purges>, metrics: RedisMetrics) -> Redis {
         Redis {
-            link: Arc::new(Link::new(settings.clone(), metrics.link.clone())),
+            link: Arc::new(Link::new(settings.clone(), metrics.link.clone(), MEANWHILE)),
             fleet: Arc::new(Fleet::new(purges.clone(), metrics.clone())),
             outbox: Arc::new(Outbox::new(metrics)),
             tasks: Mutex::default(),

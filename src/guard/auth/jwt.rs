@@ -55,10 +55,11 @@ impl Jwt {
                     .keep(print, claims.clone(), validity, generation);
                 Identity::Known(claims, Proven::Now)
             }
-            Err(Flaw::UnknownKey) => match &self.keys {
+            // An issuer may have given a new key the name of an old one, or none.
+            Err(flaw @ (Flaw::UnknownKey | Flaw::Signature)) => match &self.keys {
                 Keys::Of(issuer) if !asked => Identity::Undecided(issuer.clone()),
                 Keys::Of(_) if set.is_none() => Identity::NoKeys,
-                _ => Identity::Refused(Flaw::UnknownKey),
+                _ => Identity::Refused(flaw),
             },
             Err(flaw) => Identity::Refused(flaw),
         }

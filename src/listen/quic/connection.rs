@@ -1,5 +1,6 @@
 //! A connection's life: requests come in on streams, as many at once as may be.
 
+use super::Socket;
 use super::exchange::Exchange;
 use super::streams::{Beside, Side, Streams};
 use crate::listen::session::{Moved, Session, Terms, check};
@@ -20,6 +21,7 @@ const LINGER: Duration = Duration::from_secs(2);
 
 pub struct Connection {
     quic: quinn::Connection,
+    socket: Arc<Socket>,
     http: h3::server::Connection<Streams, Bytes>,
     beside: Arc<Beside>,
     moved: Moved,
@@ -35,6 +37,7 @@ pub struct Stream {
     peer: SocketAddr,
     moved: Moved,
     whole: Whole,
+    local: Option<SocketAddr>,
 }
 
 /// Turns true when the handshake is whole.
@@ -46,6 +49,7 @@ impl Connection {
     pub(super) async fn begin(
         quic: quinn::Connection,
         whole: Whole,
+        socket: Arc<Socket>,
         limits: &Limits,
     ) -> Result<Connection, h3::error::ConnectionError> {
         let head = limits.section_size();
@@ -57,6 +61,7 @@ impl Connection {
         let http = builder.send_grease(false).build(streams).await?;
         Ok(Connection {
             quic,
+            socket,
             http,
             beside,
             moved,
@@ -74,6 +79,7 @@ impl Connection {
             peer: self.quic.remote_address(),
             moved: self.moved.clone(),
             whole: self.whole.clone(),
+            local: self.socket.local(self.quic.local_ip()),
             resolver,
         })
     }
@@ -107,7 +113,7 @@ impl Stream {
         })?;
         let terms = Terms {
             peer: self.peer,
-            local: None,
+            local: self.local,
             read: Some(limits.body_timeout),
             min_rate: limits.min_body_rate,
             write: limits.send_timeout,

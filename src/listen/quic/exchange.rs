@@ -15,14 +15,23 @@ pub struct Exchange {
     held: Arc<Held>,
     /// None once it has come true.
     stopped: Option<Later<()>>,
+    malformed: bool,
+    ended: bool,
 }
 
 impl Exchange {
+    async fn finish(&mut self) -> Result<()> {
+        self.ended = true;
+        self.stream.finish().await.map_err(unsent)
+    }
+
     pub fn new(stream: RequestStream<Bidi, Bytes>, side: Side) -> Exchange {
         Exchange {
             stream,
             held: side.held,
             stopped: Some(side.stopped),
+            malformed: false,
+            ended: false,
         }
     }
 }
@@ -63,7 +72,7 @@ impl Carrier for Exchange {
     async fn send_head(&mut self, head: Response<()>, end: bool) -> Result<()> {
         self.stream.send_response(head).await.map_err(unsent)?;
         match end {
-            true => self.stream.finish().await.map_err(unsent),
+            true => self.finish().await,
             false => Ok(()),
         }
     }
@@ -73,14 +82,14 @@ impl Carrier for Exchange {
             self.stream.send_data(part).await.map_err(unsent)?;
         }
         match end {
-            true => self.stream.finish().await.map_err(unsent),
+            true => self.finish().await,
             false => Ok(()),
         }
     }
 
     async fn send_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
         self.stream.send_trailers(trailers).await.map_err(unsent)?;
-        self.stream.finish().await.map_err(unsent)
+        self.finish().await
     }
 
     /// RFC 9114 §4.1.
@@ -88,7 +97,25 @@ impl Carrier for Exchange {
         self.stream.stop_sending(Code::H3_NO_ERROR);
     }
 
+    /// RFC 9114 §4.1.2.
+    fn malformed(&mut self) {
+        self.malformed = true;
+    }
+
     fn reset(&mut self) {
-        self.stream.stop_stream(Code::H3_INTERNAL_ERROR);
+        self.ended = true;
+        self.stream.stop_stream(match self.malformed {
+            true => Code::H3_MESSAGE_ERROR,
+            false => Code::H3_INTERNAL_ERROR,
+        });
+    }
+}
+
+impl Drop for Exchange {
+    /// Whoever drops an answer that is not whole need not know why it isn't.
+    fn drop(&mut self) {
+        if self.malformed && !self.ended {
+            self.reset();
+        }
     }
 }

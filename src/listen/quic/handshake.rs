@@ -7,6 +7,7 @@ use crate::listen::tls::{Secure, Secured};
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connecting, Incoming, ZeroRttAccepted};
 use rustls_pki_types::CertificateDer;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -43,7 +44,7 @@ impl Rest {
 /// Shakes hands, and says what was agreed on; where early data is taken, without waiting for the last of it.
 pub async fn shake(
     incoming: Incoming,
-    socket: &Socket,
+    socket: &Arc<Socket>,
     tls: &Secure,
     limits: &Limits,
 ) -> Result<(Connection, Secured, Option<Rest>), Unshaken> {
@@ -64,7 +65,7 @@ pub async fn shake(
         };
         let mut secured = secured(&quic);
         secured.choice = Some(tls.choice());
-        let connection = Connection::begin(quic, whole, limits).await;
+        let connection = Connection::begin(quic, whole, socket.clone(), limits).await;
         Ok((connection.map_err(failed)?, secured, rest))
     };
     let shaken = timeout(limits.header_timeout, shaking).await;

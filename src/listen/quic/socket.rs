@@ -5,8 +5,9 @@ use crate::listen::Limits;
 use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime, TransportConfig};
 use quinn::{IdleTimeout, VarInt, crypto};
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -16,6 +17,8 @@ use tokio::time::timeout;
 const AHEAD: u32 = 512 << 10;
 const AHEAD_OF_ALL: u32 = 1 << 20;
 const UNCONFIRMED: u64 = 2 << 20;
+/// From one sign of life to a client to the next, at most.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Streams of settings and the like.
 const CONTROL_STREAMS: u32 = 8;
 
@@ -24,22 +27,54 @@ pub struct Socket {
     endpoint: Endpoint,
     /// Its secrets prove addresses, so that each process has one for all connections.
     base: ServerConfig,
+    /// The endpoint's own, once more.
+    socket: Mutex<UdpSocket>,
 }
 
 impl Socket {
-    /// Bound at once, or not. `crypto`: what first packets are read with.
-    pub fn bind(
-        address: SocketAddr,
+    /// Of a UDP socket. `crypto`: what first packets are read with.
+    pub fn new(
+        socket: UdpSocket,
         crypto: Arc<dyn crypto::ServerConfig>,
     ) -> io::Result<Arc<Socket>> {
         let base = ServerConfig::with_crypto(crypto);
         let endpoint = Endpoint::new(
             EndpointConfig::default(),
             Some(base.clone()),
-            UdpSocket::bind(address)?,
+            socket.try_clone()?,
             Arc::new(TokioRuntime),
         )?;
-        Ok(Arc::new(Socket { endpoint, base }))
+        Ok(Arc::new(Socket {
+            endpoint,
+            base,
+            socket: Mutex::new(socket),
+        }))
+    }
+
+    /// Connections and all that comes go by this one from here on: another address, on the same port.
+    pub fn move_to(&self, socket: UdpSocket) -> io::Result<()> {
+        // Twice, because Quinn goes on reading the one before, yet not always hears that something came
+        // there; so that is this one too.
+        self.endpoint.rebind(socket.try_clone()?)?;
+        self.endpoint.rebind(socket.try_clone()?)?;
+        *self.socket() = socket;
+        Ok(())
+    }
+
+    /// The same once more.
+    pub fn copy(&self) -> io::Result<OwnedFd> {
+        self.socket().as_fd().try_clone_to_owned()
+    }
+
+    fn socket(&self) -> MutexGuard<'_, UdpSocket> {
+        self.socket.lock().expect("no code panics with it")
+    }
+
+    /// What `ip`, which clients sent to, is with the port. None: neither it nor the listener's own is known.
+    pub(super) fn local(&self, ip: Option<IpAddr>) -> Option<SocketAddr> {
+        let bound = self.endpoint.local_addr().ok()?;
+        let ip = ip.or(Some(bound.ip()).filter(|ip| !ip.is_unspecified()))?;
+        Some(SocketAddr::new(ip.to_canonical(), bound.port()))
     }
 
     /// None once it was closed.
@@ -76,6 +111,8 @@ impl Socket {
     }
 }
 
+/// A client that waits for its answer says nothing, and yet is not idle: it is asked for a sign of life in
+/// time, RFC 9114 §5.1. Who asks for nothing is closed by whoever serves the connection.
 fn transport(limits: &Limits) -> TransportConfig {
     let mut transport = TransportConfig::default();
     let idle = IdleTimeout::try_from(limits.idle_timeout).unwrap_or(VarInt::MAX.into());
@@ -86,6 +123,7 @@ fn transport(limits: &Limits) -> TransportConfig {
         .receive_window(AHEAD_OF_ALL.into())
         .send_window(UNCONFIRMED)
         .datagram_receive_buffer_size(None)
-        .max_idle_timeout(Some(idle));
+        .max_idle_timeout(Some(idle))
+        .keep_alive_interval(Some(KEEP_ALIVE.min(limits.idle_timeout / 3)));
     transport
 }

@@ -65,6 +65,9 @@ pub trait Carrier: Send + Sync + Unpin + 'static {
     /// The answer is whole; what is left of the request is not wanted.
     fn refuse_rest(&mut self);
 
+    /// The request is malformed: where the answer does not become whole, that is why.
+    fn malformed(&mut self) {}
+
     /// The answer will not be whole.
     fn reset(&mut self);
 }
@@ -174,7 +177,7 @@ impl<C: Carrier> Session<C> {
             if let Some(part) = ready!(self.carrier.poll_data(cx))? {
                 body.came += part.len() as u64;
                 return Poll::Ready(match body.length {
-                    Some(length) if body.came > length => Err(misframed()),
+                    Some(length) if body.came > length => Err(misframed(&mut self.carrier)),
                     _ => Ok(Some(part)),
                 });
             }
@@ -185,7 +188,7 @@ impl<C: Carrier> Session<C> {
             body.over = true;
         }
         Poll::Ready(match body.length {
-            Some(length) if body.came < length => Err(misframed()),
+            Some(length) if body.came < length => Err(misframed(&mut self.carrier)),
             _ => Ok(None),
         })
     }
@@ -344,7 +347,8 @@ pub fn unsent(e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Box<Err
 }
 
 /// RFC 9113 §8.1.1, RFC 9114 §4.1.2.
-fn misframed() -> Box<Error> {
+fn misframed(carrier: &mut impl Carrier) -> Box<Error> {
+    carrier.malformed();
     let why = "a body that is not as long as its Content-Length says";
     unreadable(io::Error::new(io::ErrorKind::InvalidData, why))
 }

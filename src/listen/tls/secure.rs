@@ -59,6 +59,8 @@ pub struct Secure {
     listener: String,
     settings: TlsSettings,
     spoken: Spoken,
+    /// HTTP/3 is spoken, but the process before this one still has its address.
+    is_late: AtomicBool,
     current: ArcSwap<InForce>,
     tickets: Arc<Tickets>,
     /// Those that ACME brings.
@@ -118,6 +120,7 @@ impl Secure {
             listener: listener.name.clone(),
             settings: settings.clone(),
             spoken,
+            is_late: AtomicBool::new(false),
             current: ArcSwap::from_pointee(in_force),
             tickets,
             held: held.clone(),
@@ -142,7 +145,12 @@ impl Secure {
 
     /// The port where HTTP/3 is spoken too.
     pub fn http3(&self) -> Option<u16> {
-        self.spoken.http3
+        self.spoken.http3.filter(|_| !self.is_late.load(Relaxed))
+    }
+
+    /// Whether HTTP/3 is to be spoken only later, so that nobody is told of it yet.
+    pub fn set_late(&self, is_late: bool) {
+        self.is_late.store(is_late, Relaxed);
     }
 
     /// Whether requests may be answered before the handshake is whole.

@@ -149,7 +149,8 @@ fn json(headers: &[HeaderName], line: &Line<'_>, settings: &AccessLogSettings, o
     member!(out, "version", plain line.version.as_bytes());
     if let Some((version, cipher, name)) = line.tls {
         member!(out, "tls", plain version.as_bytes());
-        member!(out, "cipher", plain cipher.as_bytes());
+        // QUIC does not tell.
+        member_of!(out, "cipher", plain Some(cipher.as_bytes()).filter(|c| !c.is_empty()));
         member_of!(out, "sni", text name.map(str::as_bytes));
     }
     member!(out, "status", write_number line.status.into());

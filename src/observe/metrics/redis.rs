@@ -31,8 +31,9 @@ impl Links {
         }
     }
 
-    pub fn of(&self, what: &str) -> LinkMetrics {
+    pub fn of(&self, what: &'static str) -> LinkMetrics {
         LinkMetrics {
+            what,
             duration: self.duration.with_label_values(&[what]),
             failures: self.failures.with_label_values(&[what]),
             breaker_open: self.breaker_open.with_label_values(&[what]),
@@ -43,6 +44,8 @@ impl Links {
 /// Per connection to Redis.
 #[derive(Clone)]
 pub struct LinkMetrics {
+    /// It is used for.
+    pub what: &'static str,
     /// Seconds from a command to its answer.
     pub duration: Histogram,
     pub failures: IntCounter,

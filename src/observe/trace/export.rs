@@ -8,6 +8,7 @@ use http::HeaderMap;
 use std::future::Future;
 use std::mem::take;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
@@ -43,6 +44,8 @@ struct Queue {
     waiting: Mutex<Waiting>,
     /// There is something to do.
     wake: Notify,
+    /// Some did not fit since the last delivery, which was told.
+    overflows: AtomicBool,
 }
 
 #[derive(Default)]
@@ -97,6 +100,12 @@ impl Tracer {
         let count = spans.len();
         if !self.queue.push(spans) {
             self.metrics.dropped.inc_by(count as u64);
+            if !self.queue.overflows.swap(true, Relaxed) {
+                tracing::warn!(
+                    "traces: spans are dropped, because {ROOM} wait for the collector at tracing.otlp already; \
+                     see that it keeps up, or lower tracing.sample"
+                );
+            }
         }
     }
 
@@ -186,6 +195,7 @@ impl Exporter {
                     if self.trouble.is_over() {
                         tracing::info!("traces: the collector takes them again");
                     }
+                    self.queue.overflows.store(false, Relaxed);
                     return self.metrics.exported.inc_by(count);
                 }
                 Err(why) => why,
@@ -262,6 +272,7 @@ mod tests {
         let (tracer, taken) = tracer(Err("away".into()));
         (0..ROOM + 5).for_each(|_| tracer.send(vec![span("a")]));
         assert_eq!(tracer.metrics.dropped.get(), 5, "it has not started");
+        assert!(tracer.queue.overflows.load(Relaxed), "and that is told");
         tracer.start();
         tracer.flush(Duration::from_secs(60)).await;
         assert_eq!(tracer.metrics.failed.get(), ROOM as u64);

@@ -57,6 +57,8 @@ pub fn others(
     for (index, route) in routes.filter(|(_, route)| Some(&*route.name) != chosen) {
         let lacks = lacks(runtime, index, &route.matches, &asked);
         let why = match &lacks[..] {
+            // It is refused before a route is looked for.
+            [] if chosen.is_none() => continue,
             [] => "fits too, but is less specific, or comes later".to_owned(),
             [(_, why)] => why.clone(),
             _ => continue,

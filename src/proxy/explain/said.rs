@@ -125,7 +125,7 @@ impl fmt::Display for Explanation {
         spot(f, "client", &self.client)?;
         match &self.route {
             Some(route) => spot(f, "route", route)?,
-            None => line(f, "route", "none fits")?,
+            None => line(f, "route", "none")?,
         }
         for other in &self.others {
             line(f, "", &format!("not {}: it {}", other.name, other.why))?;

@@ -5,6 +5,7 @@ use bytes::{Buf, Bytes};
 use h3::client::{RequestStream, SendRequest};
 use h3_quinn::{BidiStream, OpenStreams};
 use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ReadError, ReadToEndError};
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -165,6 +166,20 @@ impl Http3 {
                 }
             }
             taken
+        }))
+    }
+
+    /// What comes back on a stream of these bytes, or the code that it is reset with.
+    pub fn exchange(&self, bytes: &[u8]) -> std::result::Result<Vec<u8>, u64> {
+        self.runtime.block_on(within(async {
+            let (mut stream, mut answer) = self.quic.open_bi().await.expect("a stream");
+            stream.write_all(bytes).await.expect("taken");
+            stream.finish().expect("it is open");
+            match answer.read_to_end(1 << 20).await {
+                Ok(answer) => Ok(answer),
+                Err(ReadToEndError::Read(ReadError::Reset(code))) => Err(code.into_inner()),
+                Err(e) => panic!("{e}"),
+            }
         }))
     }
 

@@ -36,6 +36,9 @@ pub struct Object {
     pub body: Bytes,
     /// End-to-end fields, without Age.
     pub headers: HeaderMap,
+    /// Set where it stands in for what was asked for, which is named then: the original of a picture
+    /// that can't be made, for one.
+    pub instead: Option<&'static str>,
 }
 
 impl Object {
@@ -57,8 +60,19 @@ impl Object {
             head,
             body,
             headers: fields,
+            instead: None,
         }
     }
+
+    /// The same, standing in for something else.
+    pub fn standing_in(&self, as_what: &'static str, headers: HeaderMap) -> Object {
+        let (body, names) = (self.body.clone(), self.names.clone());
+        Object {
+            instead: Some(as_what),
+            ..Object::new(self.status, headers, body, self.freshness, names)
+        }
+    }
+
     /// In bytes, about.
     pub fn size(&self) -> usize {
         let fields = self

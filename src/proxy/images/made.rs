@@ -45,17 +45,16 @@ pub fn is_svg(original: &Object) -> bool {
     media.is_some_and(says_so) || lakh_image::is_svg(&original.body)
 }
 
-/// Not for other caches: the next time it will be there.
-pub fn for_now(object: &Object) -> Arc<Object> {
+/// What stands in until the rendition is there. Not for other caches.
+pub fn for_now(object: &Object, as_what: &'static str) -> Arc<Object> {
     let mut headers = object.headers.clone();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Arc::new(Object::new(
-        object.status,
-        headers,
-        object.body.clone(),
-        object.freshness,
-        object.names.clone(),
-    ))
+    Arc::new(object.standing_in(as_what, headers))
+}
+
+/// What stands in as long as it is fresh: no rendition can be made of it.
+pub fn as_it_is(original: &Object) -> Arc<Object> {
+    Arc::new(original.standing_in("original", original.headers.clone()))
 }
 
 /// As fresh as its source. The tag is of the bytes: equal renditions are equal everywhere.

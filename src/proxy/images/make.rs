@@ -5,7 +5,7 @@ use super::super::context::Context;
 use super::super::fill;
 use super::super::request::Request;
 use super::super::resource::unix_now;
-use super::made::{for_now, is_svg, object_of, promote, recall};
+use super::made::{as_it_is, for_now, is_svg, object_of, promote, recall};
 use super::obtain::{self, Obtain, Obtained};
 use super::render::{Rendering, Unmade};
 use super::work::Goal;
@@ -252,7 +252,7 @@ impl Making {
             }
         };
         self.edge.foundation.image_metrics.stand_in("webp");
-        Opening::Recalled(for_now(&object), "webp")
+        Opening::Object(for_now(&object, "webp"))
     }
 
     /// Stores what was made, or what is to be had instead.
@@ -315,11 +315,12 @@ impl Making {
             },
             // What can't be made now can't be later either.
             Unmade::Failed if self.may_show(original) => {
+                let original = as_it_is(original);
                 if self.kept {
                     let zone = self.work.source.zone();
                     zone.store(self.work.goal.key.clone(), original.clone());
                 }
-                Opening::Object(original.clone())
+                Opening::Object(original)
             }
             Unmade::Failed => Opening::Failed(Kind::NotAPicture),
         }
@@ -328,7 +329,7 @@ impl Making {
     /// What there is instead, for now.
     fn stand_in(&self, original: &Arc<Object>) -> Opening<Response> {
         let (opening, with) = match self.instead(original) {
-            Some((object, with)) => (Opening::Recalled(for_now(&object), with), with),
+            Some((object, with)) => (Opening::Object(for_now(&object, with)), with),
             None => (Opening::Failed(Kind::Full), "nothing"),
         };
         self.edge.foundation.image_metrics.stand_in(with);

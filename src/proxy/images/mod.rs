@@ -156,7 +156,8 @@ async fn wait(
     Ok(Some(Answered::Yes))
 }
 
-/// For Cache-Status: whether it is stored now, under what is known of its source's variants now.
+/// For Cache-Status: what it is, and whether it is stored now, under what is known of its source's
+/// variants now.
 fn made(
     client: &impl Client,
     work: &Work,
@@ -171,16 +172,14 @@ fn made(
         .zone()
         .look(work.goal.key, &HeaderMap::new(), unix_now());
     let is_made = object.status == StatusCode::OK;
+    let detail = object.instead.or(is_made.then_some("transformed"));
     match found {
         Found::Object { object: stored, .. } if Arc::ptr_eq(&stored, object) => CacheStatus::Miss {
             why,
             collapsed,
-            made: is_made,
+            detail,
         },
-        _ => CacheStatus::Forwarded {
-            why,
-            detail: is_made.then_some("transformed"),
-        },
+        _ => CacheStatus::Forwarded { why, detail },
     }
 }
 

@@ -24,7 +24,7 @@ images: {signing_key_file: $dir/keys, paths: [presets, cloudflare, imgproxy]}
 routes: [{name: photos, match: {path: /*}, upstream: app, cache: {in: images}, images: true}]
 ";
 
-fn yaml() -> String {
+pub fn yaml() -> String {
     WAYS.replace(", purge_from}", "}").replace(
         "cache: {in: images}, images: true}",
         "cache: {in: images, purge_from: [127.0.0.0/8]}, images: true}",
@@ -48,7 +48,7 @@ fn origin() -> Origin {
 }
 
 /// The same wish in every way: 40 pixels wide, JPEG, of quality 80.
-fn ways(source: &str) -> Vec<String> {
+pub fn ways(source: &str) -> Vec<String> {
     let mark = if source.contains('?') { '&' } else { '?' };
     vec![
         format!("{source}{mark}w=40&f=jpeg"),
@@ -68,7 +68,7 @@ fn ways(source: &str) -> Vec<String> {
     ]
 }
 
-fn at(target: &str) -> crate::harness::Ask {
+pub fn at(target: &str) -> crate::harness::Ask {
     get(target).host("shop.example")
 }
 

@@ -43,16 +43,18 @@ pub fn make(
     filling: Filling<Response>,
     whose: For,
 ) -> pingora::Result<()> {
-    let (max_source, alone) = (work.images.settings.max_source, whose == For::One);
+    // The source of what is not made is like anybody's.
+    let alone = whose == For::One && !work.as_it_is;
+    let max_source = work.images.settings.max_source;
     let obtain = Obtain::new(edge, request, ctx, &work.source, max_source, alone)?;
     let making = Making {
         edge: edge.clone(),
         root: work.source.root(&Request::of(request), ctx),
         fields: work.source.told(&request.headers).into_owned(),
+        kept: !work.as_it_is,
         work,
         filling: Arc::new(filling),
         whose,
-        kept: true,
     };
     tokio::spawn(making.run(obtain));
     Ok(())
@@ -116,7 +118,7 @@ impl Making {
             let opening = refused.unwrap_or_else(|| Opening::Object(original.clone()));
             return self.open(opening);
         }
-        if no_transform(&original.headers) {
+        if self.work.as_it_is || no_transform(&original.headers) {
             return self.open(self.unmade(Unmade::Failed, original));
         }
         match self.kept {
@@ -315,7 +317,11 @@ impl Making {
             },
             // What can't be made now can't be later either.
             Unmade::Failed if self.may_show(original) => {
-                let original = as_it_is(original);
+                let original = match self.work.as_it_is {
+                    // Others get a rendition.
+                    true => for_now(original, "original"),
+                    false => as_it_is(original),
+                };
                 if self.kept {
                     let zone = self.work.source.zone();
                     zone.store(self.work.goal.key.clone(), original.clone());

@@ -9,7 +9,7 @@ mod alike;
 mod images;
 mod route;
 
-pub use images::{Done, Images, MadeOf, Ticket, Validators};
+pub use images::{Done, Images, MadeOf, SourceRoom, Ticket, Validators};
 use route::Parts;
 pub use route::{Maintenance, Route, RouteAuth, RouteCache};
 

@@ -70,6 +70,7 @@ mod compress;
 mod images;
 mod images_ask;
 mod images_full;
+mod images_room;
 mod images_untouched;
 mod images_whose;
 

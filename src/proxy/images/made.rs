@@ -39,10 +39,12 @@ pub fn promote(zone: &Zone<Response>, recalled: Recalled) -> (Arc<Object>, &'sta
 }
 
 /// By its type or its text.
-pub fn is_svg(original: &Object) -> bool {
-    let media = original.headers.get(CONTENT_TYPE);
-    let says_so = |media: &HeaderValue| media.as_bytes().starts_with(b"image/svg");
-    media.is_some_and(says_so) || lakh_image::is_svg(&original.body)
+pub fn is_svg(headers: &HeaderMap, body: &[u8]) -> bool {
+    let says_so = |media: &HeaderValue| {
+        let start = media.as_bytes().get(..9);
+        start.is_some_and(|start| start.eq_ignore_ascii_case(b"image/svg"))
+    };
+    headers.get(CONTENT_TYPE).is_some_and(says_so) || lakh_image::is_svg(body)
 }
 
 /// What stands in until the rendition is there. Not for other caches.

@@ -6,7 +6,7 @@ use super::super::fill;
 use super::super::request::Request;
 use super::super::resource::unix_now;
 use super::made::{as_it_is, for_now, is_svg, object_of, promote, recall};
-use super::obtain::{self, Obtain, Obtained};
+use super::obtain::{self, Obtain, Obtained, Unread};
 use super::render::{Rendering, Unmade};
 use super::work::Goal;
 use super::{Edge, Work};
@@ -81,7 +81,7 @@ impl Making {
             self.open(Opening::Recalled(object, tier));
             return obtain.abandon();
         }
-        match obtain.run(self.work.images.settings.max_source).await {
+        match obtain.run(&self.work.images).await {
             Obtained::Object(original) => {
                 self.is_of(&original);
                 self.work_on(&original).await;
@@ -95,6 +95,7 @@ impl Making {
                 self.work_on_private(answer).await;
             }
             Obtained::NotShared => self.filling.open(Opening::Private(None)),
+            Obtained::Failed(Kind::Full) => self.open(self.stand_in(None)),
             Obtained::Failed(kind) => self.open(Opening::Failed(kind)),
         }
     }
@@ -130,18 +131,33 @@ impl Making {
     }
 
     async fn work_on_private(&self, answer: Response) {
-        let max_source = self.work.images.settings.max_source;
-        let is_picture = answer.head().status == StatusCode::OK;
-        if !is_picture || obtain::is_too_large(&answer, max_source) {
-            let refused = self.refused(answer.head().status);
-            return self.open(refused.unwrap_or(Opening::Private(Some(answer))));
+        if answer.head().status != StatusCode::OK {
+            return self.open(self.unworked(answer));
         }
         let names = self.filling.names().clone();
         let tell = self.edge.runtime.load().invalidate_headers.clone();
-        match obtain::whole(answer, max_source, names, &tell).await {
+        match obtain::whole(answer, &self.work.images, names, &tell).await {
             Ok(original) => self.work_on(&original).await,
-            Err(kind) => self.open(Opening::Failed(kind)),
+            Err(Unread::TooLarge(answer)) => self.open(self.unworked(answer)),
+            Err(Unread::Full(answer)) => self.open(self.unread(answer)),
+            Err(Unread::Failed(kind)) => self.open(Opening::Failed(kind)),
         }
+    }
+
+    fn unworked(&self, answer: Response) -> Opening<Response> {
+        let refused = self.refused(answer.head().status);
+        refused.unwrap_or(Opening::Private(Some(answer)))
+    }
+
+    /// There was no room for it.
+    fn unread(&self, answer: Response) -> Opening<Response> {
+        let length = fill::content_length(&answer.head().headers);
+        let may = length.is_some_and(|length| self.may_stand_in(length));
+        if !may || !self.work.may_be_original() {
+            return self.stand_in(None);
+        }
+        self.edge.foundation.image_metrics.stand_in("original");
+        Opening::Private(Some(answer))
     }
 
     /// What is said instead of an answer that is not worked on, where that must not be seen.
@@ -212,7 +228,7 @@ impl Making {
         let max_time = self.work.images.settings.max_time;
         self.open(match timeout(max_time, rendering.outcome()).await {
             Ok(outcome) => self.settle(outcome, original),
-            Err(_) => self.stand_in(original),
+            Err(_) => self.stand_in(Some(original)),
         });
     }
 
@@ -240,7 +256,7 @@ impl Making {
     /// For those who would wait too long: WebP, where that is what they would have had without AVIF.
     async fn meanwhile(&self, original: &Arc<Object>) -> Opening<Response> {
         let Some(goal) = self.work.sooner() else {
-            return self.stand_in(original);
+            return self.stand_in(Some(original));
         };
         let object = match self.stored(&goal.key) {
             Some(object) => object,
@@ -249,7 +265,7 @@ impl Making {
                 let outcome = timeout(self.work.images.settings.max_time, rendering.outcome());
                 match outcome.await {
                     Ok(Ok(made)) => self.keep(made, &goal, original),
-                    _ => return self.stand_in(original),
+                    _ => return self.stand_in(Some(original)),
                 }
             }
         };
@@ -309,20 +325,21 @@ impl Making {
 
     fn unmade(&self, unmade: Unmade, original: &Arc<Object>) -> Opening<Response> {
         match unmade {
-            Unmade::Full => self.stand_in(original),
+            Unmade::Full => self.stand_in(Some(original)),
             // If somebody came meanwhile, better too little than nothing.
             Unmade::Forsaken => match self.filling.abandon() {
                 true => Opening::Failed(Kind::Full),
-                false => self.stand_in(original),
+                false => self.stand_in(Some(original)),
             },
             // What can't be made now can't be later either.
             Unmade::Failed if self.may_show(original) => {
+                let is_stored = self.is_stored(original);
                 let original = match self.work.as_it_is {
                     // Others get a rendition.
                     true => for_now(original, "original"),
                     false => as_it_is(original),
                 };
-                if self.kept {
+                if self.kept && is_stored {
                     let zone = self.work.source.zone();
                     zone.store(self.work.goal.key.clone(), original.clone());
                 }
@@ -332,8 +349,15 @@ impl Making {
         }
     }
 
+    /// What nobody else keeps is not kept either: it takes room of those who work on it.
+    fn is_stored(&self, original: &Arc<Object>) -> bool {
+        let (zone, key) = (self.work.source.zone(), self.work.variant.clone());
+        let found = zone.look(key, &HeaderMap::new(), unix_now());
+        matches!(found, Found::Object { object, .. } if Arc::ptr_eq(&object, original))
+    }
+
     /// What there is instead, for now.
-    fn stand_in(&self, original: &Arc<Object>) -> Opening<Response> {
+    fn stand_in(&self, original: Option<&Arc<Object>>) -> Opening<Response> {
         let (opening, with) = match self.instead(original) {
             Some((object, with)) => (Opening::Object(for_now(&object, with)), with),
             None => (Opening::Failed(Kind::Full), "nothing"),
@@ -342,7 +366,7 @@ impl Making {
         opening
     }
 
-    fn instead(&self, original: &Arc<Object>) -> Option<(Arc<Object>, &'static str)> {
+    fn instead(&self, original: Option<&Arc<Object>>) -> Option<(Arc<Object>, &'static str)> {
         let settings = &self.work.images.settings;
         if self.kept
             && settings.on_full == OnFull::Nearest
@@ -350,9 +374,16 @@ impl Making {
         {
             return Some((nearest, "nearest"));
         }
-        let is_small = original.body.len() as u64 <= settings.small_original;
-        let may = settings.on_full != OnFull::Refuse && is_small && self.may_show(original);
-        may.then(|| (original.clone(), "original"))
+        let original = original.filter(|original| {
+            self.may_stand_in(original.body.len() as u64) && self.may_show(original)
+        });
+        Some((original?.clone(), "original"))
+    }
+
+    /// Whether an original of so many bytes may be what is sent while no more can be made.
+    fn may_stand_in(&self, bytes: u64) -> bool {
+        let settings = &self.work.images.settings;
+        settings.on_full != OnFull::Refuse && bytes <= settings.small_original
     }
 
     /// The rendition that is stored and differs only in size, and in that the least.
@@ -372,6 +403,6 @@ impl Making {
 
     /// SVG may hold scripts, and who asks for a picture runs none.
     fn may_show(&self, original: &Object) -> bool {
-        self.work.may_be_original() && !is_svg(original)
+        self.work.may_be_original() && !is_svg(&original.headers, &original.body)
     }
 }

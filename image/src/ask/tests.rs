@@ -174,6 +174,14 @@ fn the_ways_of_others_mean_what_they_mean_there() {
             "/x/rs%3Afill%3A300:400/g%3Asm/plain/a/p.jpg@png",
             "w300h400q100png;crop;gauto",
         ),
+        (
+            "/x/w:9/bga:0.5/bg:1:2:3/plain/a/p.jpg@png",
+            "w9h-q100png;bg0102037f",
+        ),
+        (
+            "/x/w:9/bg:1:2:3/bga:0.5/plain/a/p.jpg@png",
+            "w9h-q100png;bg0102037f",
+        ),
         ("/x/pr%3Athumbnail/plain/a/p.jpg", "w200h-q75auto"),
         (
             "/cdn-cgi/image/w=9,brightness=0.4,trim=20;30;20;0,f=png//a/p.jpg",

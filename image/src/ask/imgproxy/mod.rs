@@ -25,6 +25,8 @@ struct Options {
     kind: Kind,
     enlarge: bool,
     extend: bool,
+    /// Of the background, wherever that is said.
+    alpha: Option<u8>,
     expires: Option<u64>,
 }
 
@@ -255,9 +257,7 @@ impl Options {
 
     fn alpha(&mut self, word: Option<&str>) -> Result<(), AskError> {
         let share = needed(|t| value::hundredths(t, 1), word, Field::Background)?;
-        if let Some(colour) = &mut self.wish.background {
-            colour.alpha = u8::try_from(u32::from(share) * 255 / 100).unwrap_or(255);
-        }
+        self.alpha = u8::try_from(u32::from(share) * 255 / 100).ok();
         Ok(())
     }
 
@@ -291,6 +291,9 @@ impl Options {
             (Kind::Force, ..) => Some(Fit::Squeeze),
         };
         self.wish.fit = fit;
+        if let (Some(colour), Some(alpha)) = (&mut self.wish.background, self.alpha) {
+            colour.alpha = alpha;
+        }
         if presets.is_empty() {
             // There, what isn't said is the source's own format.
             self.wish.format.get_or_insert(Format::As(Output::Original));

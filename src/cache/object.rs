@@ -8,6 +8,8 @@ use super::purge::Names;
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode};
+use sha2::{Digest, Sha256};
+use std::sync::OnceLock;
 
 /// A header field's cost in a `HeaderMap` beside its name and value.
 pub const FIELD_OVERHEAD: usize = 64;
@@ -39,6 +41,8 @@ pub struct Object {
     /// Set where it stands in for what was asked for, which is named then: the original of a picture
     /// that can't be made, for one.
     pub instead: Option<&'static str>,
+    /// SHA-256 of the body, once `digest` has worked it out.
+    pub known_digest: OnceLock<Box<[u8; 32]>>,
 }
 
 impl Object {
@@ -61,7 +65,14 @@ impl Object {
             body,
             headers: fields,
             instead: None,
+            known_digest: OnceLock::new(),
         }
+    }
+
+    /// SHA-256 of the body. To work it out is for no worker to do.
+    pub fn digest(&self) -> [u8; 32] {
+        let digest = || Box::new(Sha256::digest(&self.body).into());
+        **self.known_digest.get_or_init(digest)
     }
 
     /// The same, standing in for something else.

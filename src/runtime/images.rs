@@ -127,18 +127,22 @@ pub struct MadeOf {
 pub struct Validators {
     tag: Option<HeaderValue>,
     changed: Option<HeaderValue>,
+    /// Of its bytes, where its server says neither.
+    digest: Option<[u8; 32]>,
     length: usize,
 }
 
 impl Validators {
-    /// None: its server doesn't say.
+    /// None: its server doesn't say, and nobody has looked at all of its bytes.
     pub fn of(source: &Object) -> Option<Validators> {
         let field = |name| source.headers.get(name).cloned();
         let (tag, changed) = (field(ETAG), field(LAST_MODIFIED));
         let is_told = tag.is_some() || changed.is_some();
-        is_told.then_some(Validators {
+        let digest = source.known_digest.get().filter(|_| !is_told);
+        (is_told || digest.is_some()).then_some(Validators {
             tag,
             changed,
+            digest: digest.map(|digest| **digest),
             length: source.body.len(),
         })
     }

@@ -160,6 +160,32 @@ fn operators_purge_renditions_by_their_own_urls_and_folders() {
 }
 
 #[test]
+fn operators_purge_the_folder_of_all_renditions() {
+    let origin = origin();
+    let edge = Edge::start(&yaml(), &[&origin]);
+    let hits = |source: &str| -> usize {
+        let ways = ways(source).into_iter();
+        ways.filter(|way| at(way).send(&edge).expect(200).is_hit())
+            .count()
+    };
+    let page = || at("/page").send(&edge).expect(200).is_hit();
+    let (all, sources) = (ways("/").len(), ["/b/a.jpg", "/img/a.jpg"]);
+    page();
+    assert_eq!(sources.map(hits), [all - 1; 2]);
+
+    for folder in ["img/", "cdn-cgi/", "cdn-cgi/image/"] {
+        let fetched = origin.count();
+        edge.purge(&format!(r#"{{"prefix": "shop.example/{folder}"}}"#));
+        assert_eq!(sources.map(hits), [all - 1; 2], "after {folder}");
+        assert_eq!(sources.map(hits), [all; 2], "after {folder}");
+        assert_eq!(origin.count(), fetched + 2, "sources are fetched anew");
+        assert!(page(), "what is no picture stays");
+    }
+    edge.purge(r#"{"prefix": "other.example/img/"}"#);
+    assert_eq!(sources.map(hits), [all; 2]);
+}
+
+#[test]
 fn a_path_form_keeps_to_the_rules_of_its_sources_route() {
     let origin = origin();
     let edge = Edge::start(&yaml(), &[&origin]);

@@ -2,7 +2,7 @@
 
 use super::super::resource::unix_now;
 use super::Work;
-use crate::cache::{Key, Object, Recalled, Use, Zone, usable};
+use crate::cache::{Key, Names, Object, Recalled, Use, Zone, usable};
 use crate::upstream::Response;
 use bytes::Bytes;
 use http::header::{
@@ -60,7 +60,13 @@ pub fn as_it_is(original: &Object) -> Arc<Object> {
 }
 
 /// As fresh as its source. The tag is of the bytes: equal renditions are equal everywhere.
-pub fn object_of(media: HeaderValue, body: Bytes, work: &Work, original: &Object) -> Object {
+pub fn object_of(
+    media: HeaderValue,
+    body: Bytes,
+    work: &Work,
+    original: &Object,
+    names: Names,
+) -> Object {
     let mut headers = original.headers.clone();
     if work.source.elsewhere.is_some() {
         headers = [CACHE_CONTROL, DATE, EXPIRES]
@@ -93,11 +99,5 @@ pub fn object_of(media: HeaderValue, body: Bytes, work: &Work, original: &Object
     for name in work.vary.names() {
         headers.append(VARY, HeaderValue::from_static(name));
     }
-    Object::new(
-        StatusCode::OK,
-        headers,
-        body,
-        original.freshness,
-        original.names.clone(),
-    )
+    Object::new(StatusCode::OK, headers, body, original.freshness, names)
 }

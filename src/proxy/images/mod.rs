@@ -1,6 +1,8 @@
 //! Renditions: the source through the cache, the transform on the image pool, the result in the
 //! cache as an object of its own.
 
+mod instead;
+mod keep;
 mod made;
 mod make;
 mod obtain;

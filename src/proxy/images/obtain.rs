@@ -8,7 +8,7 @@ use super::super::resource::{Resource, unix_now};
 use super::Edge;
 use super::made::is_svg;
 use crate::cache::{
-    Follower, Found, Freshness, Head, Names, Object, Opened, Use, usable, vary_names,
+    Follower, Found, Freshness, Head, Name, Names, Object, Opened, Use, usable, vary_names,
 };
 use crate::error::Kind;
 use crate::runtime::{Images, SourceRoom};
@@ -49,7 +49,8 @@ pub enum Obtained {
 }
 
 impl Obtain {
-    /// `alone`: it is not waited for together with others.
+    /// `alone`: it is not waited for together with others. `folders`: what renditions are purged by
+    /// beside it, which it must be newer than too.
     pub fn new(
         edge: &Arc<Edge>,
         request: &RequestHeader,
@@ -57,14 +58,16 @@ impl Obtain {
         source: &Resource,
         max_source: u64,
         alone: bool,
+        folders: &[Name],
     ) -> pingora::Result<Obtain> {
+        let is_kept = |object: &Object| source.zone().is_kept(&object.names.also(folders));
         let (now, fields) = (unix_now(), source.told(&request.headers));
         let (key, stale) = match source.zone().find(source.key.clone(), &fields, now) {
             Found::Object { key, object } => match usable(&object.freshness, &request.headers, now)
             {
-                Use::Fresh => return Ok(Obtain::Stored(object)),
+                Use::Fresh if is_kept(&object) => return Ok(Obtain::Stored(object)),
                 // A rendition of it would be stale at once, and made again and again.
-                Use::StaleWhileRevalidate | Use::Revalidate { .. } => (key, Some(object)),
+                _ => (key, Some(object)),
             },
             Found::Nothing { key } | Found::Pass { key, .. } => (key, None),
         };

@@ -5,7 +5,7 @@ use super::super::cached::is_passed;
 use super::super::context::Context;
 use super::super::request::Request;
 use super::super::resource::{Elsewhere, Resource, unix_now};
-use crate::cache::{CacheControl, Found, Key, Object, Use, usable};
+use crate::cache::{CacheControl, Found, Key, Name, Object, Use, usable};
 use crate::compress::no_transform;
 use crate::runtime::{Images, Runtime};
 use http::header::ACCEPT;
@@ -49,6 +49,14 @@ impl Goal {
 }
 
 impl Work {
+    /// What renditions are purged by beside what their sources are: where they are asked for.
+    pub fn folders(&self, host: &str) -> Vec<Name> {
+        let folders = self.images.settings.folders();
+        folders
+            .map(|folder| Name::folder(host, folder.as_bytes()))
+            .collect()
+    }
+
     /// What the client may have instead before what it waits for is ready.
     pub fn sooner(&self) -> Option<Goal> {
         let plan = self.goal.plan.sooner()?;

@@ -11,7 +11,7 @@ mod images;
 mod route;
 
 pub use by_hand::ByHand;
-pub use images::{Done, Images, MadeOf, Ticket, Validators};
+pub use images::{Done, Images, MadeOf, SourceRoom, Ticket, Validators};
 use route::Parts;
 pub use route::{Maintenance, Route, RouteAuth, RouteCache};
 

@@ -25,13 +25,14 @@ pub fn finish(
     format: Format,
     overlays: &Overlays,
 ) -> Result<Picture, TransformError> {
+    // A profile is of the colours that there were.
+    let picture = match (picture, &header.profile) {
+        (Picture::Packed(raster), Some(profile)) => Picture::Packed(profile.to_srgb(raster)),
+        (picture, _) => picture,
+    };
     let picture = if plan.grey { grey(picture) } else { picture };
     let Picture::Packed(raster) = picture else {
         return Ok(picture);
-    };
-    let raster = match &header.profile {
-        Some(profile) => profile.to_srgb(raster),
-        None => raster,
     };
     let raster = sharpen(raster, plan.sharpen.unwrap_or(0));
     let raster = blur(raster, plan.blur.unwrap_or(0));

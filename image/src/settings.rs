@@ -109,6 +109,19 @@ impl ImageSettings {
         plan.key() + &mark
     }
 
+    /// Folders of the host where renditions are asked for, whatever their sources are.
+    pub fn folders(&self) -> impl Iterator<Item = &'static str> {
+        let of = |form: &PathForm| -> &[&'static str] {
+            match form {
+                PathForm::Presets => &["/img/"],
+                PathForm::Cloudflare => &["/cdn-cgi/", "/cdn-cgi/image/"],
+                // Each begins with a signature of its own.
+                PathForm::Imgproxy => &[],
+            }
+        };
+        self.paths.iter().flat_map(of).copied()
+    }
+
     /// Decoded. Those that can't be are left out: the configuration is checked with `overlay`.
     pub fn overlays(&self) -> Overlays {
         let read = |(name, mark): (&String, &Watermark)| {

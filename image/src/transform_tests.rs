@@ -306,6 +306,29 @@ fn a_colour_profile_is_applied_and_dropped() {
     }
 }
 
+/// Whose middle is brighter in sRGB than its numbers say.
+#[test]
+fn a_colour_profile_is_applied_before_colours_go() {
+    let profile = moxcms::ColorProfile::new_pro_photo_rgb();
+    let profile = profile.encode().expect("a profile");
+    let dull = RgbImage::from_pixel(40, 30, image::Rgb([100, 100, 100]));
+    let clear = DynamicImage::from(dull.clone()).to_rgba8();
+    for source in [
+        png_with_profile(&dull.clone().into(), &profile),
+        png_with_profile(&clear.into(), &profile),
+        jpeg_with_profile(&jpeg(&dull, Subsamp::Sub2x2, false), &profile),
+    ] {
+        let level = |query: &str| {
+            let made = decoded(&run(&source, query)).to_rgb8();
+            made.get_pixel(9, 9).0[1]
+        };
+        let coloured = level("f=png");
+        assert!(coloured > 110, "{coloured}");
+        assert!(level("f=png&grey").abs_diff(coloured) <= 1);
+        assert!(level("f=jpeg&q=95&grey").abs_diff(coloured) <= 2);
+    }
+}
+
 #[test]
 fn what_would_only_grow_is_left_alone() {
     let small = run(

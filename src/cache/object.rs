@@ -8,6 +8,8 @@ use super::purge::Names;
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, StatusCode};
+use sha2::{Digest, Sha256};
+use std::sync::OnceLock;
 
 /// A header field's cost in a `HeaderMap` beside its name and value.
 pub const FIELD_OVERHEAD: usize = 64;
@@ -36,6 +38,11 @@ pub struct Object {
     pub body: Bytes,
     /// End-to-end fields, without Age.
     pub headers: HeaderMap,
+    /// Set where it stands in for what was asked for, which is named then: the original of a picture
+    /// that can't be made, for one.
+    pub instead: Option<&'static str>,
+    /// SHA-256 of the body, once `digest` has worked it out.
+    pub known_digest: OnceLock<Box<[u8; 32]>>,
 }
 
 impl Object {
@@ -57,8 +64,26 @@ impl Object {
             head,
             body,
             headers: fields,
+            instead: None,
+            known_digest: OnceLock::new(),
         }
     }
+
+    /// SHA-256 of the body. To work it out is for no worker to do.
+    pub fn digest(&self) -> [u8; 32] {
+        let digest = || Box::new(Sha256::digest(&self.body).into());
+        **self.known_digest.get_or_init(digest)
+    }
+
+    /// The same, standing in for something else.
+    pub fn standing_in(&self, as_what: &'static str, headers: HeaderMap) -> Object {
+        let (body, names) = (self.body.clone(), self.names.clone());
+        Object {
+            instead: Some(as_what),
+            ..Object::new(self.status, headers, body, self.freshness, names)
+        }
+    }
+
     /// In bytes, about.
     pub fn size(&self) -> usize {
         let fields = self

@@ -112,6 +112,12 @@ impl Names {
         Names::of(names.chain(tags).collect(), self.since).filled_by(self.fill)
     }
 
+    /// With these beside its own.
+    pub fn also(&self, names: &[Name]) -> Names {
+        let all = self.names.iter().chain(names).copied();
+        Names::of(all.collect(), self.since).filled_by(self.fill)
+    }
+
     pub(super) fn of(names: Arc<[Name]>, since: u64) -> Names {
         Names {
             since,

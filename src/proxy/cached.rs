@@ -299,7 +299,7 @@ fn filled(ctx: &mut Context, zone: &Zone<Response>, why: &'static str, collapsed
     ctx.cache = Some(CacheStatus::Miss {
         why,
         collapsed,
-        made: false,
+        detail: None,
     });
 }
 

@@ -114,7 +114,7 @@ pub enum CacheStatus {
     Miss {
         why: &'static str,
         collapsed: bool,
-        made: bool,
+        detail: Option<&'static str>,
     },
     /// Stored, but the origin said that it still holds.
     Revalidated {
@@ -289,11 +289,11 @@ impl CacheStatus {
             CacheStatus::Miss {
                 why,
                 collapsed,
-                made,
+                detail,
             } => {
                 let collapsed = if collapsed { "; collapsed" } else { "" };
-                let made = if made { "; detail=transformed" } else { "" };
-                format!("lakh; fwd={why}; stored{collapsed}{made}")
+                let detail = detail.map_or(String::new(), |detail| format!("; detail={detail}"));
+                format!("lakh; fwd={why}; stored{collapsed}{detail}")
             }
             CacheStatus::Revalidated {
                 why,
@@ -417,9 +417,15 @@ mod tests {
         let miss = CacheStatus::Miss {
             why: "miss",
             collapsed: true,
-            made: false,
+            detail: None,
         };
         assert_eq!(miss.to_value(), "lakh; fwd=miss; stored; collapsed");
+        let made = CacheStatus::Miss {
+            why: "stale",
+            collapsed: false,
+            detail: Some("original"),
+        };
+        assert_eq!(made.to_value(), "lakh; fwd=stale; stored; detail=original");
         let pass = CacheStatus::Forwarded {
             why: "miss",
             detail: Some("private"),

@@ -1,7 +1,9 @@
 //! What pictures are made with: settings, the pools that they size, and what bounds and helps them.
 
+mod memory;
 mod together;
 
+pub use memory::{Memory, SourceRoom};
 pub use together::{Done, Ticket};
 
 use crate::cache::{Key, Object};
@@ -10,7 +12,7 @@ use http::HeaderValue;
 use http::header::{ETAG, LAST_MODIFIED};
 use lakh_image::{ImageSettings, Overlays, Plan, Source};
 use std::collections::HashSet;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use together::Together;
 
 /// Sources whose renditions are remembered, and renditions of each.
@@ -28,7 +30,7 @@ pub struct Images {
     /// For what takes so long that there is something else to have sooner, which it must not hold up.
     pub slow_pool: Pool,
     pub together: Together,
-    pub memory: Memory,
+    pub memory: Arc<Memory>,
     pub late: Late,
     pub shelf: Shelf,
     pub overlays: Overlays,
@@ -41,7 +43,7 @@ impl Images {
             pool: pool("image", NICENESS),
             slow_pool: pool("avif", SLOW_NICENESS),
             together: Together::default(),
-            memory: Memory::new(settings.max_memory),
+            memory: Arc::new(Memory::new(settings.max_memory)),
             late: Late::default(),
             shelf: Shelf::new(),
             overlays: settings.overlays(),
@@ -76,51 +78,6 @@ impl Images {
 
 fn is_slow(plan: &Plan) -> bool {
     plan.sooner().is_some()
-}
-
-/// Bytes that transforms may take together. What needs more than there is waits; what needs more
-/// than all of it runs alone.
-pub struct Memory {
-    most: u64,
-    used: Mutex<u64>,
-    freed: Condvar,
-}
-
-/// Given back when dropped.
-pub struct Room<'m> {
-    memory: &'m Memory,
-    bytes: u64,
-}
-
-impl Memory {
-    fn new(most: u64) -> Memory {
-        let (used, freed) = Default::default();
-        Memory { most, used, freed }
-    }
-
-    /// Waits on the thread that it is called on, which must be one of the pool's.
-    pub fn enter(&self, bytes: u64) -> Room<'_> {
-        let bytes = bytes.min(self.most);
-        let used = lock(&self.used);
-        let has_none = |used: &mut u64| *used + bytes > self.most;
-        let used = self.freed.wait_while(used, has_none);
-        *used.unwrap_or_else(PoisonError::into_inner) += bytes;
-        Room {
-            memory: self,
-            bytes,
-        }
-    }
-
-    pub fn used(&self) -> u64 {
-        *lock(&self.used)
-    }
-}
-
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        *lock(&self.memory.used) -= self.bytes;
-        self.memory.freed.notify_all();
-    }
 }
 
 /// Renditions that are still being made though nobody could wait for them any longer. They are not
@@ -170,18 +127,22 @@ pub struct MadeOf {
 pub struct Validators {
     tag: Option<HeaderValue>,
     changed: Option<HeaderValue>,
+    /// Of its bytes, where its server says neither.
+    digest: Option<[u8; 32]>,
     length: usize,
 }
 
 impl Validators {
-    /// None: its server doesn't say.
+    /// None: its server doesn't say, and nobody has looked at all of its bytes.
     pub fn of(source: &Object) -> Option<Validators> {
         let field = |name| source.headers.get(name).cloned();
         let (tag, changed) = (field(ETAG), field(LAST_MODIFIED));
         let is_told = tag.is_some() || changed.is_some();
-        is_told.then_some(Validators {
+        let digest = source.known_digest.get().filter(|_| !is_told);
+        (is_told || digest.is_some()).then_some(Validators {
             tag,
             changed,
+            digest: digest.map(|digest| **digest),
             length: source.body.len(),
         })
     }
@@ -236,7 +197,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::cache::{KeyRules, Scheme, Url};
-    use std::sync::atomic::{AtomicU64, Ordering};
 
     fn key(path: &str) -> Key {
         let url = Url::new("h", path.as_bytes());
@@ -288,25 +248,6 @@ mod tests {
             shelf.add(&source, &plan, &source.derived(&plan.key()), None);
         }
         assert_eq!(shelf.nearest(&source, &plan("w=9")).len(), RENDITIONS);
-    }
-
-    #[test]
-    fn memory_is_never_overbooked_and_the_largest_runs_alone() {
-        let memory = Memory::new(100);
-        let most = AtomicU64::new(0);
-        std::thread::scope(|scope| {
-            for bytes in [10, 60, 60, 500, 30, 90, 100] {
-                let (memory, most) = (&memory, &most);
-                scope.spawn(move || {
-                    for _ in 0..50 {
-                        let _room = memory.enter(bytes);
-                        most.fetch_max(memory.used(), Ordering::Relaxed);
-                        std::thread::yield_now();
-                    }
-                });
-            }
-        });
-        assert_eq!((memory.used(), most.into_inner()), (0, 100));
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub struct Response {
 
 /// An answer's body, yet to be read.
 pub struct Body {
+    /// Read already, only to be looked at: it comes first.
+    ahead: Bytes,
     /// None once it has been read to its end.
     session: Option<Box<HttpSession>>,
     connector: Arc<Connector>,
@@ -250,6 +252,7 @@ fn last_of(
     Ok(Response {
         head: answer.head,
         body: Body {
+            ahead: Bytes::new(),
             session: Some(answer.session),
             connector: answer.connector,
             peer: answer.peer,
@@ -383,11 +386,19 @@ impl Response {
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         self.body.chunk().await
     }
+
+    /// What was read so far, to be read once more.
+    pub fn unread(&mut self, read: Bytes) {
+        self.body.ahead = read;
+    }
 }
 
 impl Body {
     /// The next part of the body; None at its end, after which the connection is free for others.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        if !self.ahead.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.ahead)));
+        }
         let Some(session) = &mut self.session else {
             return Ok(None);
         };

@@ -366,6 +366,11 @@ fn a_truncated_jpeg_yields_the_original() {
             .expect(200);
         assert!(reply.body == half, "not the original");
         assert_eq!(reply.the("content-type"), "image/jpeg");
+        let told = reply.cache_status();
+        assert!(
+            reply.is_hit() || told == "fwd=miss; stored; detail=original",
+            "{told}"
+        );
     }
     assert!(edge.metric(r#"lakh_image_transforms_total{outcome="corrupt"}"#) >= 1.0);
     assert_eq!(
@@ -382,6 +387,7 @@ fn what_is_no_picture_yields_the_original() {
 
     assert_eq!(reply.text(), "<h1>hello</h1>");
     assert_eq!(reply.the("content-type"), "text/html");
+    assert!(reply.cache_status().ends_with("detail=original"));
     assert_eq!(edge.metric("lakh_image_transforms_total"), 1.0);
     assert_eq!(
         edge.metric(r#"lakh_image_transforms_total{outcome="transformed"}"#),

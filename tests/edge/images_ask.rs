@@ -24,7 +24,7 @@ images: {signing_key_file: $dir/keys, paths: [presets, cloudflare, imgproxy]}
 routes: [{name: photos, match: {path: /*}, upstream: app, cache: {in: images}, images: true}]
 ";
 
-fn yaml() -> String {
+pub fn yaml() -> String {
     WAYS.replace(", purge_from}", "}").replace(
         "cache: {in: images}, images: true}",
         "cache: {in: images, purge_from: [127.0.0.0/8]}, images: true}",
@@ -48,14 +48,16 @@ fn origin() -> Origin {
 }
 
 /// The same wish in every way: 40 pixels wide, JPEG, of quality 80.
-fn ways(source: &str) -> Vec<String> {
+pub fn ways(source: &str) -> Vec<String> {
     let mark = if source.contains('?') { '&' } else { '?' };
     vec![
         format!("{source}{mark}w=40&f=jpeg"),
         format!("{source}{mark}format=jpg&width=40&q=80"),
         format!("{source}{mark}preset=small"),
+        format!("{source}{mark}w=%34%30&f%6frmat=jp%65g"),
         format!("/img/small{source}"),
         format!("/cdn-cgi/image/width=40,quality=80,format=jpeg{source}"),
+        format!("/cdn-cgi/image/width%3D40%2Cformat%3Djpeg{source}"),
         format!("/cdn-cgi/image/f=jpeg,w=40,onerror=redirect/http://shop.example{source}"),
         format!("/_/rs:fit:40/plain{}@jpg", source.replace('?', "%3F")),
         format!("/unsafe/w:40/q:80/f:jpg/{}", URL_SAFE_NO_PAD.encode(source)),
@@ -66,7 +68,7 @@ fn ways(source: &str) -> Vec<String> {
     ]
 }
 
-fn at(target: &str) -> crate::harness::Ask {
+pub fn at(target: &str) -> crate::harness::Ask {
     get(target).host("shop.example")
 }
 
@@ -155,6 +157,32 @@ fn operators_purge_renditions_by_their_own_urls_and_folders() {
     }
     edge.purge(r#"{"prefix": "shop.example/img/small/c/"}"#);
     assert!(is_hit());
+}
+
+#[test]
+fn operators_purge_the_folder_of_all_renditions() {
+    let origin = origin();
+    let edge = Edge::start(&yaml(), &[&origin]);
+    let hits = |source: &str| -> usize {
+        let ways = ways(source).into_iter();
+        ways.filter(|way| at(way).send(&edge).expect(200).is_hit())
+            .count()
+    };
+    let page = || at("/page").send(&edge).expect(200).is_hit();
+    let (all, sources) = (ways("/").len(), ["/b/a.jpg", "/img/a.jpg"]);
+    page();
+    assert_eq!(sources.map(hits), [all - 1; 2]);
+
+    for folder in ["img/", "cdn-cgi/", "cdn-cgi/image/"] {
+        let fetched = origin.count();
+        edge.purge(&format!(r#"{{"prefix": "shop.example/{folder}"}}"#));
+        assert_eq!(sources.map(hits), [all - 1; 2], "after {folder}");
+        assert_eq!(sources.map(hits), [all; 2], "after {folder}");
+        assert_eq!(origin.count(), fetched + 2, "sources are fetched anew");
+        assert!(page(), "what is no picture stays");
+    }
+    edge.purge(r#"{"prefix": "other.example/img/"}"#);
+    assert_eq!(sources.map(hits), [all; 2]);
 }
 
 #[test]

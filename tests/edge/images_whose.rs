@@ -253,6 +253,44 @@ fn what_is_the_same_still_is_not_made_anew() {
     }
 }
 
+/// By its bytes, where nothing else says so.
+#[test]
+fn the_same_bytes_without_a_word_about_that_are_not_made_anew() {
+    let new = Gate::default();
+    let changed = new.clone();
+    let of = |colour| jpeg(&RgbImage::from_pixel(80, 60, Rgb(colour)));
+    let (red, blue) = (of(RED), of(BLUE));
+    let origin = Origin::start(move |_| {
+        let fields = [
+            ("content-type", "image/jpeg"),
+            ("cache-control", "max-age=600"),
+        ];
+        let file = if changed.is_open() { &blue } else { &red };
+        Answer::of(200, &fields, file)
+    });
+    let edge = Edge::start(IMAGES, &[&origin]);
+    let ask = || {
+        let ask = get("/p?w=40").with("cache-control", "no-cache");
+        ask.send(&edge).expect(200)
+    };
+    let transforms = || edge.metric(r#"lakh_image_transforms_total{outcome="transformed"}"#);
+    let first = ask();
+    let is_kept = || {
+        let (before, again) = (transforms(), ask());
+        assert_eq!(again.body, first.body);
+        assert_eq!(again.the("etag"), first.the("etag"));
+        transforms() == before
+    };
+
+    eventually("its bytes are known", is_kept);
+    let (made, asked) = (transforms(), origin.count());
+    assert!(is_kept() && is_kept());
+    assert_eq!((transforms(), origin.count()), (made, asked + 2));
+    new.open();
+    assert!(!is_red(&ask()), "other bytes are another picture");
+    assert_eq!(transforms(), made + 1.0);
+}
+
 #[test]
 fn another_source_of_the_same_name_is_made_anew() {
     let new = Gate::default();

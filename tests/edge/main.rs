@@ -71,6 +71,8 @@ mod compress;
 mod images;
 mod images_ask;
 mod images_full;
+mod images_room;
+mod images_untouched;
 mod images_whose;
 
 mod boards;

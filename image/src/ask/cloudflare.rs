@@ -1,6 +1,7 @@
 //! `/cdn-cgi/image/width=400,quality=80,format=auto/photos/1.jpg`, as Cloudflare has it: the options
 //! of <https://developers.cloudflare.com/images/optimization/features/>, a path or an absolute URL.
 
+use super::text::decoded;
 use super::wish::{Format, Side, Wish};
 use super::{AskError, Field, Request, Source, Written, query, value};
 use crate::plan::{Output, Quality};
@@ -17,7 +18,7 @@ pub(super) fn read<'r>(
 
 fn written<'r>(
     request: &Request<'r>,
-    options: &'r str,
+    options: &str,
     source: &str,
     settings: &ImageSettings,
 ) -> Result<Written<'r>, AskError> {
@@ -29,11 +30,11 @@ fn written<'r>(
         proof: query::proof(request, settings)?,
         ..Written::default()
     };
-    for option in options.split(',').filter(|option| !option.is_empty()) {
+    for option in separated(&decoded(options)).filter(|option| !option.is_empty()) {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         let meant = match name {
             "preset" => {
-                written.presets.push(value);
+                written.presets.push(value.to_owned());
                 true
             }
             _ => say(&mut written.wish, name, value)?,
@@ -50,6 +51,19 @@ fn written<'r>(
             .get_or_insert(Format::As(Output::Original));
     }
     Ok(written)
+}
+
+/// By commas, but for those between a colour's channels: `rgb(255,0,0)`.
+fn separated(options: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_usize;
+    options.split(move |c| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && depth == 0
+    })
 }
 
 /// False: it means nothing here.

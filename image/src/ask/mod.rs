@@ -76,7 +76,7 @@ pub enum AskError {
 /// A request as one of the ways has it, before policy.
 #[derive(Debug, Default)]
 struct Written<'r> {
-    presets: Vec<&'r str>,
+    presets: Vec<String>,
     wish: Wish,
     source: Source,
     proof: Proof<'r>,
@@ -179,7 +179,7 @@ impl Written<'_> {
         };
         let is_here = matches!(self.source, Source::Here(_));
         let is_preset = is_here && !self.presets.is_empty() && self.wish == Wish::default();
-        match self.proof.signature {
+        match &self.proof.signature {
             Some(signature) if keys.verify(&self.proof.message, signature) => Ok(()),
             _ if is_preset => Ok(()),
             Some(_) => Err(AskError::Signature),

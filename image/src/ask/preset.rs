@@ -1,5 +1,6 @@
 //! `/img/thumbnail/photos/1.jpg`: a preset, and the path of its source.
 
+use super::text::decoded;
 use super::{AskError, Request, Source, Written, query};
 use crate::settings::ImageSettings;
 
@@ -11,7 +12,7 @@ pub(super) fn read<'r>(
     let rest = request.path.strip_prefix("/img/")?;
     let at = rest.find('/')?;
     let (preset, path) = rest.split_at(at);
-    settings.presets.get(preset)?;
+    let (preset, _) = settings.presets.get_key_value(&*decoded(preset))?;
     let asked = Request { path, ..*request };
     Some(query::read(&asked, settings).and_then(|more| {
         let mut written = match more {
@@ -21,7 +22,7 @@ pub(super) fn read<'r>(
                 ..Written::default()
             },
         };
-        written.presets.insert(0, preset);
+        written.presets.insert(0, preset.clone());
         // What was signed is what was sent.
         written.proof = query::proof(request, settings)?;
         Ok(written)

@@ -2,6 +2,7 @@
 
 use super::sign::Proof;
 use super::source::Source;
+use super::text::decoded;
 use super::value::whole;
 use super::{AskError, Field, Request, Written};
 use crate::settings::{ImageSettings, Unknown};
@@ -56,11 +57,12 @@ pub(super) fn read<'r>(
     let mut is_asked = false;
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if let Some(field) = field(name) {
-            written.wish.say(field, value)?;
+        let known = decoded(name);
+        if let Some(field) = field(&known) {
+            written.wish.say(field, &decoded(value))?;
             is_asked = true;
-        } else if name == "preset" {
-            written.presets.push(value);
+        } else if known == "preset" {
+            written.presets.push(decoded(value).into_owned());
             is_asked = true;
         } else if !(pair.is_empty() || is_signed && matches!(name, "s" | "e")) {
             own.push(pair);
@@ -90,7 +92,8 @@ fn join(path: &str, query: &str) -> String {
     }
 }
 
-/// `s` is the signature, `e` the time until which it holds. All but the signature is signed.
+/// `s` is the signature, `e` the time until which it holds. All but the signature is signed, as it is
+/// sent: what percent signs mean is no part of that.
 pub(super) fn proof<'r>(
     request: &Request<'r>,
     settings: &ImageSettings,
@@ -102,7 +105,7 @@ pub(super) fn proof<'r>(
     let mut signed = Vec::new();
     for pair in query.split('&') {
         match pair.split_once('=') {
-            Some(("s", signature)) => proof.signature = Some(signature),
+            Some(("s", signature)) => proof.signature = Some(decoded(signature)),
             Some(("e", time)) => {
                 let time = whole(time).ok_or(AskError::Signature)?;
                 proof.expires = Some(time.into());

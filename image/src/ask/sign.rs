@@ -24,7 +24,7 @@ struct Pair {
 pub(super) struct Proof<'r> {
     /// What was signed, if it was.
     pub message: Cow<'r, str>,
-    pub signature: Option<&'r str>,
+    pub signature: Option<Cow<'r, str>>,
     /// Unix time in seconds.
     pub expires: Option<u64>,
 }

@@ -108,6 +108,12 @@ fn keys_of_queries() {
         ("w=9&h=9&fit=cover&g=0.25x0.7", "w9h9q80auto;cover;g250x700"),
         ("w=9&h=9&fit=cover&g=center", "w9h9q80auto;cover"),
         ("w=9&h=9&fit=pad&bg=%23fff", "w9h9q80auto;pad;bgffffffff"),
+        ("w=%31%30&f%6frmat=%77ebp", "w10h-q80webp"),
+        ("%70reset=thumbn%61il&w=%32", "w2h-q75auto"),
+        (
+            "bg=rgb(1%2C2%2C3)&wm=%6Cogo&f=png",
+            "w-h-q100png;bg010203ff;wmlogo",
+        ),
         ("w=9&bg=00ff0080", "w9h-q80auto;bg00ff0080"),
         ("w=9&fit=squeeze&g=left", "w9h-q80auto;contain"),
         (
@@ -150,6 +156,33 @@ fn the_ways_of_others_mean_what_they_mean_there() {
             "/cdn-cgi/image/w=9,f=png,background=rgb(255%2C0%2C0)/a/p.jpg",
             "w9h-q100png;bgff0000ff",
         ),
+        (
+            "/cdn-cgi/image/background=rgb(255,0,0),w=9,f=png/a/p.jpg",
+            "w9h-q100png;bgff0000ff",
+        ),
+        (
+            "/cdn-cgi/image/width%3D400%2Cquality%3d80%2Cformat=auto/a/p.jpg",
+            "w400h-q80auto",
+        ),
+        (
+            "/cdn-cgi/image/w%3D9%2Cfit%3D%63over/a/p.jpg",
+            "w9h-q80original;contain",
+        ),
+        ("/cdn-cgi/image/preset%3Dthumbnail/a/p.jpg", "w200h-q75auto"),
+        ("/img/thumbn%61il/a/p.jpg", "w200h-q75auto"),
+        (
+            "/x/rs%3Afill%3A300:400/g%3Asm/plain/a/p.jpg@png",
+            "w300h400q100png;crop;gauto",
+        ),
+        (
+            "/x/w:9/bga:0.5/bg:1:2:3/plain/a/p.jpg@png",
+            "w9h-q100png;bg0102037f",
+        ),
+        (
+            "/x/w:9/bg:1:2:3/bga:0.5/plain/a/p.jpg@png",
+            "w9h-q100png;bg0102037f",
+        ),
+        ("/x/pr%3Athumbnail/plain/a/p.jpg", "w200h-q75auto"),
         (
             "/cdn-cgi/image/w=9,brightness=0.4,trim=20;30;20;0,f=png//a/p.jpg",
             "w9h-q100png",
@@ -213,6 +246,7 @@ fn sources() {
     };
     let cases = [
         ("/p?id=1&w=400&b=%20", here("/p?id=1&b=%20")),
+        ("/p?%69d=%31&%77=4", here("/p?%69d=%31")),
         ("/img/medium/p?id=1", here("/p?id=1")),
         ("/cdn-cgi/image/w=9/p?w=7", here("/p?w=7")),
         (
@@ -301,6 +335,31 @@ fn bad_values_say_what_to_write() {
         ("blur=.", "blur must be a number from 0 to 250"),
         ("rotate=45", "rotate must be one of 0, 90, 180, 270"),
         ("wm=none", "wm must be one of: logo"),
+        ("wm=%ff", "wm must be one of: logo"),
+        ("w=%zz", "w must be a whole number from 1 to 16384, or auto"),
+        ("w=%3", "w must be a whole number from 1 to 16384, or auto"),
+        (
+            "w=10%00",
+            "w must be a whole number from 1 to 16384, or auto",
+        ),
+        (
+            "w=%2531",
+            "w must be a whole number from 1 to 16384, or auto",
+        ),
+        (
+            "w=%EF%BC%91",
+            "w must be a whole number from 1 to 16384, or auto",
+        ),
+        ("h=%C3", "h must be a whole number from 1 to 16384"),
+        ("rotate=90%26w=3", "rotate must be one of 0, 90, 180, 270"),
+        (
+            "preset=%ff",
+            "preset must be one of: medium, original, thumbnail",
+        ),
+        (
+            "w=1&w=%32",
+            "w is given twice with different values; give it once",
+        ),
         (
             "w=16000&h=16000&fit=pad",
             "it would have more than 50000000 pixels",
@@ -326,6 +385,8 @@ fn what_means_nothing_is_left_out_or_refused() {
     for target in [
         "/cdn-cgi/image/w=9,gamma=2/p",
         "/cdn-cgi/image/w=9,x/p",
+        "/cdn-cgi/image/w=9%2C%FF%3D1/p",
+        "/cdn-cgi/image/w=9,(,h=9/p",
         "/x/w:9/pix:4/plain/p",
         "/p?w=9&v=1",
         "/x/w:9/g:no:5:5/plain/p",
@@ -491,6 +552,11 @@ fn only_what_is_signed_or_a_preset_alone_is_made_where_there_are_keys() {
             "{forged}"
         );
     }
+    let padded = format!("/p?w=9&s={}%3D", keys.sign("/p?w=9"));
+    assert!(ask_for(&padded, &settings).is_ok(), "{padded}");
+    // What is signed is what is sent, however it could be written as well.
+    let rewritten = format!("/p?w=%39&s={}", keys.sign("/p?w=9"));
+    assert_eq!(ask_for(&rewritten, &settings), Err(AskError::Signature));
     let late = format!("/p?w=9&e=999&s={}", keys.sign("/p?w=9&e=999"));
     assert_eq!(ask_for(&late, &settings), Err(AskError::Expired));
     let forever = late.replace("e=999&", "");
@@ -643,7 +709,35 @@ impl Common {
     }
 }
 
+/// Every so many characters of it, and all that separate, with percent signs.
+fn escaped(text: &str, every: usize) -> String {
+    let escape = |(at, byte): (usize, u8)| match at % every == 0 || b"=,:()".contains(&byte) {
+        true => format!("%{byte:02x}"),
+        false => char::from(byte).to_string(),
+    };
+    text.bytes().enumerate().map(escape).collect()
+}
+
 proptest! {
+    #[test]
+    fn percent_signs_change_nothing(wish in common(), every in 1..5usize, long in any::<bool>()) {
+        let pairs = wish.query(long);
+        let plain = key(&format!("/p?{}", pairs.join("&")));
+        let query: Vec<_> = pairs
+            .iter()
+            .map(|pair| pair.split('=').map(|part| escaped(part, every)).collect::<Vec<_>>().join("="))
+            .collect();
+        let imgproxy: Vec<_> = wish.imgproxy(long).iter().flat_map(|option| option.split('/').map(|part| escaped(part, every)).collect::<Vec<_>>()).collect();
+        for target in [
+            format!("/p?{}", query.join("&")),
+            format!("/cdn-cgi/image/{}/p", escaped(&pairs.join(","), every)),
+            format!("/x/{}/plain/p@{}", imgproxy.join("/"), wish.format),
+        ] {
+            prop_assert_eq!(&asked(&target).source, &here("/p"), "{}", target);
+            prop_assert_eq!(&key(&target), &plain, "{}", target);
+        }
+    }
+
     #[test]
     fn every_way_to_ask_the_same_has_the_same_plan_and_source(
         wish in common(), path in "/[a-z0-9_.-][a-z0-9/_.-]{0,20}", id in prop::option::of(0..9u8), turn in 0..5usize,

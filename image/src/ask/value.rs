@@ -1,6 +1,5 @@
 //! Values as clients write them. None: it is not one.
 
-use super::text::decoded;
 use super::wish::{Density, Flip, Format, MAX_ASKED, Side};
 use crate::plan::{Colour, Fit, Gravity, Output, Quality};
 
@@ -81,7 +80,7 @@ fn thousandths(text: &str) -> Option<u16> {
 }
 
 pub fn colour(text: &str) -> Option<Colour> {
-    let text = decoded(text)?.to_ascii_lowercase();
+    let text = text.to_ascii_lowercase();
     let opaque = |red, green, blue| Colour {
         red,
         green,

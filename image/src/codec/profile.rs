@@ -35,10 +35,24 @@ impl Profile {
         let channels = match (self.0.color_space, raster.layout) {
             (DataColorSpace::Rgb, Layout::Rgb) => Channels::Rgb,
             (DataColorSpace::Rgb, Layout::Rgba) => Channels::Rgba,
+            (DataColorSpace::Gray, Layout::Grey) => return self.grey_to_srgb(raster),
             _ => return raster,
         };
         match self.converted(&raster.samples, channels, channels, raster.samples.len()) {
             Some(samples) => Raster::whole(raster.size, raster.layout, samples),
+            None => raster,
+        }
+    }
+
+    /// Greys stay greys: one channel of three that are the same is enough.
+    fn grey_to_srgb(&self, raster: Raster) -> Raster {
+        use moxcms::Layout::{Gray, Rgb};
+        let length = raster.samples.len() * 3;
+        match self.converted(&raster.samples, Gray, Rgb, length) {
+            Some(samples) => {
+                let greys = samples.into_iter().step_by(3).collect();
+                Raster::whole(raster.size, raster.layout, greys)
+            }
             None => raster,
         }
     }
@@ -94,6 +108,23 @@ pub fn from_segments<'s>(payloads: impl Iterator<Item = &'s [u8]>) -> Option<Vec
 mod tests {
     use super::*;
     use crate::size::Size;
+
+    #[test]
+    fn greys_of_another_gamma_become_those_of_srgb() {
+        let file = ColorProfile::new_gray_with_gamma(1.8).encode();
+        let profile = Profile::read(&file.expect("a profile")).expect("not sRGB");
+        let raster = Raster::whole(Size::new(3, 1), Layout::Grey, vec![0, 100, 255]);
+        let made = profile.to_srgb(raster);
+        assert_eq!(made.layout, Layout::Grey);
+        let [black, middle, white] = made.samples[..] else {
+            panic!("{:?}", made.samples)
+        };
+        assert!(
+            black <= 1 && (112..126).contains(&middle) && white >= 254,
+            "{:?}",
+            made.samples
+        );
+    }
 
     #[test]
     fn colours_of_a_wide_profile_become_stronger_in_srgb_and_greys_stay() {

@@ -77,6 +77,11 @@ impl<H> Follower<H> {
         Some(Progress::Opened(opened))
     }
 
+    /// Whether what has come is held for the cache too; else by those who read it alone.
+    pub fn is_kept(&self) -> bool {
+        !lock(&self.fill.state).overflow
+    }
+
     /// The next chunk; None at the end of a whole body.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, error::Kind> {
         loop {

@@ -155,6 +155,11 @@ impl<H> Zone<H> {
         found
     }
 
+    /// Whether none of these was purged since they were asked for.
+    pub fn is_kept(&self, names: &Names) -> bool {
+        self.purges.verdict(names) == Verdict::Kept
+    }
+
     /// As `find`, of nobody who asks: it makes nothing more asked for.
     pub fn look(&self, key: Key, request: &HeaderMap, now: u64) -> Found {
         self.find_by(key, request, now, |key| self.kept.slots.peek(key))

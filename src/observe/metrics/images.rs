@@ -36,7 +36,7 @@ impl ImageMetrics {
         ImageMetrics {
             outcomes: make.counters(
                 "lakh_image_transforms_total",
-                "Transforms, by what was asked for and outcome; a failed one answers with the original.",
+                "Transforms, by what was asked for and outcome; a failed one answers with the original, where that may be seen.",
                 &["format", "outcome"],
             ),
             time: make.histograms(

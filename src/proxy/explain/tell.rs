@@ -143,7 +143,11 @@ fn tell_render(told: &mut Explanation, work: &Work, request: &Request<'_>, ctx: 
         Stand::Pass(_) => "pass",
         Stand::Missing(_) => "miss",
     };
-    told.outcome = outcome(What::Render, "");
+    let why = match work.as_it_is {
+        true => "the client wants nothing changed and gets the original",
+        false => "",
+    };
+    told.outcome = outcome(What::Render, why);
     told.cache = Some(missing(
         zone,
         &work.goal.key,

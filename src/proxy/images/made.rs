@@ -2,7 +2,7 @@
 
 use super::super::resource::unix_now;
 use super::Work;
-use crate::cache::{Key, Object, Recalled, Use, Zone, usable};
+use crate::cache::{Key, Names, Object, Recalled, Use, Zone, usable};
 use crate::upstream::Response;
 use bytes::Bytes;
 use http::header::{
@@ -39,27 +39,34 @@ pub fn promote(zone: &Zone<Response>, recalled: Recalled) -> (Arc<Object>, &'sta
 }
 
 /// By its type or its text.
-pub fn is_svg(original: &Object) -> bool {
-    let media = original.headers.get(CONTENT_TYPE);
-    let says_so = |media: &HeaderValue| media.as_bytes().starts_with(b"image/svg");
-    media.is_some_and(says_so) || lakh_image::is_svg(&original.body)
+pub fn is_svg(headers: &HeaderMap, body: &[u8]) -> bool {
+    let says_so = |media: &HeaderValue| {
+        let start = media.as_bytes().get(..9);
+        start.is_some_and(|start| start.eq_ignore_ascii_case(b"image/svg"))
+    };
+    headers.get(CONTENT_TYPE).is_some_and(says_so) || lakh_image::is_svg(body)
 }
 
-/// Not for other caches: the next time it will be there.
-pub fn for_now(object: &Object) -> Arc<Object> {
+/// What stands in until the rendition is there. Not for other caches.
+pub fn for_now(object: &Object, as_what: &'static str) -> Arc<Object> {
     let mut headers = object.headers.clone();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Arc::new(Object::new(
-        object.status,
-        headers,
-        object.body.clone(),
-        object.freshness,
-        object.names.clone(),
-    ))
+    Arc::new(object.standing_in(as_what, headers))
+}
+
+/// What stands in as long as it is fresh: no rendition can be made of it.
+pub fn as_it_is(original: &Object) -> Arc<Object> {
+    Arc::new(original.standing_in("original", original.headers.clone()))
 }
 
 /// As fresh as its source. The tag is of the bytes: equal renditions are equal everywhere.
-pub fn object_of(media: HeaderValue, body: Bytes, work: &Work, original: &Object) -> Object {
+pub fn object_of(
+    media: HeaderValue,
+    body: Bytes,
+    work: &Work,
+    original: &Object,
+    names: Names,
+) -> Object {
     let mut headers = original.headers.clone();
     if work.source.elsewhere.is_some() {
         headers = [CACHE_CONTROL, DATE, EXPIRES]
@@ -92,11 +99,5 @@ pub fn object_of(media: HeaderValue, body: Bytes, work: &Work, original: &Object
     for name in work.vary.names() {
         headers.append(VARY, HeaderValue::from_static(name));
     }
-    Object::new(
-        StatusCode::OK,
-        headers,
-        body,
-        original.freshness,
-        original.names.clone(),
-    )
+    Object::new(StatusCode::OK, headers, body, original.freshness, names)
 }

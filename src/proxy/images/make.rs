@@ -4,20 +4,19 @@
 use super::super::context::Context;
 use super::super::fill;
 use super::super::request::Request;
-use super::super::resource::unix_now;
-use super::made::{for_now, is_svg, object_of, promote, recall};
-use super::obtain::{self, Obtain, Obtained};
+use super::keep::made_in;
+use super::made::{for_now, promote, recall};
+use super::obtain::{self, Obtain, Obtained, Unread};
 use super::render::{Rendering, Unmade};
 use super::work::Goal;
 use super::{Edge, Work};
-use crate::cache::{Filling, Found, Key, Object, Opening};
+use crate::cache::{Filling, Key, Name, Object, Opening};
 use crate::compress::no_transform;
 use crate::error::Kind;
-use crate::runtime::{MadeOf, Validators};
+use crate::runtime::Validators;
 use crate::upstream::Response;
-use http::header::{CONTENT_TYPE, ETAG};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use lakh_image::{OnFull, Rendition};
+use http::{HeaderMap, HeaderName, StatusCode};
+use lakh_image::Rendition;
 use pingora::http::RequestHeader;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,32 +42,47 @@ pub fn make(
     filling: Filling<Response>,
     whose: For,
 ) -> pingora::Result<()> {
-    let (max_source, alone) = (work.images.settings.max_source, whose == For::One);
-    let obtain = Obtain::new(edge, request, ctx, &work.source, max_source, alone)?;
+    // The source of what is not made is like anybody's.
+    let alone = whose == For::One && !work.as_it_is;
+    let max_source = work.images.settings.max_source;
+    let folders = work.folders(Request::of(request).host);
+    let obtain = Obtain::new(
+        edge,
+        request,
+        ctx,
+        &work.source,
+        max_source,
+        alone,
+        &folders,
+    )?;
     let making = Making {
         edge: edge.clone(),
         root: work.source.root(&Request::of(request), ctx),
         fields: work.source.told(&request.headers).into_owned(),
+        kept: !work.as_it_is,
         work,
+        folders,
         filling: Arc::new(filling),
         whose,
-        kept: true,
     };
     tokio::spawn(making.run(obtain));
     Ok(())
 }
 
-struct Making {
-    edge: Arc<Edge>,
-    work: Work,
+/// One that is being made: `keep` says what is stored of it, `instead` what goes out in its place.
+pub(super) struct Making {
+    pub edge: Arc<Edge>,
+    pub work: Work,
+    /// What it is purged by beside its source's names.
+    pub folders: Vec<Name>,
     /// What it hangs on in slower tiers.
-    root: Key,
+    pub root: Key,
     /// What the source's server is told of the request.
-    fields: HeaderMap,
-    filling: Arc<Filling<Response>>,
+    pub fields: HeaderMap,
+    pub filling: Arc<Filling<Response>>,
     whose: For,
     /// Its source may be shared, and so may what is made of it.
-    kept: bool,
+    pub kept: bool,
 }
 
 impl Making {
@@ -79,7 +93,7 @@ impl Making {
             self.open(Opening::Recalled(object, tier));
             return obtain.abandon();
         }
-        match obtain.run(self.work.images.settings.max_source).await {
+        match obtain.run(&self.work.images).await {
             Obtained::Object(original) => {
                 self.is_of(&original);
                 self.work_on(&original).await;
@@ -93,6 +107,7 @@ impl Making {
                 self.work_on_private(answer).await;
             }
             Obtained::NotShared => self.filling.open(Opening::Private(None)),
+            Obtained::Failed(Kind::Full) => self.open(self.stand_in(None)),
             Obtained::Failed(kind) => self.open(Opening::Failed(kind)),
         }
     }
@@ -106,7 +121,7 @@ impl Making {
         self.work.be_of(place);
     }
 
-    fn vary(&self, original: &Object) -> Vec<HeaderName> {
+    pub fn vary(&self, original: &Object) -> Vec<HeaderName> {
         fill::selecting(&self.work.source.route, &original.headers)
     }
 
@@ -116,7 +131,7 @@ impl Making {
             let opening = refused.unwrap_or_else(|| Opening::Object(original.clone()));
             return self.open(opening);
         }
-        if no_transform(&original.headers) {
+        if self.work.as_it_is || no_transform(&original.headers) {
             return self.open(self.unmade(Unmade::Failed, original));
         }
         match self.kept {
@@ -128,18 +143,22 @@ impl Making {
     }
 
     async fn work_on_private(&self, answer: Response) {
-        let max_source = self.work.images.settings.max_source;
-        let is_picture = answer.head().status == StatusCode::OK;
-        if !is_picture || obtain::is_too_large(&answer, max_source) {
-            let refused = self.refused(answer.head().status);
-            return self.open(refused.unwrap_or(Opening::Private(Some(answer))));
+        if answer.head().status != StatusCode::OK {
+            return self.open(self.unworked(answer));
         }
         let names = self.filling.names().clone();
         let tell = self.edge.runtime.load().invalidate_headers.clone();
-        match obtain::whole(answer, max_source, names, &tell).await {
+        match obtain::whole(answer, &self.work.images, names, &tell).await {
             Ok(original) => self.work_on(&original).await,
-            Err(kind) => self.open(Opening::Failed(kind)),
+            Err(Unread::TooLarge(answer)) => self.open(self.unworked(answer)),
+            Err(Unread::Full(answer)) => self.open(self.unread(answer)),
+            Err(Unread::Failed(kind)) => self.open(Opening::Failed(kind)),
         }
+    }
+
+    fn unworked(&self, answer: Response) -> Opening<Response> {
+        let refused = self.refused(answer.head().status);
+        refused.unwrap_or(Opening::Private(Some(answer)))
     }
 
     /// What is said instead of an answer that is not worked on, where that must not be seen.
@@ -177,7 +196,7 @@ impl Making {
     /// Answers all who wait; what takes longer than they should wait goes on without them.
     async fn render(&self, original: &Arc<Object>) {
         let (images, goal) = (&self.work.images, &self.work.goal);
-        if let Some(object) = self.renewed(original) {
+        if let Some(object) = self.renewed(original).await {
             return self.open(Opening::Object(object));
         }
         if images.late.has(&goal.key) {
@@ -188,7 +207,9 @@ impl Making {
         match timeout(self.patience(), rendering.outcome()).await {
             Ok(outcome) => {
                 let opening = self.settle(outcome, original);
+                let made = made_in(&opening);
                 self.open(opening);
+                self.learn(made, &mut rendering, original).await;
             }
             Err(_) => {
                 let _late = images.late.add(&goal.key);
@@ -197,7 +218,9 @@ impl Making {
                 let opening = self.meanwhile(original).await;
                 self.open(opening);
                 let outcome = rendering.outcome().await;
-                self.settle(outcome, original);
+                let settled = self.settle(outcome, original);
+                self.learn(made_in(&settled), &mut rendering, original)
+                    .await;
             }
         }
     }
@@ -210,18 +233,20 @@ impl Making {
         let max_time = self.work.images.settings.max_time;
         self.open(match timeout(max_time, rendering.outcome()).await {
             Ok(outcome) => self.settle(outcome, original),
-            Err(_) => self.stand_in(original),
+            Err(_) => self.stand_in(Some(original)),
         });
     }
 
-    async fn begin(&self, goal: &Goal, original: &Object) -> Rendering {
+    async fn begin(&self, goal: &Goal, original: &Arc<Object>) -> Rendering {
         let awaited = (self.whose != For::Later).then(|| self.filling.clone());
+        let is_unknown = self.kept && Validators::of(original).is_none();
         Rendering::begin(
             &self.edge,
             &self.work,
             &goal.plan,
             original.body.clone(),
             awaited,
+            is_unknown.then(|| original.clone()),
         )
         .await
     }
@@ -238,7 +263,7 @@ impl Making {
     /// For those who would wait too long: WebP, where that is what they would have had without AVIF.
     async fn meanwhile(&self, original: &Arc<Object>) -> Opening<Response> {
         let Some(goal) = self.work.sooner() else {
-            return self.stand_in(original);
+            return self.stand_in(Some(original));
         };
         let object = match self.stored(&goal.key) {
             Some(object) => object,
@@ -247,12 +272,12 @@ impl Making {
                 let outcome = timeout(self.work.images.settings.max_time, rendering.outcome());
                 match outcome.await {
                     Ok(Ok(made)) => self.keep(made, &goal, original),
-                    _ => return self.stand_in(original),
+                    _ => return self.stand_in(Some(original)),
                 }
             }
         };
         self.edge.foundation.image_metrics.stand_in("webp");
-        Opening::Recalled(for_now(&object), "webp")
+        Opening::Object(for_now(&object, "webp"))
     }
 
     /// Stores what was made, or what is to be had instead.
@@ -265,106 +290,5 @@ impl Making {
             Ok(made) => Opening::Object(self.keep(made, &self.work.goal, original)),
             Err(unmade) => self.unmade(unmade, original),
         }
-    }
-
-    fn keep(&self, made: Rendition, goal: &Goal, original: &Object) -> Arc<Object> {
-        let media = HeaderValue::from_static(made.content_type);
-        let object = object_of(media, made.bytes.into(), &self.work, original);
-        self.store(Arc::new(object), goal, original)
-    }
-
-    /// What is stored, if it was made of the same: as fresh as its source is now.
-    fn renewed(&self, original: &Object) -> Option<Arc<Object>> {
-        let (work, goal) = (&self.work, &self.work.goal);
-        let MadeOf { source, tag } = work.images.shelf.made_of(&work.variant, &goal.key)?;
-        let (zone, fields) = (work.source.zone(), HeaderMap::new());
-        let Found::Object { object, .. } = zone.look(goal.key.clone(), &fields, unix_now()) else {
-            return None;
-        };
-        let is_same = Validators::of(original)? == source && object.headers.get(ETAG)? == tag;
-        let media = object.headers.get(CONTENT_TYPE)?.clone();
-        let renewed = || object_of(media, object.body.clone(), work, original);
-        is_same.then(|| self.store(Arc::new(renewed()), goal, original))
-    }
-
-    /// Stores it, if it may be.
-    fn store(&self, object: Arc<Object>, goal: &Goal, original: &Object) -> Arc<Object> {
-        let work = &self.work;
-        if !self.kept {
-            return object;
-        }
-        let (zone, source) = (work.source.zone(), &work.source.key);
-        if zone.store(goal.key.clone(), object.clone()) {
-            let (vary, what) = (self.vary(original), work.images.settings.key(&goal.plan));
-            zone.hand_down_made(&self.root, source, &vary, &self.fields, &what, &object);
-            let validators = Validators::of(original).zip(object.headers.get(ETAG).cloned());
-            let made_of = validators.map(|(source, tag)| MadeOf { source, tag });
-            let shelf = &work.images.shelf;
-            shelf.add(&work.variant, &goal.plan, &goal.key, made_of);
-        }
-        object
-    }
-
-    fn unmade(&self, unmade: Unmade, original: &Arc<Object>) -> Opening<Response> {
-        match unmade {
-            Unmade::Full => self.stand_in(original),
-            // If somebody came meanwhile, better too little than nothing.
-            Unmade::Forsaken => match self.filling.abandon() {
-                true => Opening::Failed(Kind::Full),
-                false => self.stand_in(original),
-            },
-            // What can't be made now can't be later either.
-            Unmade::Failed if self.may_show(original) => {
-                if self.kept {
-                    let zone = self.work.source.zone();
-                    zone.store(self.work.goal.key.clone(), original.clone());
-                }
-                Opening::Object(original.clone())
-            }
-            Unmade::Failed => Opening::Failed(Kind::NotAPicture),
-        }
-    }
-
-    /// What there is instead, for now.
-    fn stand_in(&self, original: &Arc<Object>) -> Opening<Response> {
-        let (opening, with) = match self.instead(original) {
-            Some((object, with)) => (Opening::Recalled(for_now(&object), with), with),
-            None => (Opening::Failed(Kind::Full), "nothing"),
-        };
-        self.edge.foundation.image_metrics.stand_in(with);
-        opening
-    }
-
-    fn instead(&self, original: &Arc<Object>) -> Option<(Arc<Object>, &'static str)> {
-        let settings = &self.work.images.settings;
-        if self.kept
-            && settings.on_full == OnFull::Nearest
-            && let Some(nearest) = self.nearest()
-        {
-            return Some((nearest, "nearest"));
-        }
-        let is_small = original.body.len() as u64 <= settings.small_original;
-        let may = settings.on_full != OnFull::Refuse && is_small && self.may_show(original);
-        may.then(|| (original.clone(), "original"))
-    }
-
-    /// The rendition that is stored and differs only in size, and in that the least.
-    fn nearest(&self) -> Option<Arc<Object>> {
-        let shelf = &self.work.images.shelf;
-        let known = shelf.nearest(&self.work.variant, &self.work.goal.plan);
-        known.iter().find_map(|key| self.stored(key))
-    }
-
-    fn stored(&self, key: &Key) -> Option<Arc<Object>> {
-        let (zone, now) = (self.work.source.zone(), unix_now());
-        match zone.find(key.clone(), &HeaderMap::new(), now) {
-            Found::Object { object, .. } if object.freshness.ttl(now) > 0 => Some(object),
-            _ => None,
-        }
-    }
-
-    /// SVG may hold scripts, and who asks for a picture runs none.
-    fn may_show(&self, original: &Object) -> bool {
-        self.work.may_be_original() && !is_svg(original)
     }
 }

@@ -1,6 +1,8 @@
 //! Renditions: the source through the cache, the transform on the image pool, the result in the
 //! cache as an object of its own.
 
+mod instead;
+mod keep;
 mod made;
 mod make;
 mod obtain;
@@ -23,6 +25,7 @@ use crate::upstream::Response;
 use http::{HeaderMap, StatusCode};
 use made::{promote, recall};
 use make::{For, make};
+use pingora::http::RequestHeader;
 use std::sync::Arc;
 
 /// How often a request looks again when what it waited for was made of another's source.
@@ -36,6 +39,9 @@ pub async fn answer(
     ctx: &mut Context,
     mut work: Work,
 ) -> pingora::Result<Answered> {
+    if work.as_it_is && is_missing(client.request(), &work) {
+        return Ok(Answered::Refused(Problem::OnlyIfCached));
+    }
     for _ in 0..LOOKS {
         if work.is_apart(&client.request().headers, ctx, unix_now()) {
             break;
@@ -50,6 +56,21 @@ pub async fn answer(
     make(edge, client.request(), ctx, work.clone(), filling, For::One)?;
     let answered = wait(client, ctx, &work, follower, None).await?;
     Ok(answered.unwrap_or(Answered::No))
+}
+
+/// Whether the original may only be what is stored, which it is not. RFC 9111 §5.2.1.7.
+fn is_missing(request: &RequestHeader, work: &Work) -> bool {
+    let (source, now, fields) = (&work.source, unix_now(), &request.headers);
+    let found = || {
+        source
+            .zone()
+            .look(source.key.clone(), &source.told(fields), now)
+    };
+    let is_fresh = |found| match found {
+        Found::Object { object, .. } => usable(&object.freshness, fields, now) == Use::Fresh,
+        _ => false,
+    };
+    CacheControl::parse(fields).only_if_cached && !is_fresh(found())
 }
 
 /// With what is there, or what is made for all who wait. None: look again.
@@ -128,6 +149,7 @@ async fn wait(
     let (zone, now) = (work.source.zone(), unix_now());
     let why = match &stale {
         Some((object, _)) => cached::why_asked(object, now),
+        None if work.as_it_is => "request",
         None => "miss",
     };
     match opened {
@@ -156,7 +178,8 @@ async fn wait(
     Ok(Some(Answered::Yes))
 }
 
-/// For Cache-Status: whether it is stored now, under what is known of its source's variants now.
+/// For Cache-Status: what it is, and whether it is stored now, under what is known of its source's
+/// variants now.
 fn made(
     client: &impl Client,
     work: &Work,
@@ -171,16 +194,14 @@ fn made(
         .zone()
         .look(work.goal.key, &HeaderMap::new(), unix_now());
     let is_made = object.status == StatusCode::OK;
+    let detail = object.instead.or(is_made.then_some("transformed"));
     match found {
         Found::Object { object: stored, .. } if Arc::ptr_eq(&stored, object) => CacheStatus::Miss {
             why,
             collapsed,
-            made: is_made,
+            detail,
         },
-        _ => CacheStatus::Forwarded {
-            why,
-            detail: is_made.then_some("transformed"),
-        },
+        _ => CacheStatus::Forwarded { why, detail },
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::Edge;
 use super::Work;
-use crate::cache::{Filling, Key};
+use crate::cache::{Filling, Key, Object};
 use crate::observe::{Picture, Recent, SLOW_PICTURE};
 use crate::pool::{PoolError, Started};
 use crate::runtime::{Done, Images, Route, Ticket};
@@ -47,13 +47,15 @@ pub enum Unmade {
 }
 
 impl Rendering {
-    /// `awaited`: those it is for. If none is left when its turn comes, it isn't begun.
+    /// `awaited`: those it is for. If none is left when its turn comes, it isn't begun. `unknown`: a
+    /// source whose digest is worked out then, once they are answered.
     pub async fn begin(
         edge: &Arc<Edge>,
         work: &Work,
         plan: &Plan,
         source: Bytes,
         awaited: Option<Arc<Filling<Response>>>,
+        unknown: Option<Arc<Object>>,
     ) -> Rendering {
         let kept = Arc::new(AtomicBool::new(false));
         let is_kept = kept.clone();
@@ -72,6 +74,9 @@ impl Rendering {
             move || {
                 let (source, tickets) = stub.take();
                 make(&images, &source, tickets, &decodes);
+                if let Some(source) = unknown {
+                    source.digest();
+                }
             }
         };
         let what = What {
@@ -95,6 +100,14 @@ impl Rendering {
     /// It is to be made even if nobody waits for it any more.
     pub fn keep(&self) {
         self.kept.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for what is done in its turn when it has been answered, with a rendition.
+    pub async fn ended(&mut self) {
+        if let Ok(turn) = &mut self.turn {
+            // It was not for an answer of its own.
+            let _ = turn.answer_mut().await;
+        }
     }
 
     /// Waits for it. To be asked until it has answered once.

@@ -5,7 +5,8 @@ use super::super::cached::is_passed;
 use super::super::context::Context;
 use super::super::request::Request;
 use super::super::resource::{Elsewhere, Resource, unix_now};
-use crate::cache::{CacheControl, Found, Key, Object, Use, usable};
+use crate::cache::{CacheControl, Found, Key, Name, Object, Use, usable};
+use crate::compress::no_transform;
 use crate::runtime::{Images, Runtime};
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderName};
@@ -29,6 +30,8 @@ pub struct Work {
     pub source: Resource,
     /// Of the source's variant that this request gets, as far as is known.
     pub variant: Key,
+    /// The client wants nothing changed: it gets the original. RFC 9111 §5.2.1.6.
+    pub as_it_is: bool,
 }
 
 /// What is to be made, and where it goes.
@@ -46,6 +49,14 @@ impl Goal {
 }
 
 impl Work {
+    /// What renditions are purged by beside what their sources are: where they are asked for.
+    pub fn folders(&self, host: &str) -> Vec<Name> {
+        let folders = self.images.settings.folders();
+        folders
+            .map(|folder| Name::folder(host, folder.as_bytes()))
+            .collect()
+    }
+
     /// What the client may have instead before what it waits for is ready.
     pub fn sooner(&self) -> Option<Goal> {
         let plan = self.goal.plan.sooner()?;
@@ -65,9 +76,12 @@ impl Work {
         self.variant = variant;
     }
 
-    /// Whether nobody is to wait for it together with others: nothing is to be stored, or its source
-    /// is known not to be for sharing.
+    /// Whether nobody is to wait for it together with others: it is no rendition, nothing is to be
+    /// stored, or its source is known not to be for sharing.
     pub fn is_apart(&self, request: &HeaderMap, ctx: &Context, now: u64) -> bool {
+        if self.as_it_is {
+            return true;
+        }
         let (source, fields) = (&self.source, self.source.told(request));
         let found = || source.zone().look(source.key.clone(), &fields, now);
         CacheControl::parse(request).no_store
@@ -111,17 +125,23 @@ impl Work {
         };
         let zone = source.zone();
         let variant = zone.variant(&source.key, &source.told(request.headers));
-        Ok(Some(Work {
+        let work = Work {
             goal: Goal::new(plan, &variant, images),
             images: images.clone(),
             vary,
             source,
             variant,
-        }))
+            as_it_is: false,
+        };
+        let as_it_is = no_transform(request.headers) && work.may_be_original();
+        Ok(Some(Work { as_it_is, ..work }))
     }
 
     /// The rendition, if there is a fresh one.
     pub fn stored(&self, request: &HeaderMap, ctx: &Context, now: u64) -> Option<Arc<Object>> {
+        if self.as_it_is {
+            return None;
+        }
         let zone = self.source.zone();
         match ctx.find(zone, self.goal.key.clone(), &HeaderMap::new(), now) {
             Found::Object { object, .. }

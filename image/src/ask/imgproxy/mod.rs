@@ -5,7 +5,7 @@
 mod meaning;
 
 use super::sign::Proof;
-use super::text::decoded;
+use super::text::{decoded, decoded_whole};
 use super::wish::{Density, Format, Side, Wish};
 use super::{AskError, Field, Request, Source, Written, value};
 use crate::plan::{Fit, Gravity, Output, Quality};
@@ -25,6 +25,8 @@ struct Options {
     kind: Kind,
     enlarge: bool,
     extend: bool,
+    /// Of the background, wherever that is said.
+    alpha: Option<u8>,
     expires: Option<u64>,
 }
 
@@ -46,11 +48,13 @@ pub(super) fn read<'r>(
     let (signature, signed) = rest.split_at(at);
     let first = signed[1..].split('/').next()?;
     // An application's own paths begin otherwise.
-    let is_ours = first == "plain"
-        || first
-            .split_once(':')
-            .is_some_and(|(name, _)| is_option(name));
+    let is_ours = first == "plain" || is_written_as_option(&decoded(first));
     is_ours.then(|| written(request, signature, signed, settings))
+}
+
+fn is_written_as_option(part: &str) -> bool {
+    part.split_once(':')
+        .is_some_and(|(name, _)| is_option(name))
 }
 
 fn written<'r>(
@@ -62,17 +66,17 @@ fn written<'r>(
     let mut written = Written::default();
     let mut options = Options::default();
     let mut rest = &signed[1..];
-    let is_option = |part: &str| {
-        part.split_once(':')
-            .is_some_and(|(name, _)| is_option(name))
-    };
-    while let Some((part, after)) = rest.split_once('/').filter(|(part, _)| is_option(part)) {
+    while let Some((part, after)) = rest.split_once('/') {
+        let part = decoded(part);
+        if !is_written_as_option(&part) {
+            break;
+        }
         let mut words = part.split(':');
         let name = words.next().unwrap_or_default();
         let words: Vec<&str> = words.collect();
         let meant = match name {
             "preset" | "pr" => {
-                written.presets.extend(words);
+                written.presets.extend(words.into_iter().map(str::to_owned));
                 true
             }
             _ => options.read(name, &words)?,
@@ -89,7 +93,8 @@ fn written<'r>(
     }
     written.proof = Proof {
         message: Cow::Borrowed(signed),
-        signature: (!matches!(signature, "unsafe" | "insecure" | "_")).then_some(signature),
+        signature: (!matches!(signature, "unsafe" | "insecure" | "_"))
+            .then_some(Cow::Borrowed(signature)),
         expires: options.expires,
     };
     written.wish = options.wish(&written.presets);
@@ -104,7 +109,7 @@ fn source(text: &str) -> Result<(String, Option<&str>), AskError> {
             Some((source, extension)) => (source, Some(extension)),
             None => (plain, None),
         };
-        let source = decoded(source).ok_or(UNREADABLE)?.into_owned();
+        let source = decoded_whole(source).map_err(|_| UNREADABLE)?.into_owned();
         return Ok((source, extension.filter(|extension| !extension.is_empty())));
     }
     let (encoded, extension) = match text.split_once('.') {
@@ -252,9 +257,7 @@ impl Options {
 
     fn alpha(&mut self, word: Option<&str>) -> Result<(), AskError> {
         let share = needed(|t| value::hundredths(t, 1), word, Field::Background)?;
-        if let Some(colour) = &mut self.wish.background {
-            colour.alpha = u8::try_from(u32::from(share) * 255 / 100).unwrap_or(255);
-        }
+        self.alpha = u8::try_from(u32::from(share) * 255 / 100).ok();
         Ok(())
     }
 
@@ -278,7 +281,7 @@ impl Options {
         Ok(())
     }
 
-    fn wish(mut self, presets: &[&str]) -> Wish {
+    fn wish(mut self, presets: &[String]) -> Wish {
         let fit = match (self.kind, self.enlarge, self.extend) {
             (Kind::Fit, _, true) => Some(Fit::Pad),
             (Kind::Fit, true, false) => Some(Fit::Contain),
@@ -288,6 +291,9 @@ impl Options {
             (Kind::Force, ..) => Some(Fit::Squeeze),
         };
         self.wish.fit = fit;
+        if let (Some(colour), Some(alpha)) = (&mut self.wish.background, self.alpha) {
+            colour.alpha = alpha;
+        }
         if presets.is_empty() {
             // There, what isn't said is the source's own format.
             self.wish.format.get_or_insert(Format::As(Output::Original));

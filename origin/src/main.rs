@@ -15,6 +15,7 @@ mod payments;
 mod processing;
 mod redis;
 mod routes;
+mod serve;
 mod settings;
 mod shards;
 mod storage;
@@ -66,7 +67,7 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     );
     let listener = listener.tap_io(|connection| listen::prepare(connection, listen::MOST_SILENCE));
 
-    let service = axum::serve(listener, routes::of(app.clone()));
+    let serving = serve::serve(listener, routes::of(app.clone()), app.stopping.subscribe());
     let workers = Workers::start(&app);
     let mut hubs = vec![tokio::spawn(hub::note_presence(app.clone()))];
     for shard in app.shards.all() {
@@ -78,7 +79,7 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
             app.stopping.subscribe(),
         )));
     }
-    lifecycle::serve_until(service, stop, &app.stopping).await?;
+    lifecycle::serve_until(serving, stop, &app.stopping).await;
     lifecycle::finish(workers.finish()).await;
     for part in hubs {
         part.await?;

@@ -15,23 +15,35 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
+use futures_util::StreamExt;
 use multer::{Constraints, Field, Multipart, SizeLimit, parse_boundary};
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::time;
 
 const PHOTO: &str = "photo";
 const PERSON: [&str; 3] = ["name", "email", "password"];
 
 /// More than the form has.
 const MOST_FIELDS: usize = 16;
-const MOST_TEXT_BYTES: u64 = 32 * 1024;
+
+/// All texts together, with their names.
+const MOST_TEXT_BYTES: usize = 32 * 1024;
+
+/// All that may come before it is known that a photo does: texts, what is around them, and as much of the photo as is
+/// read together with them.
+const MOST_BYTES_BEFORE: usize = 1024 * 1024;
+
+const FORM_TIME: Duration = Duration::from_secs(10);
 
 pub async fn lend(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let Form { texts, photo } = Form::read(&headers, body).await?;
+    let Form { texts, photo } = read(&app, &headers, body).await?;
     let (person, draft) = understood(texts)?;
     let user = accounts::enter(&app, person).await?;
     let by = By {
@@ -52,6 +64,14 @@ pub async fn lend(
     Ok(see("/", LISTS))
 }
 
+/// All but the photo, which has a place and a time of its own.
+async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Form, Problem> {
+    let _turn = app.forms.enter().await?;
+    let read = time::timeout(FORM_TIME, Form::read(headers, body)).await;
+    let too_slow = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "The form came too slowly.");
+    read.map_err(too_slow)?
+}
+
 struct Form {
     texts: Map<String, Value>,
     /// As it would come by itself.
@@ -60,18 +80,22 @@ struct Form {
 
 impl Form {
     async fn read(headers: &HeaderMap, body: Body) -> Result<Self, Problem> {
-        let mut parts = parts(headers, body)?;
-        let mut texts = Map::new();
+        let is_photo = Arc::new(AtomicBool::new(false));
+        let mut parts = parts(headers, body, is_photo.clone())?;
+        let (mut texts, mut left) = (Map::new(), MOST_TEXT_BYTES);
         for _ in 0..MOST_FIELDS {
             let Some(part) = parts.next_field().await.map_err(unreadable)? else {
                 return Ok(Self { texts, photo: None });
             };
             let name = part.name().unwrap_or_default().to_owned();
             if name == PHOTO {
+                is_photo.store(true, Ordering::Relaxed);
                 let photo = photo(part);
                 return Ok(Self { texts, photo });
             }
             let text = part.text().await.map_err(unreadable)?;
+            let bytes = name.len() + text.len();
+            left = left.checked_sub(bytes).ok_or_else(too_long)?;
             texts.insert(name, text.into());
         }
         Err(Problem::new(
@@ -82,7 +106,11 @@ impl Form {
 }
 
 /// RFC 7578.
-fn parts(headers: &HeaderMap, body: Body) -> Result<Multipart<'static>, Problem> {
+fn parts(
+    headers: &HeaderMap,
+    body: Body,
+    is_photo: Arc<AtomicBool>,
+) -> Result<Multipart<'static>, Problem> {
     let label = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
@@ -93,10 +121,19 @@ fn parts(headers: &HeaderMap, body: Body) -> Result<Multipart<'static>, Problem>
     })?;
     // A photo's size is looked at where it is written.
     let sizes = SizeLimit::new()
-        .per_field(MOST_TEXT_BYTES)
+        .per_field(MOST_TEXT_BYTES as u64)
         .for_field(PHOTO, u64::MAX);
     let rules = Constraints::new().size_limit(sizes);
-    let body = body.into_data_stream();
+    // The parser keeps what it can't make a part of yet, however much that is.
+    let mut left = MOST_BYTES_BEFORE;
+    let body = body.into_data_stream().map(move |chunk| {
+        let chunk = chunk?;
+        if !is_photo.load(Ordering::Relaxed) {
+            let long = || axum::Error::new("there is too much before the photo");
+            left = left.checked_sub(chunk.len()).ok_or_else(long)?;
+        }
+        Ok::<_, axum::Error>(chunk)
+    });
     Ok(Multipart::with_constraints(body, boundary, rules))
 }
 
@@ -138,6 +175,11 @@ fn cents(euros: &str) -> Option<i64> {
         return None;
     }
     format!("{whole}{part:0<2}").parse().ok()
+}
+
+fn too_long() -> Problem {
+    let detail = format!("All texts together may have at most {MOST_TEXT_BYTES} bytes.");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
 fn unreadable(error: multer::Error) -> Problem {

@@ -65,9 +65,9 @@ pub async fn suggestions(
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let search = query.check().map_err(Problem::bad_query)?;
-    let titles = match search.words.is_empty() {
-        true => Vec::new(),
-        false => app.store.suggestions(&search).await?,
+    let titles = match search.words {
+        None => Vec::new(),
+        Some(_) => app.store.suggestions(&search).await?,
     };
     let list = json!({ "items": titles });
     Ok(Representation::json(&list).answer(&request, LIST, LISTS))

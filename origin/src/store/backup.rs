@@ -12,9 +12,10 @@ use std::io::{BufRead, Write};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Those that others refer to come first.
-const TABLES: [&str; 27] = [
+const TABLES: [&str; 28] = [
     "users",
     "sessions",
+    "spent_tokens",
     "audit",
     "listings",
     "photos",

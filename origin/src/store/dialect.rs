@@ -66,6 +66,7 @@ impl Dialect {
                 include_str!("schema/sqlite_6.sql"),
                 include_str!("schema/sqlite_7.sql"),
                 "",
+                include_str!("schema/sqlite_9.sql"),
             ],
             Self::Postgres => &[
                 "",
@@ -76,6 +77,7 @@ impl Dialect {
                 include_str!("schema/postgres_6.sql"),
                 include_str!("schema/postgres_7.sql"),
                 include_str!("schema/postgres_8.sql"),
+                include_str!("schema/postgres_9.sql"),
             ],
         }
     }

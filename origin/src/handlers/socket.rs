@@ -125,12 +125,13 @@ impl Talk {
 
     /// Which hub this is, what was missed, and whether that is not all of it.
     async fn greet(&mut self, again: bool) -> Result<(), Gone> {
-        let (mut missed, all) = match again {
+        let forgotten = again && self.forget_the_future().await?;
+        let (mut missed, all) = match again && !forgotten {
             true => match self.all_missed().await? {
                 Some(missed) => (missed, true),
                 None => (self.missed_up_to(0).await?.unwrap_or_default(), false),
             },
-            false => (Vec::new(), true),
+            false => (Vec::new(), !forgotten),
         };
         let most = MOST_BACKLOG as usize;
         let gap = missed.len() > most || !all;
@@ -141,6 +142,16 @@ impl Talk {
             self.tell(&message).await?;
         }
         Ok(())
+    }
+
+    /// Where nothing has been said yet of what it has heard, the database is an older one, restored: what was said
+    /// since is lost, and numbers are given again.
+    async fn forget_the_future(&mut self) -> Result<bool, Gone> {
+        let store = &self.app.shards.place_of(&self.device).store;
+        let said = store.last_message_given().await.map_err(|_| Gone)?;
+        let is_ahead = self.last > said;
+        self.last = self.last.min(said);
+        Ok(is_ahead)
     }
 
     /// All that was said up to what this hub told last before the device came: what came after that it is told.

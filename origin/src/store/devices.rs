@@ -91,6 +91,15 @@ impl Store {
         query_scalar(NEWEST).fetch_one(self.reader()).await
     }
 
+    /// The highest number that a message can have had in this database, as its primary knows it.
+    pub async fn last_message_given(&self) -> Result<i64> {
+        let primary = self.nodes.writer()?;
+        let newest: i64 = query_scalar(NEWEST).fetch_one(primary).await?;
+        let given = AssertSqlSafe(self.dialect.last_number("messages"));
+        let given: i64 = query_scalar(given).fetch_one(primary).await?;
+        Ok(newest.max(given))
+    }
+
     /// To anybody, in order; a page of them.
     pub async fn messages_after(&self, id: i64) -> Result<Vec<Message>> {
         query_as("SELECT * FROM messages WHERE id > $1 ORDER BY id LIMIT 500")

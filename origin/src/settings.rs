@@ -139,7 +139,7 @@ pub struct Settings {
     demo: Demo,
 
     /// Seconds until a job is taken from a worker that went silent, and done by another one
-    #[arg(long, env = "LAKH_ORIGIN_LEASE", default_value_t = 30, value_name = "SECONDS",
+    #[arg(long, env = "LAKH_ORIGIN_LEASE", default_value_t = 20, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     lease: u64,
 
@@ -164,7 +164,7 @@ pub struct Settings {
 #[derive(Subcommand)]
 pub enum Command {
     /// Write all that is in the database to a file, while it is in use or not. The photos and the secrets
-    /// are files in the data folder
+    /// are files in the data folder; shards have backups of their own
     Backup { file: PathBuf },
 
     /// Read such a file into an empty database, of the same kind or another

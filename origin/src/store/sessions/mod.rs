@@ -41,6 +41,14 @@ pub enum Refreshed {
 }
 
 impl Store {
+    /// Whether what has the sessions answers, where that is not the database.
+    pub async fn ping_sessions(&self) -> Result<()> {
+        match &self.redis {
+            Some(redis) => redis.ping().await.map_err(away),
+            None => Ok(()),
+        }
+    }
+
     pub async fn open_session(
         &self,
         user: i64,
@@ -256,7 +264,7 @@ fn subject(user: i64) -> String {
 
 /// Redis does not answer: as when the database doesn't.
 fn away(error: fred::error::Error) -> Error {
-    Error::Io(io::Error::other(error))
+    Error::Io(io::Error::other(format!("Redis has the sessions: {error}")))
 }
 
 impl FromRow<'_, AnyRow> for Session {

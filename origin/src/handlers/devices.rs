@@ -2,7 +2,7 @@
 
 use super::author::Author;
 use super::json_body::JsonBody;
-use super::path::Id;
+use super::path::{Id, Named};
 use super::problem::Problem;
 use super::query::AskedPage;
 use super::representation::Representation;
@@ -12,7 +12,7 @@ use crate::domain::job::{Kind, Lane, MOST_WAITING};
 use crate::domain::page::Stamp;
 use crate::domain::user::Role;
 use crate::shards::Shard;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
@@ -27,7 +27,7 @@ pub async fn list(State(app): State<Arc<App>>, author: Author) -> Result<Respons
 pub async fn tell(
     State(app): State<Arc<App>>,
     author: Author,
-    Path(name): Path<String>,
+    Named(name): Named,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let text = device::text(body)?;
@@ -61,7 +61,7 @@ pub async fn broadcast(
 pub async fn ask(
     State(app): State<Arc<App>>,
     author: Author,
-    Path(name): Path<String>,
+    Named(name): Named,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let text = device::text(body)?;

@@ -1,12 +1,13 @@
 //! How far a photo is, told whenever it changes: server-sent events, until there is nothing more to tell.
 
+use super::path::Named;
 use super::photos::find;
 use super::problem::Problem;
 use crate::app::App;
 use crate::domain::job::State as JobState;
 use crate::domain::photo::PhotoName;
 use crate::store::Photo;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -22,10 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Then the client asks again.
 const MOST_TIME: Duration = Duration::from_secs(300);
 
-pub async fn follow(
-    State(app): State<Arc<App>>,
-    Path(name): Path<String>,
-) -> Result<Response, Problem> {
+pub async fn follow(State(app): State<Arc<App>>, Named(name): Named) -> Result<Response, Problem> {
     let name: PhotoName = name.parse().map_err(|()| Problem::no_such("photo"))?;
     let place = app.followers.clone().try_acquire_owned();
     let place = place.map_err(|_| Problem::busy())?;

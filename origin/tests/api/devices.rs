@@ -220,6 +220,28 @@ fn a_request_is_answered_and_its_device_told_whether_it_came_by_http_or_as_a_fil
 }
 
 #[test]
+fn a_device_is_there_as_long_as_it_listens_by_any_line() {
+    let origin = Origin::start();
+    let token = origin.register("ada@example.org");
+    let lines = |count: u32| {
+        let counted = format!("lakh_origin_hub_connections {count}");
+        origin
+            .get("/metrics")
+            .text()
+            .lines()
+            .any(|line| line == counted)
+    };
+    let present = || origin.get_as(&token, "/api/v1/devices").json()["items"][0]["present"] == true;
+    let [first, mut second] = [(); 2].map(|()| Listener::open(&origin, &token, SOCKET));
+    second.welcomed();
+    drop(first);
+    origin.wait_until("one line is left", || lines(1));
+    assert!(present());
+    drop(second);
+    origin.wait_until("it is gone", || !present());
+}
+
+#[test]
 fn files_are_taken_whatever_lies_beside_them_and_the_same_one_again() {
     let origin = Origin::start();
     let token = origin.register("ada@example.org");

@@ -60,6 +60,41 @@ fn the_document_is_served_and_can_be_tried_on_a_page() {
     origin.get("/api/v1/docs.js").expect_status(200);
 }
 
+#[test]
+fn names_that_are_no_text_are_nothing_s() {
+    let origin = Origin::start();
+    let token = origin.register("ada@example.org");
+    for path in [
+        "/photos/%ff.jpg",
+        "/api/v1/photos/%ff",
+        "/api/v1/photos/%ff/events",
+        "/api/v1/devices/%ff/socket",
+    ] {
+        let none = origin.get_as(&token, path).expect_status(404);
+        assert_eq!(
+            none.header("content-type"),
+            "application/problem+json",
+            "{path}"
+        );
+    }
+    for path in ["/api/v1/devices/%ff/messages", "/sandbox/payments/%ff"] {
+        let none = origin.post(path, Some(&token), &json!({"text": "x"}));
+        assert_eq!(
+            none.header("content-type"),
+            "application/problem+json",
+            "{path}"
+        );
+    }
+    let bearer = format!("Bearer {token}");
+    let none = origin.call(
+        "PUT",
+        "/api/v1/files/%ff/chunks/1",
+        &[("authorization", &bearer)],
+        b"",
+    );
+    none.expect_status(404);
+}
+
 fn slow(origin: &Origin, sent: &str) -> TcpStream {
     let mut slow = TcpStream::connect(origin.address()).expect("it listens");
     slow.set_read_timeout(Some(PATIENCE)).expect("a socket");

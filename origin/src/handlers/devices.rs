@@ -7,7 +7,7 @@ use super::problem::Problem;
 use super::query::AskedPage;
 use super::representation::Representation;
 use crate::app::App;
-use crate::domain::device::{self, DeviceName};
+use crate::domain::device::{self, DeviceName, MOST_DEVICES};
 use crate::domain::job::{Kind, Lane, MOST_WAITING};
 use crate::domain::page::Stamp;
 use crate::domain::user::Role;
@@ -103,8 +103,12 @@ pub async fn request(
 /// Its name, if it is theirs, or nobody's until now. Staff may do what owners may.
 pub async fn own(app: &App, author: &Author, name: &str) -> Result<DeviceName, Problem> {
     let name: DeviceName = name.parse().map_err(|()| Problem::no_such("device"))?;
-    let owner = app.store.claim_device(&name, author.id(), author.at);
-    if owner.await? == author.id() || author.may(Role::Staff) {
+    let owner = app
+        .store
+        .claim_device(&name, author.id(), MOST_DEVICES, author.at);
+    let too_many = || Problem::conflict(format!("Nobody has more than {MOST_DEVICES} devices."));
+    let owner = owner.await?.ok_or_else(too_many)?;
+    if owner == author.id() || author.may(Role::Staff) {
         return Ok(name);
     }
     Err(Problem::forbidden("The device is somebody else's."))

@@ -120,7 +120,8 @@ pub struct Settings {
     )]
     pub mail_from: Mailbox,
 
-    /// Folder for the database, the photos and the signing secret; created when missing
+    /// Folder for the database, the photos and the signing secret; created when missing. A file that is put in
+    /// `requests/<device>` there, whole or under a name with a dot in front until it is, is a request of that device
     #[arg(
         long,
         env = "LAKH_ORIGIN_DATA",

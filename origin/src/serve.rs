@@ -115,3 +115,37 @@ impl HttpBody for Answering {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// Less than `HEAD_TIME`.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn who_is_in_the_middle_of_a_head_does_not_hold_up_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let stopping = watch::Sender::new(false);
+        let router = Router::new().route("/", get(async || "whole"));
+        let serving = tokio::spawn(serve(listener, router, stopping.subscribe()));
+        let ask = async |head: &[u8]| {
+            let mut stream = TcpStream::connect(address).await.expect("it listens");
+            stream.write_all(head).await.expect("it is there");
+            stream
+        };
+        let half = ask(b"GET / HTTP/1.1\r\nho").await;
+        let mut whole = ask(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let mut answer = [0; 12];
+        whole.read_exact(&mut answer).await.expect("it is answered");
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        stopping.send_replace(true);
+        let ended = time::timeout(PATIENCE, serving).await;
+        ended.expect("it ends").expect("nothing panics");
+        drop((half, whole));
+    }
+}

@@ -190,6 +190,11 @@ fn unreadable(error: multer::Error) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::HeaderValue;
+    use axum::response::IntoResponse;
+    use futures_util::stream;
+    use std::convert::Infallible;
+    use std::sync::atomic::AtomicUsize;
 
     #[test]
     fn prices_are_read_as_people_write_them() {
@@ -201,5 +206,35 @@ mod tests {
         for bad in ["", "x", "-1", "1.234", ".5", "1.2.3", "1234567"] {
             assert_eq!(cents(bad), None, "{bad:?}");
         }
+    }
+
+    async fn refused(parts: impl Iterator<Item = String>) -> (StatusCode, usize) {
+        let read = Arc::new(AtomicUsize::new(0));
+        let counted = read.clone();
+        let chunks = stream::iter(parts.collect::<Vec<_>>()).map(move |part| {
+            counted.fetch_add(part.len(), Ordering::Relaxed);
+            Ok::<_, Infallible>(part)
+        });
+        let label = HeaderValue::from_static("multipart/form-data; boundary=b");
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, label)]);
+        let form = Form::read(&headers, Body::from_stream(chunks)).await;
+        let problem = form.err().expect("it is refused").into_response();
+        (problem.status(), read.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn all_texts_together_are_bounded_and_so_is_what_is_not_one_yet() {
+        let text = |name| {
+            let text = "x".repeat(MOST_TEXT_BYTES / 2);
+            format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n")
+        };
+        let texts = [text("title"), text("text"), "--b--\r\n".into()].into_iter();
+        assert_eq!(refused(texts).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+
+        let head = ["--b\r\nx-endless: ".to_owned()].into_iter();
+        let endless = head.chain((0..128).map(|_| "x".repeat(64 * 1024)));
+        let (status, read) = refused(endless).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(read < 2 * MOST_BYTES_BEFORE, "{read}");
     }
 }

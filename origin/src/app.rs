@@ -26,6 +26,10 @@ const UPLOADS_WAITING: usize = 1_000;
 /// Of those who send fast; few, as several processes may share a machine.
 const UPLOADS_READ_AT_ONCE: usize = 2;
 
+/// That are read, but for their photo.
+const FORMS: usize = 64;
+const FORMS_WAITING: usize = 256;
+
 /// Of large files; each is in memory while it comes.
 const CHUNKS: usize = 12;
 const CHUNKS_WAITING: usize = 120;
@@ -49,6 +53,7 @@ pub struct App {
     pub sandbox: Arc<Sandbox>,
     pub provider: Arc<dyn Provider>,
     pub uploads: Gate,
+    pub forms: Gate,
     /// Of uploads, to be read.
     pub turns: Turns,
     pub storage: Storage,
@@ -118,6 +123,7 @@ impl App {
             provider: sandbox.clone(),
             sandbox,
             uploads: Gate::of(UPLOADS_AT_ONCE, UPLOADS_WAITING),
+            forms: Gate::of(FORMS, FORMS_WAITING),
             turns: Turns::of(UPLOADS_READ_AT_ONCE),
             storage: Storage::open(&settings.storage, data, &metrics.storage)?,
             chunks: Gate::of(CHUNKS, CHUNKS_WAITING),

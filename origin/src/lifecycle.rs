@@ -1,11 +1,10 @@
 //! Stopping: no new connections, finish what is open, but not for ever.
 
 use crate::observe::log;
-use axum::{Router, serve::Listener, serve::Serve};
 use serde_json::json;
 use std::{io, time::Duration};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::{select, time};
 
 /// Shorter than the edge's own drain, so that the edge still hears the last answers.
@@ -36,37 +35,22 @@ impl Stop {
     }
 }
 
-/// Tells `stopping`, so that whatever doesn't end by itself does.
-pub async fn serve_until<L>(
-    service: Serve<L, Router, Router>,
+/// Tells `stopping` when it is time, so that whatever doesn't end by itself does.
+pub async fn serve_until(
+    serving: impl Future<Output = ()>,
     mut stop: Stop,
     stopping: &watch::Sender<bool>,
-) -> io::Result<()>
-where
-    L: Listener,
-    L::Addr: std::fmt::Debug,
-{
-    let (draining, started) = oneshot::channel();
-    let stopping = stopping.clone();
-    let served = service.with_graceful_shutdown(async move {
+) {
+    let deadline = async {
         stop.asked().await;
         stopping.send_replace(true);
         log::info("draining", json!({}));
-        // Nobody is listening when serving has already ended.
-        let _ = draining.send(());
-    });
+        time::sleep(DRAIN).await;
+    };
     select! {
-        result = served => result,
-        () = deadline(started) => {
-            log::error("drain_deadline", json!({ "seconds": DRAIN.as_secs() }));
-            Ok(())
-        }
+        () = serving => {}
+        () = deadline => log::error("drain_deadline", json!({ "seconds": DRAIN.as_secs() })),
     }
-}
-
-async fn deadline(started: oneshot::Receiver<()>) {
-    let _ = started.await;
-    time::sleep(DRAIN).await;
 }
 
 /// Jobs that have begun are finished, if they can be; another process takes over the rest.

@@ -15,6 +15,7 @@ mod payments;
 mod processing;
 mod redis;
 mod routes;
+mod serve;
 mod settings;
 mod shards;
 mod storage;
@@ -30,10 +31,13 @@ use lifecycle::Stop;
 use observe::log;
 use serde_json::json;
 use settings::{Command, Settings};
+use shards::Place;
 use std::fs::File;
 use std::io::{BufReader, BufWriter};
+use std::path::Path;
 use std::{error::Error, process::ExitCode, sync::Arc};
 use store::{By, Store};
+use tempfile::NamedTempFile;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -66,7 +70,7 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
     );
     let listener = listener.tap_io(|connection| listen::prepare(connection, listen::MOST_SILENCE));
 
-    let service = axum::serve(listener, routes::of(app.clone()));
+    let serving = serve::serve(listener, routes::of(app.clone()), app.stopping.subscribe());
     let workers = Workers::start(&app);
     let mut hubs = vec![tokio::spawn(hub::note_presence(app.clone()))];
     for shard in app.shards.all() {
@@ -78,7 +82,7 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
             app.stopping.subscribe(),
         )));
     }
-    lifecycle::serve_until(service, stop, &app.stopping).await?;
+    lifecycle::serve_until(serving, stop, &app.stopping).await;
     lifecycle::finish(workers.finish()).await;
     for part in hubs {
         part.await?;
@@ -97,10 +101,7 @@ async fn carry_out(settings: &Settings, command: &Command) -> Result<(), Box<dyn
         Command::Backup { file } => {
             // Whoever starts need not wait for it.
             drop(turn);
-            let mut file = BufWriter::new(File::create_new(file)?);
-            let rows = store.backup(&mut file).await?;
-            file.get_ref().sync_all()?;
-            ("backed_up", rows)
+            ("backed_up", back_up(settings, &store, file).await?)
         }
         Command::Restore { file } => {
             let file = BufReader::new(File::open(file)?);
@@ -114,6 +115,23 @@ async fn carry_out(settings: &Settings, command: &Command) -> Result<(), Box<dyn
     store.close().await;
     log::info(done, json!({ "count": count }));
     Ok(())
+}
+
+/// There is a file of that name only when all is in it.
+async fn back_up(settings: &Settings, store: &Store, file: &Path) -> Result<u64, Box<dyn Error>> {
+    if !settings.shards.iter().all(Place::is_main) {
+        let reason = "what is on the shards would not be in the backup: make one of each database, \
+                      with its URL as --database or its folder as --data, and without --shard";
+        return Err(reason.into());
+    }
+    let folder = file.parent().filter(|folder| *folder != Path::new(""));
+    let unfinished = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    let mut writer = BufWriter::new(unfinished);
+    let rows = store.backup(&mut writer).await?;
+    let unfinished = writer.into_inner()?;
+    unfinished.as_file().sync_all()?;
+    unfinished.persist_noclobber(file)?;
+    Ok(rows)
 }
 
 /// For the first administrator: whoever may start this process on its data may do everything there.

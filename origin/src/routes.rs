@@ -8,24 +8,23 @@ use crate::handlers::{
 };
 use crate::observe::request;
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, patch, post, put};
 use std::sync::Arc;
 
-/// JSON bodies; uploads have limits of their own.
-const MOST_JSON_BYTES: usize = 64 * 1024;
-
 const MOST_AT_ONCE: usize = 512;
 
+/// Each with 64 KiB at most; uploads have limits of their own.
+const MOST_BODIES: usize = 2_048;
+
 pub fn of(app: Arc<App>) -> Router {
-    let admission = Admission::of(MOST_AT_ONCE);
+    let admission = Admission::of(MOST_AT_ONCE, MOST_BODIES);
     lending()
         .merge(meeting())
         .merge(service())
         .layer(from_fn_with_state(admission, admit))
         // Below the layer: these have bounds of their own, and a busy process is still a healthy one.
-        .merge(uploads().layer(DefaultBodyLimit::disable()))
+        .merge(uploads())
         .route("/api/v1/photos/{name}/events", get(progress::follow))
         .route("/api/v1/files/{id}/content", get(content::show))
         .route("/api/v1/devices/{name}/socket", get(socket::listen))
@@ -34,7 +33,6 @@ pub fn of(app: Arc<App>) -> Router {
         .route("/metrics", get(health::metrics))
         .fallback(problem::unknown_path)
         .method_not_allowed_fallback(problem::wrong_method)
-        .layer(DefaultBodyLimit::max(MOST_JSON_BYTES))
         .layer(from_fn_with_state(app.clone(), request::observe))
         .with_state(app)
 }

@@ -120,7 +120,8 @@ pub struct Settings {
     )]
     pub mail_from: Mailbox,
 
-    /// Folder for the database, the photos and the signing secret; created when missing
+    /// Folder for the database, the photos and the signing secret; created when missing. A file that is put in
+    /// `requests/<device>` there, whole or under a name with a dot in front until it is, is a request of that device
     #[arg(
         long,
         env = "LAKH_ORIGIN_DATA",
@@ -139,7 +140,7 @@ pub struct Settings {
     demo: Demo,
 
     /// Seconds until a job is taken from a worker that went silent, and done by another one
-    #[arg(long, env = "LAKH_ORIGIN_LEASE", default_value_t = 30, value_name = "SECONDS",
+    #[arg(long, env = "LAKH_ORIGIN_LEASE", default_value_t = 20, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     lease: u64,
 
@@ -164,7 +165,7 @@ pub struct Settings {
 #[derive(Subcommand)]
 pub enum Command {
     /// Write all that is in the database to a file, while it is in use or not. The photos and the secrets
-    /// are files in the data folder
+    /// are files in the data folder; shards have backups of their own
     Backup { file: PathBuf },
 
     /// Read such a file into an empty database, of the same kind or another

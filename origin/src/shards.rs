@@ -43,6 +43,12 @@ pub struct Place {
     url: String,
 }
 
+impl Place {
+    pub fn is_main(&self) -> bool {
+        self.url == MAIN
+    }
+}
+
 /// The shard that it takes does not answer, or takes no writes.
 #[derive(Debug)]
 pub struct Unreachable;

@@ -12,6 +12,9 @@ use std::{fmt, str::FromStr};
 /// Of what is kept for those who come back: of each device, and of what is said to all.
 pub const MOST_BACKLOG: u32 = 100;
 
+/// Of one person.
+pub const MOST_DEVICES: u32 = 1_000;
+
 pub const MOST_TEXT: usize = 4_000;
 
 /// Lower-case letters, digits and dashes; so it can be a folder's name too.

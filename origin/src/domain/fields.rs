@@ -48,13 +48,25 @@ impl Faults {
 /// `patch` laid over what is there. RFC 7396.
 pub fn merged(seen: &impl Serialize, patch: Value) -> Value {
     let seen = serde_json::to_value(seen).expect("what is there has only text keys");
-    match (seen, patch) {
-        (Value::Object(mut fields), Value::Object(changes)) => {
-            fields.extend(changes);
-            Value::Object(fields)
+    merge(seen, patch)
+}
+
+/// A body that is no object is no patch of one, which whoever reads it says. As deep as JSON is read.
+fn merge(seen: Value, patch: Value) -> Value {
+    let Value::Object(changes) = patch else {
+        return patch;
+    };
+    let mut fields = match seen {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    };
+    for (name, change) in changes {
+        let before = fields.remove(&name).unwrap_or_default();
+        if !change.is_null() {
+            fields.insert(name, merge(before, change));
         }
-        (_, patch) => patch,
     }
+    Value::Object(fields)
 }
 
 pub struct Fields {
@@ -266,4 +278,53 @@ fn whole(value: &Value) -> Option<i64> {
     let as_whole =
         |number: f64| (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64);
     value.as_i64().or_else(|| value.as_f64().and_then(as_whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// RFC 7396, appendix A.
+    #[test]
+    fn patches_are_laid_over_as_the_standard_s_examples_are() {
+        for (seen, patch, result) in [
+            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
+            (
+                json!({"a": "b"}),
+                json!({"b": "c"}),
+                json!({"a": "b", "b": "c"}),
+            ),
+            (json!({"a": "b"}), json!({"a": null}), json!({})),
+            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
+            (
+                json!({"a": {"b": "c"}}),
+                json!({"a": {"b": "d", "c": null}}),
+                json!({"a": {"b": "d"}}),
+            ),
+            (
+                json!({"a": [{"b": "c"}]}),
+                json!({"a": [1]}),
+                json!({"a": [1]}),
+            ),
+            (json!({"a": "b"}), json!(["c"]), json!(["c"])),
+            (
+                json!({"e": null}),
+                json!({"a": 1}),
+                json!({"e": null, "a": 1}),
+            ),
+            (
+                json!([1, 2]),
+                json!({"a": "b", "c": null}),
+                json!({"a": "b"}),
+            ),
+            (
+                json!({}),
+                json!({"a": {"bb": {"ccc": null}}}),
+                json!({"a": {"bb": {}}}),
+            ),
+        ] {
+            assert_eq!(merged(&seen, patch.clone()), result, "{patch}");
+        }
+    }
 }

@@ -5,10 +5,13 @@ use super::fields::{Faults, Invalid, NO_DAY};
 use super::listing::is_category;
 use super::page::{Cursor, Page};
 use serde::Deserialize;
-use std::fmt::Write;
+use std::{fmt::Write, ops::RangeInclusive};
 
 const MOST_WORDS: usize = 8;
 const MOST_CHARACTERS: usize = 100;
+
+/// Combining diacritical marks.
+const MARK: RangeInclusive<char> = '\u{300}'..='\u{36f}';
 
 /// The question as asked.
 #[derive(Debug, Default, Deserialize)]
@@ -38,8 +41,9 @@ impl SearchQuery {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Search {
     pub page: Page,
-    /// Lower case, letters and digits; the last one may have only begun.
-    pub words: Vec<String>,
+    /// Lower case, letters and digits; the last one may have only begun. Where none of what was typed is a word,
+    /// nothing has it.
+    pub words: Option<Vec<String>>,
     pub category: Option<String>,
     pub place: Option<String>,
     /// Cents a day, both included.
@@ -77,8 +81,7 @@ impl Search {
                 write!(query, "&{name}={}", encoded(&value)).expect("text can be appended to");
             }
         };
-        let said = (!self.words.is_empty()).then(|| self.words.join(" "));
-        add("q", said);
+        add("q", self.words.as_ref().map(|words| words.join(" ")));
         add("category", self.category.clone());
         add("place", self.place.clone());
         add("price_from", self.price_from.map(|cents| cents.to_string()));
@@ -89,17 +92,19 @@ impl Search {
     }
 }
 
-/// What somebody types, as words to look for.
-fn words(text: Option<&str>, faults: &mut Faults) -> Vec<String> {
-    let text = text.unwrap_or_default();
-    let words: Vec<String> = text
-        .split(|c: char| !c.is_alphanumeric())
+/// What somebody types, as words to look for. Marks that are characters of their own are left out, as they are where
+/// it is looked for.
+fn words(text: Option<&str>, faults: &mut Faults) -> Option<Vec<String>> {
+    let text = text.filter(|text| !text.trim().is_empty())?;
+    let plain: String = text.to_lowercase().replace(|c: char| MARK.contains(&c), "");
+    let words = plain.split(|c: char| !c.is_alphanumeric());
+    let words: Vec<String> = words
         .filter(|word| !word.is_empty())
-        .map(str::to_lowercase)
+        .map(str::to_owned)
         .collect();
     let few = words.len() <= MOST_WORDS && text.chars().count() <= MOST_CHARACTERS;
     faults.note("q", few, "must have at most 8 words and 100 characters");
-    words
+    Some(words)
 }
 
 fn place(text: Option<String>, faults: &mut Faults) -> Option<String> {
@@ -179,7 +184,22 @@ mod tests {
             ..SearchQuery::default()
         };
         let search = query.check().expect("a good question");
-        assert_eq!(search.words, ["leiter", "near", "x", "y", "or"]);
+        let words = ["leiter", "near", "x", "y", "or"].map(str::to_owned);
+        assert_eq!(search.words, Some(words.to_vec()));
+    }
+
+    #[test]
+    fn nothing_typed_asks_for_all_and_no_word_for_nothing() {
+        let words = |typed: &str| {
+            let query = SearchQuery::for_words(typed, 1);
+            query.check().expect("a good question").words
+        };
+        assert_eq!(words(" "), None);
+        assert_eq!(words("!!!"), Some(Vec::new()));
+        assert_eq!(
+            words("\u{130}zmir Cafe\u{301}s"),
+            Some(vec!["izmir".into(), "cafes".into()])
+        );
     }
 
     #[test]

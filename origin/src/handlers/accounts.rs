@@ -20,7 +20,10 @@ pub async fn register(
     State(app): State<Arc<App>>,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let user = join(&app, Registration::read(body)?).await?;
+    let person = Registration::read(body)?;
+    // Who could not be signed in would find the address taken.
+    app.store.ping_sessions().await?;
+    let user = join(&app, person).await?;
     sign_in(&app, &user, "", StatusCode::CREATED).await
 }
 

@@ -1,30 +1,72 @@
 //! No more requests at once than the process can hold in memory; the rest is told to come back.
 
 use super::problem::Problem;
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::{middleware::Next, response::Response};
+use http_body_util::LengthLimitError;
 use std::collections::HashMap;
+use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::{self, Instant};
 
+/// Of what is no upload.
+const MOST_BODY_BYTES: usize = 64 * 1024;
+
+/// Who sends more slowly than that is told so.
+const BODY_TIME: Duration = Duration::from_secs(10);
+
 #[derive(Clone)]
-pub struct Admission(Arc<Semaphore>);
+pub struct Admission {
+    /// For those whose request is here.
+    places: Arc<Semaphore>,
+    /// For those whose body is on its way: who sends slowly keeps none of the places above.
+    bodies: Arc<Semaphore>,
+}
 
 impl Admission {
-    pub fn of(most: usize) -> Self {
-        Self(Arc::new(Semaphore::new(most)))
+    pub fn of(most: usize, most_bodies: usize) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(most)),
+            bodies: Arc::new(Semaphore::new(most_bodies)),
+        }
     }
 }
 
 pub async fn admit(
-    State(Admission(places)): State<Admission>,
+    State(admission): State<Admission>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let _place = places.try_acquire().map_err(|_| Problem::busy())?;
-    Ok(next.run(request).await)
+    let (head, mut body) = request.into_parts();
+    if !body.is_end_stream() {
+        let room = admission.bodies.try_acquire();
+        let _room = room.map_err(|_| Problem::busy())?;
+        body = whole(body).await?.into();
+    }
+    let place = admission.places.try_acquire();
+    let _place = place.map_err(|_| Problem::busy())?;
+    Ok(next.run(Request::from_parts(head, body)).await)
+}
+
+async fn whole(body: Body) -> Result<Bytes, Problem> {
+    let read = time::timeout(BODY_TIME, to_bytes(body, MOST_BODY_BYTES)).await;
+    let too_slow = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "The body came too slowly.");
+    read.map_err(too_slow)?.map_err(|error| {
+        let is_too_long = error
+            .source()
+            .is_some_and(<dyn Error>::is::<LengthLimitError>);
+        match is_too_long {
+            true => Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("The body may have at most {MOST_BODY_BYTES} bytes."),
+            ),
+            false => Problem::new(StatusCode::BAD_REQUEST, "The body broke off."),
+        }
+    })
 }
 
 /// Where some are let in at once, some more wait for their turn, and the rest is told to come back.

@@ -3,7 +3,7 @@
 use super::author::Author;
 use super::idempotency::IdempotencyKey;
 use super::json_body::JsonBody;
-use super::listings::{find as find_listing, tags};
+use super::listings::{BOOKED, find as find_listing, tags};
 use super::path::Id;
 use super::problem::Problem;
 use super::query::{Asked, AskedPage};
@@ -19,8 +19,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::json;
 use std::sync::Arc;
-
-const AVAILABILITY: &str = "public, max-age=5, s-maxage=60";
 
 pub async fn book(
     State(app): State<Arc<App>>,
@@ -105,7 +103,7 @@ pub async fn availability(
         "free": lent && taken.is_empty(), "taken": taken,
     });
     let tag = super::listings::tag(id);
-    Ok(Representation::json(&answer).answer(&request, AVAILABILITY, &tag))
+    Ok(Representation::json(&answer).answer(&request, BOOKED, &tag))
 }
 
 pub async fn pay(
@@ -121,7 +119,7 @@ pub async fn pay(
     if booking.state == BookingState::Cancelled {
         return Err(not_due());
     }
-    let intention = format!("{} {}", author.id(), key.0);
+    let intention = intention(author.id(), id, &key);
     let key = key.of(&format!("pay {id}"));
     let begun = app.provider.begin(&intention, booking.price_cents).await?;
     let started = app.store.start_payment(&booking, &begun, &key, author.by());
@@ -148,4 +146,21 @@ pub async fn find(app: &App, id: i64, author: &Author) -> Result<Booking, Proble
 
 fn not_due() -> Problem {
     Problem::conflict("There is nothing to pay for this booking.")
+}
+
+/// The same only where the same booking is to be paid: keys are forgotten after a day, payments are not.
+fn intention(borrower: i64, booking: i64, key: &IdempotencyKey) -> String {
+    format!("{borrower} {booking} {}", key.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_means_another_payment_for_another_booking() {
+        let key = IdempotencyKey("k".into());
+        assert_eq!(intention(1, 2, &key), intention(1, 2, &key));
+        assert_ne!(intention(1, 2, &key), intention(1, 3, &key));
+    }
 }

@@ -4,6 +4,7 @@ use super::author::Author;
 use super::files::find_own;
 use super::path::Id;
 use super::problem::Problem;
+use super::representation::{Comparison, changed_meanwhile, names};
 use crate::app::App;
 use crate::domain::file::{Piece, State as FileState};
 use crate::storage::{Object, Unavailable};
@@ -11,13 +12,15 @@ use crate::store::LargeFile;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use http_range_header::{EndPosition as End, StartPosition as Start, parse_range_header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+
+const KEPT: &str = "private, no-store";
 
 pub async fn show(
     State(app): State<Arc<App>>,
@@ -28,6 +31,23 @@ pub async fn show(
     let file = find_own(&app, id, &author).await?;
     if file.state != FileState::Whole {
         return Err(Problem::conflict(format!("The file is {}.", file.state)));
+    }
+    let validator = etag(&file);
+    if names(&headers, &header::IF_MATCH, &validator, Comparison::Strong) == Some(false) {
+        return Err(changed_meanwhile());
+    }
+    if names(
+        &headers,
+        &header::IF_NONE_MATCH,
+        &validator,
+        Comparison::Weak,
+    ) == Some(true)
+    {
+        let about = [
+            (header::ETAG, validator.as_str()),
+            (header::CACHE_CONTROL, KEPT),
+        ];
+        return Ok((StatusCode::NOT_MODIFIED, about).into_response());
     }
     let bytes = file.cut().bytes;
     let part = asked_part(&headers, &file)?;
@@ -56,9 +76,9 @@ pub async fn show(
     say(header::CONTENT_DISPOSITION, disposition);
     say(header::CONTENT_TYPE, file.media_type.clone());
     say(header::CONTENT_LENGTH, length.to_string());
-    say(header::ETAG, etag(&file));
+    say(header::ETAG, validator);
     say(header::ACCEPT_RANGES, "bytes".into());
-    say(header::CACHE_CONTROL, "private, no-store".into());
+    say(header::CACHE_CONTROL, KEPT.into());
     say(header::X_CONTENT_TYPE_OPTIONS, "nosniff".into());
     let digest = HeaderName::from_static("repr-digest");
     say(digest, file.sha256.digest_field());
@@ -92,6 +112,10 @@ fn asked_part(
 
 /// Of so many bytes; empty where there are none of those.
 fn part_of(asked: &str, bytes: u64) -> Option<RangeInclusive<u64>> {
+    // Nothing at the end: the parser takes it for a mistake. RFC 9110 §14.1.2.
+    if asked == "bytes=-0" {
+        return Some(bytes..=bytes - 1);
+    }
     let asked = parse_range_header(asked).ok()?;
     let [range] = asked.ranges[..] else {
         return None;
@@ -170,7 +194,7 @@ mod tests {
         for (asked, expected) in whole {
             assert_eq!(part_of(asked, 10), expected, "{asked}");
         }
-        for nothing in ["bytes=10-", "bytes=10-12"] {
+        for nothing in ["bytes=10-", "bytes=10-12", "bytes=-0"] {
             assert!(part_of(nothing, 10).is_some_and(|part| part.is_empty()));
         }
     }

@@ -2,17 +2,17 @@
 
 use super::author::Author;
 use super::json_body::JsonBody;
-use super::path::Id;
+use super::path::{Id, Named};
 use super::problem::Problem;
 use super::query::AskedPage;
 use super::representation::Representation;
 use crate::app::App;
-use crate::domain::device::{self, DeviceName};
+use crate::domain::device::{self, DeviceName, MOST_DEVICES};
 use crate::domain::job::{Kind, Lane, MOST_WAITING};
 use crate::domain::page::Stamp;
 use crate::domain::user::Role;
 use crate::shards::Shard;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
@@ -27,7 +27,7 @@ pub async fn list(State(app): State<Arc<App>>, author: Author) -> Result<Respons
 pub async fn tell(
     State(app): State<Arc<App>>,
     author: Author,
-    Path(name): Path<String>,
+    Named(name): Named,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let text = device::text(body)?;
@@ -61,7 +61,7 @@ pub async fn broadcast(
 pub async fn ask(
     State(app): State<Arc<App>>,
     author: Author,
-    Path(name): Path<String>,
+    Named(name): Named,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let text = device::text(body)?;
@@ -103,8 +103,12 @@ pub async fn request(
 /// Its name, if it is theirs, or nobody's until now. Staff may do what owners may.
 pub async fn own(app: &App, author: &Author, name: &str) -> Result<DeviceName, Problem> {
     let name: DeviceName = name.parse().map_err(|()| Problem::no_such("device"))?;
-    let owner = app.store.claim_device(&name, author.id(), author.at);
-    if owner.await? == author.id() || author.may(Role::Staff) {
+    let owner = app
+        .store
+        .claim_device(&name, author.id(), MOST_DEVICES, author.at);
+    let too_many = || Problem::conflict(format!("Nobody has more than {MOST_DEVICES} devices."));
+    let owner = owner.await?.ok_or_else(too_many)?;
+    if owner == author.id() || author.may(Role::Staff) {
         return Ok(name);
     }
     Err(Problem::forbidden("The device is somebody else's."))

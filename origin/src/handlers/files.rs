@@ -4,7 +4,7 @@
 use super::author::Author;
 use super::incoming::{UPLOAD_TIME, announced_length, linger};
 use super::json_body::JsonBody;
-use super::path::Id;
+use super::path::{Id, Named};
 use super::problem::Problem;
 use super::query::AskedPage;
 use super::representation::{Representation, gone};
@@ -14,7 +14,7 @@ use crate::domain::job::Lane;
 use crate::storage::{Object, checksum_of};
 use crate::store::{ChunkAdded, LargeFile};
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use http_body_util::BodyExt;
@@ -84,7 +84,7 @@ pub async fn remove(
 pub async fn add_chunk(
     State(app): State<Arc<App>>,
     author: Author,
-    Path((id, number)): Path<(String, String)>,
+    Named((id, number)): Named<(String, String)>,
     headers: HeaderMap,
     mut body: Body,
 ) -> Result<Response, Problem> {

@@ -22,10 +22,15 @@ pub async fn show(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     }
 }
 
-/// Whether it should be sent requests: it can do its work, and is not about to stop.
+/// Whether it should be sent requests: it can do its work, knows who asks, and is not about to
+/// stop.
 pub async fn ready(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     if *app.stopping.borrow() {
         return Err(unavailable("This process is stopping."));
+    }
+    if let Err(error) = app.store.ping_sessions().await {
+        log::error("not_ready", json!({ "reason": error.to_string() }));
+        return Err(unavailable("The sessions can't be reached."));
     }
     show(State(app)).await
 }

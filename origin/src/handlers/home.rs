@@ -1,7 +1,7 @@
 //! The page people see. No script and nothing from elsewhere: HTML, inline style, and photos that
 //! the edge resizes by preset.
 
-use super::listings::{LISTS, turn, while_complete};
+use super::listings::{LISTS, kept, turn, while_complete};
 use super::problem::Problem;
 use super::query::Asked;
 use super::representation::Representation;
@@ -27,7 +27,7 @@ pub async fn show(
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let search = query.check().map_err(Problem::bad_query)?;
-    let cache = while_complete(&app, CACHE).await?;
+    let cache = while_complete(&app, kept(&search, CACHE)).await?;
     let (listings, next) = turn(&app, &search).await?;
     let older = next.map(|cursor| search.query_after(cursor));
     let page = Representation::html(html(&listings, older.as_deref()));

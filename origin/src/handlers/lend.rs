@@ -15,23 +15,35 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
+use futures_util::StreamExt;
 use multer::{Constraints, Field, Multipart, SizeLimit, parse_boundary};
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::time;
 
 const PHOTO: &str = "photo";
 const PERSON: [&str; 3] = ["name", "email", "password"];
 
 /// More than the form has.
 const MOST_FIELDS: usize = 16;
-const MOST_TEXT_BYTES: u64 = 32 * 1024;
+
+/// All texts together, with their names.
+const MOST_TEXT_BYTES: usize = 32 * 1024;
+
+/// All that may come before it is known that a photo does: texts, what is around them, and as much of the photo as is
+/// read together with them.
+const MOST_BYTES_BEFORE: usize = 1024 * 1024;
+
+const FORM_TIME: Duration = Duration::from_secs(10);
 
 pub async fn lend(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let Form { texts, photo } = Form::read(&headers, body).await?;
+    let Form { texts, photo } = read(&app, &headers, body).await?;
     let (person, draft) = understood(texts)?;
     let user = accounts::enter(&app, person).await?;
     let by = By {
@@ -52,6 +64,14 @@ pub async fn lend(
     Ok(see("/", LISTS))
 }
 
+/// All but the photo, which has a place and a time of its own.
+async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Form, Problem> {
+    let _turn = app.forms.enter().await?;
+    let read = time::timeout(FORM_TIME, Form::read(headers, body)).await;
+    let too_slow = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "The form came too slowly.");
+    read.map_err(too_slow)?
+}
+
 struct Form {
     texts: Map<String, Value>,
     /// As it would come by itself.
@@ -60,18 +80,22 @@ struct Form {
 
 impl Form {
     async fn read(headers: &HeaderMap, body: Body) -> Result<Self, Problem> {
-        let mut parts = parts(headers, body)?;
-        let mut texts = Map::new();
+        let is_photo = Arc::new(AtomicBool::new(false));
+        let mut parts = parts(headers, body, is_photo.clone())?;
+        let (mut texts, mut left) = (Map::new(), MOST_TEXT_BYTES);
         for _ in 0..MOST_FIELDS {
             let Some(part) = parts.next_field().await.map_err(unreadable)? else {
                 return Ok(Self { texts, photo: None });
             };
             let name = part.name().unwrap_or_default().to_owned();
             if name == PHOTO {
+                is_photo.store(true, Ordering::Relaxed);
                 let photo = photo(part);
                 return Ok(Self { texts, photo });
             }
             let text = part.text().await.map_err(unreadable)?;
+            let bytes = name.len() + text.len();
+            left = left.checked_sub(bytes).ok_or_else(too_long)?;
             texts.insert(name, text.into());
         }
         Err(Problem::new(
@@ -82,7 +106,11 @@ impl Form {
 }
 
 /// RFC 7578.
-fn parts(headers: &HeaderMap, body: Body) -> Result<Multipart<'static>, Problem> {
+fn parts(
+    headers: &HeaderMap,
+    body: Body,
+    is_photo: Arc<AtomicBool>,
+) -> Result<Multipart<'static>, Problem> {
     let label = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
@@ -93,10 +121,19 @@ fn parts(headers: &HeaderMap, body: Body) -> Result<Multipart<'static>, Problem>
     })?;
     // A photo's size is looked at where it is written.
     let sizes = SizeLimit::new()
-        .per_field(MOST_TEXT_BYTES)
+        .per_field(MOST_TEXT_BYTES as u64)
         .for_field(PHOTO, u64::MAX);
     let rules = Constraints::new().size_limit(sizes);
-    let body = body.into_data_stream();
+    // The parser keeps what it can't make a part of yet, however much that is.
+    let mut left = MOST_BYTES_BEFORE;
+    let body = body.into_data_stream().map(move |chunk| {
+        let chunk = chunk?;
+        if !is_photo.load(Ordering::Relaxed) {
+            let long = || axum::Error::new("there is too much before the photo");
+            left = left.checked_sub(chunk.len()).ok_or_else(long)?;
+        }
+        Ok::<_, axum::Error>(chunk)
+    });
     Ok(Multipart::with_constraints(body, boundary, rules))
 }
 
@@ -140,6 +177,11 @@ fn cents(euros: &str) -> Option<i64> {
     format!("{whole}{part:0<2}").parse().ok()
 }
 
+fn too_long() -> Problem {
+    let detail = format!("All texts together may have at most {MOST_TEXT_BYTES} bytes.");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+}
+
 fn unreadable(error: multer::Error) -> Problem {
     let detail = format!("The form can't be read: {error}.");
     Problem::new(StatusCode::BAD_REQUEST, detail)
@@ -148,6 +190,11 @@ fn unreadable(error: multer::Error) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::HeaderValue;
+    use axum::response::IntoResponse;
+    use futures_util::stream;
+    use std::convert::Infallible;
+    use std::sync::atomic::AtomicUsize;
 
     #[test]
     fn prices_are_read_as_people_write_them() {
@@ -159,5 +206,35 @@ mod tests {
         for bad in ["", "x", "-1", "1.234", ".5", "1.2.3", "1234567"] {
             assert_eq!(cents(bad), None, "{bad:?}");
         }
+    }
+
+    async fn refused(parts: impl Iterator<Item = String>) -> (StatusCode, usize) {
+        let read = Arc::new(AtomicUsize::new(0));
+        let counted = read.clone();
+        let chunks = stream::iter(parts.collect::<Vec<_>>()).map(move |part| {
+            counted.fetch_add(part.len(), Ordering::Relaxed);
+            Ok::<_, Infallible>(part)
+        });
+        let label = HeaderValue::from_static("multipart/form-data; boundary=b");
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, label)]);
+        let form = Form::read(&headers, Body::from_stream(chunks)).await;
+        let problem = form.err().expect("it is refused").into_response();
+        (problem.status(), read.load(Ordering::Relaxed))
+    }
+
+    #[tokio::test]
+    async fn all_texts_together_are_bounded_and_so_is_what_is_not_one_yet() {
+        let text = |name| {
+            let text = "x".repeat(MOST_TEXT_BYTES / 2);
+            format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n")
+        };
+        let texts = [text("title"), text("text"), "--b--\r\n".into()].into_iter();
+        assert_eq!(refused(texts).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+
+        let head = ["--b\r\nx-endless: ".to_owned()].into_iter();
+        let endless = head.chain((0..128).map(|_| "x".repeat(64 * 1024)));
+        let (status, read) = refused(endless).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(read < 2 * MOST_BYTES_BEFORE, "{read}");
     }
 }

@@ -26,6 +26,9 @@ const LIST: &str = "public, max-age=5, s-maxage=60, stale-while-revalidate=30";
 const SOON: &str = "public, max-age=1";
 const ONE: &str = "public, max-age=10, s-maxage=60";
 
+/// Bookings also end by themselves, when nobody pays or a payment is taken back, and nothing tells the edge.
+pub const BOOKED: &str = "public, max-age=5";
+
 /// Tag of all that shows several listings.
 pub const LISTS: &str = "listings";
 
@@ -35,7 +38,7 @@ pub async fn list(
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let search = query.check().map_err(Problem::bad_query)?;
-    let cache = while_complete(&app, LIST).await?;
+    let cache = while_complete(&app, kept(&search, LIST)).await?;
     let (items, next) = turn(&app, &search).await?;
     let list = json!({ "items": items, "next": next.map(|cursor| cursor.to_string()) });
     let mut response = Representation::json(&list).answer(&request, cache, LISTS);
@@ -55,7 +58,7 @@ pub async fn facets(
 ) -> Result<Response, Problem> {
     let search = query.check().map_err(Problem::bad_query)?;
     let facets = app.store.facets(&search).await?;
-    Ok(Representation::json(&facets).answer(&request, LIST, LISTS))
+    Ok(Representation::json(&facets).answer(&request, kept(&search, LIST), LISTS))
 }
 
 /// Nothing typed suggests nothing.
@@ -65,12 +68,13 @@ pub async fn suggestions(
     request: HeaderMap,
 ) -> Result<Response, Problem> {
     let search = query.check().map_err(Problem::bad_query)?;
-    let titles = match search.words.is_empty() {
-        true => Vec::new(),
-        false => app.store.suggestions(&search).await?,
+    let cache = kept(&search, LIST);
+    let titles = match search.words {
+        None => Vec::new(),
+        Some(_) => app.store.suggestions(&search).await?,
     };
     let list = json!({ "items": titles });
-    Ok(Representation::json(&list).answer(&request, LIST, LISTS))
+    Ok(Representation::json(&list).answer(&request, cache, LISTS))
 }
 
 pub async fn show(
@@ -146,6 +150,14 @@ pub async fn remove(
         }
     }
     Ok(gone(&invalid))
+}
+
+/// What depends on booked days, for a moment.
+pub fn kept(search: &Search, cache: &'static str) -> &'static str {
+    match search.days {
+        Some(_) => BOOKED,
+        None => cache,
+    }
 }
 
 /// How long what shows several listings may be kept.

@@ -3,7 +3,7 @@
 use super::author::Author;
 use super::bookings;
 use super::json_body::JsonBody;
-use super::path::Id;
+use super::path::{Id, Named};
 use super::problem::Problem;
 use super::representation::Representation;
 use crate::app::App;
@@ -13,7 +13,7 @@ use crate::domain::payment::{Event, State as PaymentState};
 use crate::domain::random::hex;
 use crate::payments::{SIGNATURE, Unbelievable};
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::json;
@@ -45,7 +45,7 @@ pub async fn webhook(
 /// Stands for the provider's page, where whoever knows the payment's name may pay, or be refused.
 pub async fn check_out(
     State(app): State<Arc<App>>,
-    Path(reference): Path<String>,
+    Named(reference): Named,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::of(body)?;

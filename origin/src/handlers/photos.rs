@@ -3,14 +3,14 @@
 use super::author::Author;
 use super::incoming::{UPLOAD_TIME, announced_length, linger};
 use super::listings::{find_own, tags};
-use super::path::Id;
+use super::path::{Id, Named};
 use super::problem::Problem;
 use super::representation::Representation;
 use crate::app::App;
 use crate::domain::photo::{MOST_BYTES, MOST_PER_LISTING, PhotoKind, PhotoName};
 use crate::store::{Added, By, Photo, Received, Refused};
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use std::{io, pin::pin, sync::Arc};
@@ -26,7 +26,7 @@ const CHUNK: usize = 256 * 1024;
 /// Conditions, ranges and HEAD are the file service's. The query is the edge's: it resizes.
 pub async fn show(
     State(app): State<Arc<App>>,
-    Path(name): Path<String>,
+    Named(name): Named,
     request: Request,
 ) -> Result<Response, Problem> {
     let name: PhotoName = name.parse().map_err(|()| Problem::no_such("photo"))?;
@@ -88,7 +88,7 @@ pub async fn attach(app: &App, id: i64, received: &Received, by: By) -> Result<(
 /// How far it is.
 pub async fn progress(
     State(app): State<Arc<App>>,
-    Path(name): Path<String>,
+    Named(name): Named,
 ) -> Result<Response, Problem> {
     let name: PhotoName = name.parse().map_err(|()| Problem::no_such("photo"))?;
     Ok(Representation::json(&find(&app, &name).await?).private())

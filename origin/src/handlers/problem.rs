@@ -114,8 +114,8 @@ impl Problem {
     }
 
     fn unreachable(reason: &dyn std::error::Error) -> Self {
-        log::error("database", json!({ "reason": reason.to_string() }));
-        let detail = "The database can't do this at the moment; please try again.";
+        log::error("store", json!({ "reason": reason.to_string() }));
+        let detail = "What this is kept in can't do it at the moment; please try again.";
         Self::soon(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 

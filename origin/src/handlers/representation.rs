@@ -153,13 +153,13 @@ pub fn changed_meanwhile() -> Problem {
 }
 
 #[derive(Clone, Copy)]
-enum Comparison {
+pub enum Comparison {
     Weak,
     Strong,
 }
 
 /// Whether a condition lists the validator; `None` without a condition.
-fn names(request: &HeaderMap, field: &HeaderName, etag: &str, by: Comparison) -> Option<bool> {
+pub fn names(request: &HeaderMap, field: &HeaderName, etag: &str, by: Comparison) -> Option<bool> {
     if !request.contains_key(field) {
         return None;
     }

@@ -3,6 +3,7 @@
 
 use super::author::Author;
 use super::devices::own;
+use super::path::Named;
 use super::problem::Problem;
 use super::query::Asked;
 use crate::app::App;
@@ -10,12 +11,13 @@ use crate::domain::clock::Moment;
 use crate::domain::device::{DeviceName, MOST_BACKLOG, Message};
 use crate::hub::{Place, present_until};
 use crate::shards::Shard;
+use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message as Frame, WebSocket, close_code};
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
-use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{self, Instant};
@@ -45,7 +47,7 @@ pub struct ListenQuery {
 pub async fn listen(
     State(app): State<Arc<App>>,
     author: Author,
-    Path(name): Path<String>,
+    Named(name): Named,
     Asked(ListenQuery { after }): Asked<ListenQuery>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
@@ -89,9 +91,17 @@ struct Gone;
 impl Talk {
     /// `again`: it has listened before, and says how far.
     async fn run(mut self, again: bool) -> Result<(), Gone> {
-        self.note_presence(true).await;
+        let until = present_until(Moment::now());
+        note_presence(&self.app, &self.device, until).await;
         let talked = self.talk(again).await;
-        self.note_presence(false).await;
+        let Self {
+            app, device, place, ..
+        } = self;
+        drop(place);
+        // It may have come back by another line already.
+        if !app.shards.place_of(&device).hub.has(&device) {
+            note_presence(&app, &device, Moment(0)).await;
+        }
         talked
     }
 
@@ -125,12 +135,13 @@ impl Talk {
 
     /// Which hub this is, what was missed, and whether that is not all of it.
     async fn greet(&mut self, again: bool) -> Result<(), Gone> {
-        let (mut missed, all) = match again {
+        let forgotten = again && self.forget_the_future().await?;
+        let (mut missed, all) = match again && !forgotten {
             true => match self.all_missed().await? {
                 Some(missed) => (missed, true),
                 None => (self.missed_up_to(0).await?.unwrap_or_default(), false),
             },
-            false => (Vec::new(), true),
+            false => (Vec::new(), !forgotten),
         };
         let most = MOST_BACKLOG as usize;
         let gap = missed.len() > most || !all;
@@ -141,6 +152,16 @@ impl Talk {
             self.tell(&message).await?;
         }
         Ok(())
+    }
+
+    /// Where nothing has been said yet of what it has heard, the database is an older one, restored: what was said
+    /// since is lost, and numbers are given again.
+    async fn forget_the_future(&mut self) -> Result<bool, Gone> {
+        let store = &self.app.shards.place_of(&self.device).store;
+        let said = store.last_message_given().await.map_err(|_| Gone)?;
+        let is_ahead = self.last > said;
+        self.last = self.last.min(said);
+        Ok(is_ahead)
     }
 
     /// All that was said up to what this hub told last before the device came: what came after that it is told.
@@ -194,14 +215,9 @@ impl Talk {
         self.send(Frame::Close(Some(CloseFrame { code, reason })))
             .await
     }
+}
 
-    /// At once, and then by the hub as long as it lasts. Without an answer from the database nobody knows.
-    async fn note_presence(&mut self, is_here: bool) {
-        let until = match is_here {
-            true => present_until(Moment::now()),
-            false => Moment(0),
-        };
-        let (app, name) = (self.app.clone(), [self.device.clone()]);
-        let _ = app.store.set_present(&name, until).await;
-    }
+/// At once, and then by the hub as long as it lasts. Without an answer from the database nobody knows.
+async fn note_presence(app: &App, device: &DeviceName, until: Moment) {
+    let _ = app.store.set_present(slice::from_ref(device), until).await;
 }

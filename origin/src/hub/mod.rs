@@ -104,6 +104,11 @@ impl Hub {
         self.lines().told = message;
     }
 
+    /// Whether the device listens here, by whichever line.
+    pub fn has(&self, device: &DeviceName) -> bool {
+        self.lines().rooms.contains_key(device)
+    }
+
     pub fn count(&self) -> usize {
         self.lines().count
     }

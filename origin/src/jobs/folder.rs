@@ -1,4 +1,5 @@
-//! The watched folder: a file in `requests/{device}/` is a request of that device. Several processes watch it,
+//! The watched folder: a file in `requests/{device}/` is a request of that device, once it is as it was at the look
+//! before. Names that begin with a dot are not looked at; what is no request is put in `.refused` there. Several processes watch it,
 //! each some devices' part of it, by leases that it renews; who goes silent is not counted any more when its
 //! lease has run out, and the others take over.
 
@@ -11,27 +12,59 @@ use crate::domain::shares::hand_of;
 use crate::observe::log;
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::error::Error;
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::{fs, select, time};
+use tokio::fs::{self, ReadDir};
+use tokio::{select, time};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A process that is killed is missed for so long at most, and what it held is free.
 const LEASE_SECONDS: i64 = 15;
 
-/// In one look, of one device.
-const MOST_FILES: usize = 100;
+/// In one look, of one device: that are looked at, and that are taken.
+const MOST_SEEN: usize = 1_000;
+const MOST_TAKEN: usize = 100;
+
+/// For somebody to look at.
+const REFUSED: &str = ".refused";
 
 const WATCHER: &str = "watcher ";
 
+/// Files, as they were seen.
+type Sights = HashMap<PathBuf, Sight>;
+
+/// What changes when a file is written, and when another one has its name.
+#[derive(Clone, Copy, PartialEq)]
+struct Sight {
+    inode: u64,
+    bytes: u64,
+    changed: (i64, i64),
+}
+
+impl Sight {
+    fn of(file: &Metadata) -> Self {
+        Self {
+            inode: file.ino(),
+            bytes: file.len(),
+            changed: (file.ctime(), file.ctime_nsec()),
+        }
+    }
+}
+
 pub async fn watch(app: Arc<App>) {
+    let mut seen = Sights::new();
     let (name, mut stopping) = (hex::<8>(), app.stopping.subscribe());
     while !*stopping.borrow() {
-        if let Err(error) = look(&app, &name).await {
-            log::error("requests_folder", json!({ "reason": error.to_string() }));
+        match look(&app, &name, &seen).await {
+            Ok(sights) => seen = sights,
+            Err(error) => log::error("requests_folder", json!({ "reason": error.to_string() })),
         }
         select! {
             () = time::sleep(LOOK_EVERY) => {}
@@ -42,7 +75,8 @@ pub async fn watch(app: Arc<App>) {
     let _ = app.store.let_go(&name).await;
 }
 
-async fn look(app: &App, name: &str) -> Result<(), Box<dyn Error>> {
+async fn look(app: &App, name: &str, before: &Sights) -> Result<Sights, Box<dyn Error>> {
+    let mut seen = Sights::new();
     let now = Moment::now();
     let until = now.plus_seconds(LEASE_SECONDS);
     let own = format!("{WATCHER}{name}");
@@ -55,16 +89,16 @@ async fn look(app: &App, name: &str) -> Result<(), Box<dyn Error>> {
         // Whoever had it until now may still be at it.
         let part = format!("requests of {device}");
         if app.store.hold(&part, name, until, now).await?
-            && let Err(error) = take(app, &device).await
+            && let Err(error) = take(app, &device, before, &mut seen).await
         {
             // The next device may be another shard's.
             log::error("requests_folder", json!({ "reason": error.to_string() }));
         }
     }
-    Ok(())
+    Ok(seen)
 }
 
-async fn devices(folder: &Path) -> std::io::Result<Vec<DeviceName>> {
+async fn devices(folder: &Path) -> io::Result<Vec<DeviceName>> {
     let mut names = Vec::new();
     let mut entries = fs::read_dir(folder).await?;
     while let Some(entry) = entries.next_entry().await? {
@@ -77,8 +111,12 @@ async fn devices(folder: &Path) -> std::io::Result<Vec<DeviceName>> {
     Ok(names)
 }
 
-/// A file is removed when its request is kept; who dies in between finds the request there already.
-async fn take(app: &App, device: &DeviceName) -> Result<(), Box<dyn Error>> {
+async fn take(
+    app: &App,
+    device: &DeviceName,
+    before: &Sights,
+    seen: &mut Sights,
+) -> Result<(), Box<dyn Error>> {
     // What lies there waits as well as what is in the queue.
     let Ok(shard) = app.shards.of(device) else {
         return Ok(());
@@ -86,35 +124,80 @@ async fn take(app: &App, device: &DeviceName) -> Result<(), Box<dyn Error>> {
     if shard.store.waiting(Kind::Request).await? >= MOST_WAITING {
         return Ok(());
     }
-    let mut entries = fs::read_dir(app.requests.join(device.as_str())).await?;
-    for _ in 0..MOST_FILES {
-        let Some(entry) = entries.next_entry().await? else {
-            break;
-        };
-        // What is still being written has a name that begins with a dot, until it is renamed.
-        let name = entry.file_name();
-        if name.as_encoded_bytes().starts_with(b".") || !entry.file_type().await?.is_file() {
-            continue;
-        }
-        match text(&entry.path()).await? {
-            Some(text) => {
-                let what = format!("{device}\0{}\0{text}", name.display());
-                let source = in_hex(&Sha256::digest(what));
-                shard
-                    .store
-                    .ask(device, &text, Some(&source), Moment::now())
-                    .await?;
+    let folder = app.requests.join(device.as_str());
+    let mut taken = 0;
+    for (file, sight) in whole(&folder, before, seen).await? {
+        let done = match text(&file).await {
+            Ok(Some(text)) => {
+                let source = source(device, &file, sight, &text);
+                let (store, now) = (&shard.store, Moment::now());
+                store.ask(device, &text, Some(&source), now).await?;
                 app.work_in(Lane::Requests).notify_one();
-                fs::remove_file(entry.path()).await?;
+                // Who dies before this finds the request there already.
+                fs::remove_file(&file).await
             }
-            None => set_aside(&entry.path()).await?,
+            Ok(None) => set_aside(&file).await,
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok(()) => taken += 1,
+            // The next ones have done nothing wrong.
+            Err(error) => log::error(
+                "request_file",
+                json!({ "file": file.display().to_string(), "reason": error.to_string() }),
+            ),
+        }
+        if taken == MOST_TAKEN {
+            break;
         }
     }
     Ok(())
 }
 
+/// Those files that nobody writes any more, as far as can be seen.
+async fn whole(
+    folder: &Path,
+    before: &Sights,
+    seen: &mut Sights,
+) -> io::Result<Vec<(PathBuf, Sight)>> {
+    let mut whole = Vec::new();
+    let mut entries = fs::read_dir(folder).await?;
+    for _ in 0..MOST_SEEN {
+        let Some((path, sight)) = next_file(&mut entries).await? else {
+            break;
+        };
+        if before.get(&path) == Some(&sight) {
+            whole.push((path.clone(), sight));
+        }
+        seen.insert(path, sight);
+    }
+    Ok(whole)
+}
+
+async fn next_file(entries: &mut ReadDir) -> io::Result<Option<(PathBuf, Sight)>> {
+    while let Some(entry) = entries.next_entry().await? {
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        // What is gone by now is no file either.
+        match entry.metadata().await {
+            Ok(about) if about.is_file() => return Ok(Some((entry.path(), Sight::of(&about)))),
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+/// Tells this file from every other one, also from one of the same name and text that comes after it.
+fn source(device: &DeviceName, file: &Path, sight: Sight, text: &str) -> String {
+    let name = file.file_name().unwrap_or_default().display();
+    let Sight { inode, changed, .. } = sight;
+    let what = format!("{device}\0{name}\0{inode}\0{changed:?}\0{text}");
+    in_hex(&Sha256::digest(what))
+}
+
 /// None for what is no request: too long, empty or not text.
-async fn text(file: &Path) -> std::io::Result<Option<String>> {
+async fn text(file: &Path) -> io::Result<Option<String>> {
     if fs::metadata(file).await?.len() > 4 * MOST_TEXT as u64 {
         return Ok(None);
     }
@@ -123,13 +206,49 @@ async fn text(file: &Path) -> std::io::Result<Option<String>> {
     Ok(text.filter(|text| (1..=MOST_TEXT).contains(&text.chars().count()) && !text.contains('\0')))
 }
 
-/// For somebody to look at, under a name that is not looked at here.
-async fn set_aside(file: &Path) -> std::io::Result<()> {
-    let name = file.file_name().unwrap_or_default().display();
-    let aside: PathBuf = file.with_file_name(format!(".refused-{name}"));
+async fn set_aside(file: &Path) -> io::Result<()> {
+    let aside = file.with_file_name(REFUSED);
+    fs::create_dir_all(&aside).await?;
+    let aside = aside.join(file.file_name().unwrap_or_default());
+    fs::rename(file, &aside).await?;
     log::error(
         "request_refused",
         json!({ "file": aside.display().to_string() }),
     );
-    fs::rename(file, aside).await
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[tokio::test]
+    async fn a_file_is_taken_when_it_is_as_it_was_before() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("one");
+        let mut file = std::fs::File::create(&path).expect("the folder is ours");
+        std::fs::write(folder.path().join(".hidden"), "x").expect("the folder is ours");
+        let mut seen = Sights::new();
+        let mut look = async || {
+            let (before, mut now) = (seen.clone(), Sights::new());
+            let whole = whole(folder.path(), &before, &mut now).await;
+            seen = now;
+            let whole = whole.expect("the folder is ours").into_iter();
+            whole.map(|(path, _)| path).collect::<Vec<_>>()
+        };
+        let nothing = Vec::<PathBuf>::new();
+        assert_eq!(look().await, nothing, "it is new");
+        for _ in 0..3 {
+            file.write_all(b"more").expect("the file is ours");
+            assert_eq!(look().await, nothing, "it has grown");
+        }
+        assert_eq!(look().await, std::slice::from_ref(&path));
+        // Another one takes its place.
+        let other = folder.path().join(".other");
+        std::fs::write(&other, "moremoremore").expect("the folder is ours");
+        std::fs::rename(&other, &path).expect("the folder is ours");
+        assert_eq!(look().await, nothing, "it is new");
+        assert_eq!(look().await, [path]);
+    }
 }

@@ -21,8 +21,9 @@ use crate::store::{Claim, MOST_FORGOTTEN, Store};
 use serde_json::json;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::{select, sync::watch, task::JoinSet, time};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::{select, sync::watch, time};
 
 /// In each process.
 const WORKERS: usize = 5;
@@ -179,6 +180,10 @@ async fn sweep(app: Arc<App>) {
             if let Err(error) = sweep_one(&app, store, Moment::now()).await {
                 log::error("sweep", json!({ "reason": error.to_string() }));
             }
+        }
+        let files = app.files.clone();
+        if let Ok(Err(error)) = spawn_blocking(move || files.sweep(SystemTime::now())).await {
+            log::error("sweep", json!({ "reason": error.to_string() }));
         }
         select! {
             () = time::sleep(SWEEP_EVERY.min(app.keep_jobs)) => {}

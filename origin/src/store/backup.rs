@@ -12,9 +12,10 @@ use std::io::{BufRead, Write};
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Those that others refer to come first.
-const TABLES: [&str; 27] = [
+const TABLES: [&str; 28] = [
     "users",
     "sessions",
+    "spent_tokens",
     "audit",
     "listings",
     "photos",
@@ -41,6 +42,9 @@ const TABLES: [&str; 27] = [
     "matches",
     "epochs",
 ];
+
+/// Stands for a table in the last line, which says how many rows there are before it.
+const END: &str = "end";
 
 /// Those that number their rows.
 const NUMBERED: [&str; 18] = [
@@ -79,6 +83,7 @@ impl Store {
                 count += 1;
             }
         }
+        writeln!(file, "{}", json!([END, { "rows": count }]))?;
         file.flush()?;
         Ok(count)
     }
@@ -97,11 +102,18 @@ impl Store {
         if people > 0 {
             return Err("there are people in this database; restore into an empty one".into());
         }
-        let mut count = 0;
+        let (mut count, mut announced) = (0, None);
         for line in lines {
             let (table, row): (String, Map<String, Value>) = serde_json::from_str(&line?)?;
+            if table == END {
+                announced = row.get("rows").and_then(Value::as_u64);
+                continue;
+            }
             insert(&mut writing, &table, row).await?;
             count += 1;
+        }
+        if announced != Some(count) {
+            return Err("this backup is not whole: its end is missing, or some of its rows".into());
         }
         for table in NUMBERED {
             let sql = self.dialect.number_on(table);

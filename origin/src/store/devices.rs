@@ -1,5 +1,6 @@
 //! Devices, what they are told, and what they ask.
 
+use super::audit::note;
 use super::jobs::{enqueue, finish_in};
 use super::users::parsed;
 use super::{By, Claim, Store, Writing};
@@ -19,25 +20,47 @@ const MOST_AT_ONCE: usize = 500;
 const NEWEST: &str = "SELECT coalesce(max(id), 0) FROM messages";
 
 impl Store {
-    /// Whose it is; theirs, when it was nobody's.
-    pub async fn claim_device(&self, name: &DeviceName, user: i64, now: Moment) -> Result<i64> {
+    /// Whose it is; theirs, when it was nobody's and they have fewer than so many. None: it still is nobody's.
+    pub async fn claim_device(
+        &self,
+        name: &DeviceName,
+        user: i64,
+        most: u32,
+        now: Moment,
+    ) -> Result<Option<i64>> {
         let owner = "SELECT owner_id FROM devices WHERE name = $1";
         let known = query_scalar(owner).bind(name.to_string());
         if let Some(known) = known.fetch_optional(self.reader()).await? {
-            return Ok(known);
+            return Ok(Some(known));
         }
         let mut writing = self.write().await?;
-        query(
-            "INSERT INTO devices (name, owner_id, created_at) VALUES ($1, $2, $3) \
+        let claimed = query(
+            "INSERT INTO devices (name, owner_id, created_at) SELECT $1, $2, $3 \
+             WHERE (SELECT count(*) FROM devices WHERE owner_id = $2) < $4 \
              ON CONFLICT (name) DO NOTHING",
         )
         .bind(name.to_string())
         .bind(user)
         .bind(now.iso())
+        .bind(i64::from(most))
         .execute(&mut *writing)
         .await?;
+        if claimed.rows_affected() == 1 {
+            let by = By {
+                user: Some(user),
+                at: now,
+            };
+            note(
+                &mut writing,
+                by,
+                "claim",
+                format!("device {name}"),
+                json!({}),
+            )
+            .await?;
+        }
         let now_known = query_scalar(owner).bind(name.to_string());
-        let known = now_known.fetch_one(&mut *writing).await?;
+        let known = now_known.fetch_optional(&mut *writing).await?;
         writing.commit().await?;
         Ok(known)
     }
@@ -46,7 +69,7 @@ impl Store {
     pub async fn devices(&self, user: i64, now: Moment) -> Result<Vec<Device>> {
         query_as(
             "SELECT name, present - $1 AS left_over, created_at \
-             FROM devices WHERE owner_id = $2 ORDER BY name LIMIT 1000",
+             FROM devices WHERE owner_id = $2 ORDER BY name",
         )
         .bind(now.0)
         .bind(user)
@@ -89,6 +112,15 @@ impl Store {
     /// Number of what was said last; 0 before anything was.
     pub async fn last_message(&self) -> Result<i64> {
         query_scalar(NEWEST).fetch_one(self.reader()).await
+    }
+
+    /// The highest number that a message can have had in this database, as its primary knows it.
+    pub async fn last_message_given(&self) -> Result<i64> {
+        let primary = self.nodes.writer()?;
+        let newest: i64 = query_scalar(NEWEST).fetch_one(primary).await?;
+        let given = AssertSqlSafe(self.dialect.last_number("messages"));
+        let given: i64 = query_scalar(given).fetch_one(primary).await?;
+        Ok(newest.max(given))
     }
 
     /// To anybody, in order; a page of them.
@@ -275,5 +307,40 @@ impl FromRow<'_, AnyRow> for Request {
             answer: row.try_get("answer")?,
             created_at: row.try_get("created_at")?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_has_more_devices_than_so_many_and_each_claim_is_noted() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let url = format!("sqlite://{}/store", folder.path().display());
+        let store = Store::open_at(&url).await.expect("an empty database");
+        let now = Moment(0);
+        let person = store.insert_user("Ada", "ada@example.org", "", By::itself(now));
+        let person = person.await.expect("it is written").expect("she is new").id;
+        let claim = async |name: &str| {
+            let name = name.parse().expect("a good name");
+            let claimed = store.claim_device(&name, person, 2, now).await;
+            claimed.expect("it is written")
+        };
+        for (name, owner) in [
+            ("one", Some(person)),
+            ("two", Some(person)),
+            ("three", None),
+            ("one", Some(person)),
+        ] {
+            assert_eq!(claim(name).await, owner, "{name}");
+        }
+        let noted = store.audit(i64::MAX, 10).await.expect("it can be read");
+        let noted: Vec<_> = noted
+            .iter()
+            .filter(|entry| entry.action == "claim")
+            .map(|entry| entry.subject.as_str())
+            .collect();
+        assert_eq!(noted, ["device two", "device one"]);
     }
 }

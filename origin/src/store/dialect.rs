@@ -65,6 +65,8 @@ impl Dialect {
                 include_str!("schema/sqlite_5.sql"),
                 include_str!("schema/sqlite_6.sql"),
                 include_str!("schema/sqlite_7.sql"),
+                "",
+                include_str!("schema/sqlite_9.sql"),
             ],
             Self::Postgres => &[
                 "",
@@ -74,6 +76,8 @@ impl Dialect {
                 include_str!("schema/postgres_5.sql"),
                 include_str!("schema/postgres_6.sql"),
                 include_str!("schema/postgres_7.sql"),
+                include_str!("schema/postgres_8.sql"),
+                include_str!("schema/postgres_9.sql"),
             ],
         }
     }
@@ -138,9 +142,7 @@ impl Dialect {
     pub fn has_words(self) -> &'static str {
         match self {
             Self::Sqlite => "l.id IN (SELECT rowid FROM listings_text WHERE listings_text MATCH ?)",
-            Self::Postgres => {
-                "words_of(l.title, l.text, l.category, l.place) @@ to_tsquery('simple', plain(?))"
-            }
+            Self::Postgres => "words_of(l.title, l.text, l.category, l.place) @@ words_asked(?)",
         }
     }
 
@@ -151,7 +153,7 @@ impl Dialect {
                 let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
                 quoted.join(" ") + "*"
             }
-            Self::Postgres => words.join(" & ") + ":*",
+            Self::Postgres => words.join(" "),
         }
     }
 

@@ -7,13 +7,19 @@ use futures_util::{Stream, StreamExt};
 use std::io::{self, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 use tempfile::NamedTempFile;
 use tokio::fs;
 use tokio::task::{self, JoinHandle};
 
 /// What is gathered of an upload before it is written.
 const WRITE_BYTES: usize = 256 * 1024;
+
+/// Names of what is not whole yet begin so: `tempfile`'s do.
+const UNFINISHED: &[u8] = b".tmp";
+
+/// Many times what an upload may take.
+const MOST_AGE: Duration = Duration::from_secs(3600);
 
 pub struct PhotoFiles {
     folder: PathBuf,
@@ -90,6 +96,25 @@ impl PhotoFiles {
         let mut file = NamedTempFile::new_in(&self.folder)?;
         file.write_all(bytes)?;
         keep(file, &self.path(name))
+    }
+
+    /// Uploads that were cut off with their process leave what had come of them; none takes so long.
+    pub fn sweep(&self, now: SystemTime) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if !entry.file_name().as_encoded_bytes().starts_with(UNFINISHED) {
+                continue;
+            }
+            // What has gone meanwhile needs no sweeping.
+            let written = entry.metadata().and_then(|about| about.modified());
+            let age = written
+                .ok()
+                .and_then(|written| now.duration_since(written).ok());
+            if age.is_some_and(|age| age > MOST_AGE) {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// A file that is already gone is as good as removed.
@@ -173,4 +198,25 @@ fn random() -> io::Result<[u8; 16]> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_writes_any_more_is_swept_and_nothing_else() {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let files = PhotoFiles::open(data.path()).expect("the folder is ours");
+        let folder = data.path().join("photos");
+        let now = SystemTime::now();
+        let left = NamedTempFile::new_in(&folder).expect("the folder is ours");
+        std::fs::write(folder.join("photo.jpg"), "x").expect("the folder is ours");
+        let names = || std::fs::read_dir(&folder).expect("it is there").count();
+        files.sweep(now + MOST_AGE / 2).expect("it can be read");
+        assert_eq!(names(), 2);
+        files.sweep(now + 2 * MOST_AGE).expect("it can be read");
+        assert_eq!(names(), 1);
+        assert!(!left.path().exists() && folder.join("photo.jpg").exists());
+    }
 }

@@ -97,8 +97,10 @@ impl Conditions {
             sql: "l.archived = 0".into(),
             arguments: AnyArguments::default(),
         };
-        if !search.words.is_empty() {
-            all.add(dialect.has_words(), dialect.words(&search.words));
+        match &search.words {
+            Some(words) if words.is_empty() => all.sql += " AND 1 = 0",
+            Some(words) => all.add(dialect.has_words(), dialect.words(words)),
+            None => {}
         }
         if let Some(category) = &search.category {
             all.add("l.category = ?", category.clone());

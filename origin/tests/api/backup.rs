@@ -2,6 +2,7 @@
 
 use crate::harness::Origin;
 use serde_json::{Value, json};
+use std::fs;
 
 pub fn thing(title: &str) -> Value {
     json!({"title": title, "text": "Good as new.", "category": "tools", "price_cents": 1, "place": "x"})
@@ -41,4 +42,23 @@ fn what_is_backed_up_can_be_restored_into_an_empty_database_only() {
         .json();
     let token = signed_in["token"].as_str().expect("a token");
     assert_eq!(other.lend(token, &thing("Saw")), "/api/v1/listings/3");
+}
+
+#[test]
+fn a_backup_that_was_cut_off_is_not_restored() {
+    let (origin, other) = (Origin::start(), Origin::start());
+    origin.register("ada@example.org");
+    let file = origin.data().join("backup");
+    assert!(origin.run(&["backup".as_ref(), file.as_os_str()]));
+    let whole = fs::read_to_string(&file).expect("a backup");
+    let lines: Vec<_> = whole.lines().collect();
+    let last = lines.len() - 1;
+    let without_end = lines[..last].join("\n");
+    let without_row = [&lines[..last - 1], &lines[last..]].concat().join("\n");
+    for cut in [without_end, without_row] {
+        fs::write(&file, cut).expect("it is ours");
+        assert!(!other.run(&["restore".as_ref(), file.as_os_str()]));
+    }
+    fs::write(&file, whole).expect("it is ours");
+    assert!(other.run(&["restore".as_ref(), file.as_os_str()]));
 }

@@ -191,7 +191,10 @@ fn what_is_sent_again_under_its_key_happens_once() {
 
     let range = format!("from={}&to={}", ahead(0), ahead(3));
     let path = format!("/api/v1/listings/{}/availability?{range}", street.listing);
-    let days = street.origin.get(&path).expect_status(200).json();
+    let days = street.origin.get(&path).expect_status(200);
+    // Nobody tells the edge when a booking ends by itself.
+    assert_eq!(days.header("cache-control"), "public, max-age=5");
+    let days = days.json();
     assert_eq!(
         (&days["free"], &days["taken"]),
         (&json!(false), &json!([ahead(1), ahead(2)]))

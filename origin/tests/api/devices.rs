@@ -96,6 +96,33 @@ fn a_device_hears_what_it_missed_on_whichever_hub_it_comes_back() {
 }
 
 #[test]
+fn a_device_that_is_ahead_of_a_restored_database_is_told_so_and_hears_what_comes() {
+    let (origin, restored) = (Origin::start(), Origin::start());
+    let token = origin.register("ada@example.org");
+    tell(&origin, &token, "one");
+    let file = origin.data().join("backup");
+    assert!(origin.run(&["backup".as_ref(), file.as_os_str()]));
+    (0..3).for_each(|_| tell(&origin, &token, "lost"));
+    let mut listener = Listener::open(&origin, &token, &format!("{SOCKET}?after=0"));
+    listener.welcomed();
+    let heard = (0..4).map(|_| listener.hear()["id"].clone()).last();
+
+    assert!(restored.run(&["restore".as_ref(), file.as_os_str()]));
+    let login = json!({"email": "ada@example.org", "password": "correct horse"});
+    let login = restored
+        .post("/api/v1/login", None, &login)
+        .expect_status(200)
+        .json();
+    let token = login["token"].as_str().expect("a token");
+    for after in [heard.expect("a number").to_string(), i64::MAX.to_string()] {
+        let mut again = Listener::open(&restored, token, &format!("{SOCKET}?after={after}"));
+        assert_eq!(again.welcomed()["gap"], true, "after {after}");
+        tell(&restored, token, "new");
+        assert_eq!(again.hear()["body"]["text"], "new", "after {after}");
+    }
+}
+
+#[test]
 fn a_device_is_its_owner_s_and_only_the_staff_speaks_to_all() {
     let origin = Origin::start();
     let token = origin.register("ada@example.org");
@@ -188,7 +215,59 @@ fn a_request_is_answered_and_its_device_told_whether_it_came_by_http_or_as_a_fil
     );
     let left = || fs::read_dir(&folder).expect("the folder").count();
     origin.wait_until("what is no request is set aside", || {
-        left() == 2 && folder.join(".refused-empty.txt").exists()
+        left() == 2 && folder.join(".refused/empty.txt").exists()
+    });
+}
+
+#[test]
+fn a_device_is_there_as_long_as_it_listens_by_any_line() {
+    let origin = Origin::start();
+    let token = origin.register("ada@example.org");
+    let lines = |count: u32| {
+        let counted = format!("lakh_origin_hub_connections {count}");
+        origin
+            .get("/metrics")
+            .text()
+            .lines()
+            .any(|line| line == counted)
+    };
+    let present = || origin.get_as(&token, "/api/v1/devices").json()["items"][0]["present"] == true;
+    let [first, mut second] = [(); 2].map(|()| Listener::open(&origin, &token, SOCKET));
+    second.welcomed();
+    drop(first);
+    origin.wait_until("one line is left", || lines(1));
+    assert!(present());
+    drop(second);
+    origin.wait_until("it is gone", || !present());
+}
+
+#[test]
+fn files_are_taken_whatever_lies_beside_them_and_the_same_one_again() {
+    let origin = Origin::start();
+    let token = origin.register("ada@example.org");
+    let mut listener = Listener::open(&origin, &token, SOCKET);
+    listener.welcomed();
+    let folder = origin.data().join("requests/scanner");
+    fs::create_dir(&folder).expect("the folder is there");
+    for n in 0..200 {
+        fs::write(folder.join(format!(".draft-{n}")), "not yet").expect("a file");
+    }
+    fs::write(folder.join("x".repeat(250)), " ").expect("a file");
+    fs::write(folder.join("broken"), b"\xff").expect("a file");
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        fs::write(folder.join("one.txt"), "ladder").expect("a file");
+        let ready = listener.hear();
+        assert_eq!(ready["kind"], "response-ready");
+        asked.push(ready["body"]["request"].to_string());
+        origin.wait_until("it is taken", || !folder.join("one.txt").exists());
+    }
+    asked.sort();
+    asked.dedup();
+    assert_eq!(asked.len(), 3, "each is a request of its own");
+    let refused = folder.join(".refused");
+    origin.wait_until("what is no request is set aside", || {
+        refused.join("x".repeat(250)).exists() && refused.join("broken").exists()
     });
 }
 

@@ -165,6 +165,12 @@ fn parts_are_read(origin: &Origin, token: &str, file: &str, bytes: &[u8], etag: 
     assert!(answer.body == bytes[bytes.len() - 5..]);
     let changed = [("range", "bytes=-5"), ("if-range", "\"other\"")];
     part(origin, token, file, &changed).expect_status(200);
+    let listed = format!("\"other\", {etag}");
+    let known = part(origin, token, file, &[("if-none-match", &listed)]).expect_status(304);
+    assert_eq!((known.header("etag"), known.body.len()), (etag, 0));
+    part(origin, token, file, &[("if-none-match", "\"other\"")]).expect_status(200);
+    part(origin, token, file, &[("if-match", etag)]).expect_status(200);
+    part(origin, token, file, &[("if-match", "\"other\"")]).expect_status(412);
     let beyond = [("range", "bytes=999999999-")];
     let refused = part(origin, token, file, &beyond).expect_status(416);
     assert_eq!(

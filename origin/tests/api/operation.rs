@@ -59,6 +59,76 @@ fn the_document_is_served_and_can_be_tried_on_a_page() {
     origin.get("/api/v1/docs.js").expect_status(200);
 }
 
+#[test]
+fn names_that_are_no_text_are_nothing_s() {
+    let origin = Origin::start();
+    let token = origin.register("ada@example.org");
+    for path in [
+        "/photos/%ff.jpg",
+        "/api/v1/photos/%ff",
+        "/api/v1/photos/%ff/events",
+        "/api/v1/devices/%ff/socket",
+    ] {
+        let none = origin.get_as(&token, path).expect_status(404);
+        assert_eq!(
+            none.header("content-type"),
+            "application/problem+json",
+            "{path}"
+        );
+    }
+    for path in ["/api/v1/devices/%ff/messages", "/sandbox/payments/%ff"] {
+        let none = origin.post(path, Some(&token), &json!({"text": "x"}));
+        assert_eq!(
+            none.header("content-type"),
+            "application/problem+json",
+            "{path}"
+        );
+    }
+    let bearer = format!("Bearer {token}");
+    let none = origin.call(
+        "PUT",
+        "/api/v1/files/%ff/chunks/1",
+        &[("authorization", &bearer)],
+        b"",
+    );
+    none.expect_status(404);
+}
+
+fn slow(origin: &Origin, sent: &str) -> TcpStream {
+    let mut slow = TcpStream::connect(origin.address()).expect("it listens");
+    slow.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    slow.write_all(sent.as_bytes()).expect("it takes that");
+    slow
+}
+
+#[test]
+fn who_sends_slowly_takes_nobody_s_place_and_is_told_so() {
+    let origin = Origin::start();
+    let half = "POST /api/v1/register HTTP/1.1\r\nhost: x\r\n\
+                content-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    // More than there are places for.
+    let slow: Vec<_> = (0..520).map(|_| slow(&origin, half)).collect();
+    origin.get("/api/v1/listings").expect_status(200);
+    origin.register("ada@example.org");
+    let mut answer = [0; 12];
+    for mut slow in slow.into_iter().take(3) {
+        slow.read_exact(&mut answer).expect("it is answered");
+        assert_eq!(&answer, b"HTTP/1.1 408");
+    }
+}
+
+#[test]
+fn a_form_has_a_short_time() {
+    let origin = Origin::start();
+    let half = "POST /lend HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\n\
+                content-length: 1000\r\n\r\n\
+                --b\r\nContent-Disposition: form-data; name=\"title\"\r\n\r\nLadder";
+    let mut answer = [0; 12];
+    let mut slow = slow(&origin, half);
+    slow.read_exact(&mut answer).expect("it is answered");
+    assert_eq!(&answer, b"HTTP/1.1 408");
+}
+
 /// A model's service that answers nobody until it is told to.
 struct Model {
     url: String,

@@ -58,6 +58,17 @@ pub fn refresh(origin: &Origin) {
         .get_as(&text(&second["token"]), "/api/v1/me")
         .expect_status(401);
     renew(&json!("nobody's")).expect_status(401);
+
+    // The first of many too, whoever has gone on with the last.
+    let long_ago = login(origin, "ada@example.org", "correct horse").json();
+    let last = (0..4).fold(long_ago.clone(), |one, _| {
+        renew(&one["refresh_token"]).expect_status(200).json()
+    });
+    renew(&long_ago["refresh_token"]).expect_status(401);
+    renew(&last["refresh_token"]).expect_status(401);
+    origin
+        .get_as(&text(&last["token"]), "/api/v1/me")
+        .expect_status(401);
 }
 
 #[test]

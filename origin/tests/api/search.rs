@@ -75,6 +75,52 @@ fn words_places_prices_and_categories_narrow_what_is_found() {
 }
 
 #[test]
+fn words_are_found_whatever_stands_between_them() {
+    let origin = Origin::start();
+    let token = origin.register("ada@example.org");
+    let things = [
+        (
+            "Drill/driver",
+            &["driver", "Drill/driver", "drill driver"][..],
+        ),
+        ("Jack 3.5 mm, 2.5t", &["3.5", "2.5t", "jack 3"]),
+        ("Router 802.11ac, 1,000.75 Mbit", &["802.11ac", "1,000.75"]),
+        ("WD-40", &["WD-40", "40", "wd"]),
+        ("Paper A4/A3", &["A3", "A4/A3"]),
+        (
+            "Book on Node.js and C#/.NET",
+            &["Node.js", "js", "C#/.NET", "net"],
+        ),
+        (
+            "Shares 50/50 of foo@bar.com",
+            &["50/50", "foo@bar.com", "bar"],
+        ),
+        ("Manual v1.2.3", &["v1.2.3"]),
+        ("\u{e1c}\u{e49}\u{e32}", &["\u{e1c}\u{e49}\u{e32}"]),
+        (
+            "\u{939}\u{93f}\u{928}\u{94d}\u{926}\u{940}",
+            &["\u{939}\u{93f}\u{928}\u{94d}\u{926}\u{940}"],
+        ),
+        ("\u{130}zmir map", &["\u{130}ZMIR", "izmir"]),
+        ("Cafe\u{301}s", &["caf\u{e9}s", "cafe\u{301}", "cafes"]),
+    ];
+    for (title, _) in things {
+        origin.lend(&token, &thing(title, "things", 0, "x"));
+    }
+    for (title, asked) in things {
+        for words in asked {
+            let words: String = words.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            assert_eq!(titles(&origin, &format!("q={words}")), [title], "{words}");
+        }
+    }
+    // Where nothing asked for is a word, nothing has it.
+    assert_eq!(titles(&origin, "q=!!!"), [""; 0]);
+    assert_eq!(titles(&origin, "q=+").len(), things.len());
+    let none = origin.get("/api/v1/facets?q=!!!").expect_status(200).json();
+    assert_eq!(none["total"], 0);
+}
+
+#[test]
 fn the_next_page_keeps_the_question() {
     let origin = Origin::start();
     neighbourhood(&origin);

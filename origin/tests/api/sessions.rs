@@ -2,6 +2,7 @@
 
 use crate::harness::{Origin, Redis};
 use crate::people::{give_roles, login, refresh, sign_out, text};
+use serde_json::json;
 use std::fs;
 
 fn on(redis: &Redis) -> Origin {
@@ -51,6 +52,13 @@ fn they_are_in_redis_alone_and_while_it_is_away_nobody_is_taken_for_a_stranger()
     redis.stop();
     let away = origin.get_as(&token, "/api/v1/me").expect_status(503);
     assert_eq!(away.header("retry-after"), "1");
+    origin.get("/health").expect_status(200);
+    origin.get("/ready").expect_status(503);
+    // Who can't be signed in has not joined.
+    let eve = json!({"name": "Eve", "email": "eve@example.org", "password": "correct horse"});
+    origin
+        .post("/api/v1/register", None, &eve)
+        .expect_status(503);
     redis.start_again();
     // It has forgotten who was signed in.
     origin.wait_until("it is asked again", || {
@@ -59,4 +67,8 @@ fn they_are_in_redis_alone_and_while_it_is_away_nobody_is_taken_for_a_stranger()
     origin.wait_until("Ada is in again", || {
         login(&origin, "ada@example.org", "correct horse").status == 200
     });
+    origin.get("/ready").expect_status(200);
+    origin
+        .post("/api/v1/register", None, &eve)
+        .expect_status(201);
 }

@@ -353,3 +353,13 @@ fn a_move_that_is_killed_while_it_removes_loses_nothing_and_is_completed_by_anot
     assert_eq!(listed(&origin, &token, 100), before);
     assert_eq!(far.devices(), BTreeSet::from(["scanner".into()]));
 }
+
+#[test]
+fn a_backup_that_would_leave_out_the_shards_is_refused() {
+    let shard = Shard::new();
+    let shards = sharded(&["..m=main".to_owned(), format!("m..={}", shard.url())]);
+    let origin = Origin::start_always_with(&shards);
+    let file = origin.data().join("backup");
+    assert!(!origin.run(&["backup".as_ref(), file.as_os_str()]));
+    assert!(!file.exists());
+}

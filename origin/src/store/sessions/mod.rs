@@ -18,6 +18,9 @@ use std::io;
 /// People have few devices; the oldest session goes when there are more.
 const MOST_SESSIONS: i64 = 50;
 
+/// Used tokens of a session that are known again; more than it uses in its life, unless somebody plays with it.
+const MOST_SPENT: i64 = 1_000;
+
 #[derive(Serialize)]
 pub struct Session {
     pub id: String,
@@ -38,6 +41,14 @@ pub enum Refreshed {
 }
 
 impl Store {
+    /// Whether what has the sessions answers, where that is not the database.
+    pub async fn ping_sessions(&self) -> Result<()> {
+        match &self.redis {
+            Some(redis) => redis.ping().await.map_err(away),
+            None => Ok(()),
+        }
+    }
+
     pub async fn open_session(
         &self,
         user: i64,
@@ -95,7 +106,7 @@ impl Store {
         }
         let mut writing = self.write().await?;
         let session: Option<(String, i64)> = query_as(
-            "UPDATE sessions SET refresh = $1, spent = $2, used_at = $3, expires = $4 \
+            "UPDATE sessions SET refresh = $1, used_at = $3, expires = $4 \
              WHERE refresh = $2 AND expires > $5 RETURNING id, user_id",
         )
         .bind(new)
@@ -106,13 +117,16 @@ impl Store {
         .fetch_optional(&mut *writing)
         .await?;
         let refreshed = match session {
-            Some((id, user)) => Refreshed::Session {
-                id,
-                user: query_as("SELECT id, name, email, role, class FROM users WHERE id = $1")
-                    .bind(user)
-                    .fetch_one(&mut *writing)
-                    .await?,
-            },
+            Some((id, user)) => {
+                spend(&mut writing, old, &id, now).await?;
+                Refreshed::Session {
+                    id,
+                    user: query_as("SELECT id, name, email, role, class FROM users WHERE id = $1")
+                        .bind(user)
+                        .fetch_one(&mut *writing)
+                        .await?,
+                }
+            }
             None => match end_stolen(&mut writing, old, now).await? {
                 true => Refreshed::Stolen,
                 false => Refreshed::Unknown,
@@ -206,11 +220,33 @@ impl Store {
     }
 }
 
-async fn end_stolen(writing: &mut Writing, spent: &str, now: Moment) -> Result<bool> {
-    let ended: Option<(i64,)> = query_as("DELETE FROM sessions WHERE spent = $1 RETURNING user_id")
-        .bind(spent)
-        .fetch_optional(&mut **writing)
+/// Whoever shows it again, however much later, is not the only one who has had it. RFC 9700 §4.14.2.
+async fn spend(writing: &mut Writing, old: &str, session: &str, now: Moment) -> Result<()> {
+    query("INSERT INTO spent_tokens (refresh, session_id, spent) VALUES ($1, $2, $3)")
+        .bind(old)
+        .bind(session)
+        .bind(now.0)
+        .execute(&mut **writing)
         .await?;
+    query(
+        "DELETE FROM spent_tokens WHERE session_id = $1 AND spent < (SELECT spent FROM spent_tokens \
+         WHERE session_id = $1 ORDER BY spent DESC LIMIT 1 OFFSET $2)",
+    )
+    .bind(session)
+    .bind(MOST_SPENT)
+    .execute(&mut **writing)
+    .await
+    .map(drop)
+}
+
+async fn end_stolen(writing: &mut Writing, spent: &str, now: Moment) -> Result<bool> {
+    let ended: Option<(i64,)> = query_as(
+        "DELETE FROM sessions WHERE id = (SELECT session_id FROM spent_tokens WHERE refresh = $1) \
+         RETURNING user_id",
+    )
+    .bind(spent)
+    .fetch_optional(&mut **writing)
+    .await?;
     if let Some((user,)) = ended {
         note_stolen(writing, user, now).await?;
     }
@@ -228,7 +264,7 @@ fn subject(user: i64) -> String {
 
 /// Redis does not answer: as when the database doesn't.
 fn away(error: fred::error::Error) -> Error {
-    Error::Io(io::Error::other(error))
+    Error::Io(io::Error::other(format!("Redis has the sessions: {error}")))
 }
 
 impl FromRow<'_, AnyRow> for Session {

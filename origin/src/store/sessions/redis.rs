@@ -118,6 +118,10 @@ impl InRedis {
         Ok(Traded::Session { id, user })
     }
 
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.kept("").await.map(drop)
+    }
+
     /// Whether it is theirs, and lasts.
     pub async fn is_of(&self, id: &str, user: i64) -> Result<bool, Error> {
         let kept = self.kept(id).await?;

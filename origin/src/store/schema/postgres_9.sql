@@ -1,0 +1,11 @@
+-- Refresh tokens that have been used, and of which session they were.
+CREATE TABLE spent_tokens (
+    refresh    TEXT PRIMARY KEY,
+    session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+    spent      BIGINT NOT NULL
+);
+
+CREATE INDEX spent_tokens_by_session ON spent_tokens (session_id, spent);
+
+INSERT INTO spent_tokens (refresh, session_id, spent) SELECT spent, id, 0 FROM sessions WHERE spent IS NOT NULL;
+UPDATE sessions SET spent = NULL;

@@ -7,7 +7,12 @@ use std::collections::BTreeMap;
 
 /// One thread and one place before it.
 fn narrow(policy: &str) -> String {
-    let words = format!("images: {{workers: 1, queue: 1, {policy}, presets");
+    let time = match policy.contains("max_time") {
+        true => "",
+        // A picture may take long beside much else.
+        false => "max_time: 60s, ",
+    };
+    let words = format!("images: {{workers: 1, queue: 1, {time}{policy}, presets");
     IMAGES.replace("images: {presets", &words)
 }
 

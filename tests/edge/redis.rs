@@ -505,7 +505,7 @@ fn redis_killed_hung_and_restarted_under_load() {
         );
         assert!(all[all.len() - 1] < Duration::from_secs(1), "{name}");
         // The timeout, for those that find out whether it is back, and a busy machine.
-        assert!(p99 < Duration::from_millis(250), "{name}: {p99:?}");
+        assert!(p99 < Duration::from_millis(100), "{name}: {p99:?}");
     }
 }
 

@@ -23,8 +23,8 @@ use tokio::sync::{Notify, Semaphore, watch};
 const UPLOADS_AT_ONCE: usize = 100;
 const UPLOADS_WAITING: usize = 1_000;
 
-/// Of those who send fast; few, as several processes may share a machine.
-const UPLOADS_READ_AT_ONCE: usize = 2;
+/// Of those who send fast: what two would have at once, the first one has sooner if the second one waits.
+const UPLOADS_READ_AT_ONCE: usize = 1;
 
 /// That are read, but for their photo.
 const FORMS: usize = 64;

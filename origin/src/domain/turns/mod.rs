@@ -2,9 +2,9 @@
 //! sent the last byte; read a few at a time, those with the least left first, they end one after the other, each soon
 //! after its last byte, and the rest waits where it is, with its client.
 //!
-//! A turn is for who sends fast. Who gives little for a moment has none: it is read as it comes, holds up nobody, and
-//! waits for nobody. So while somebody waits, all turns are out and each of them brings `FAST` bytes in every
-//! `WINDOW`; where nothing comes as fast as that, everything is read at once.
+//! A turn is for who sends fast: who has one must bring `RATE`, and may be a moment late once it was early. Who gives
+//! less has none: it is read as it comes, holds up nobody, and waits for nobody. So while somebody waits, all turns are
+//! out and each of them brings `RATE`; where nothing comes as fast as that, everything is read at once.
 
 #[cfg(test)]
 mod tests;
@@ -12,14 +12,21 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// How long somebody may give little before that counts, and over which it is counted.
+/// Over which it is counted what comes without a turn, and what a turn that was just given has to be used.
 pub const WINDOW: Duration = Duration::from_millis(20);
 
 /// Of somebody new, in a window, before it takes a turn to give more.
 pub const TRICKLE: u64 = 16 * 1024;
 
-/// What a turn must bring in a window.
-pub const FAST: u64 = 128 * 1024;
+/// Bytes that a turn must bring in a second: a client at 250 Mbit/s is read beside the others, not before them.
+pub const RATE: u64 = 32 * 1024 * 1024;
+
+/// Of who had a turn and lost it, in a window, before it takes one again.
+pub const FAST: u64 = RATE / 50;
+
+/// By how much a turn may be early: so long it may then bring nothing, as happens where a processor or a line has much
+/// else to do.
+pub const EARLY: Duration = Duration::from_millis(100);
 
 /// Who has waited for so long goes first, however much it has left.
 pub const PATIENCE: Duration = Duration::from_secs(1);
@@ -35,10 +42,9 @@ struct Upload {
     standing: Standing,
     /// Bytes that are still to come, at most.
     left: u64,
-    /// When what is counted now began, and how much that is.
+    /// When what is counted without a turn began, how much that is, and how much of it takes none.
     since: Instant,
     came: u64,
-    /// How much of it takes no turn.
     allowance: u64,
 }
 
@@ -83,28 +89,19 @@ impl Turns {
     pub fn came(&mut self, number: u64, bytes: u64, now: Instant) -> Option<u64> {
         let upload = self.upload_mut(number);
         upload.left = upload.left.saturating_sub(bytes);
-        let is_over = now.duration_since(upload.since) >= WINDOW;
         match upload.standing {
             Standing::Slow => {
-                if is_over {
-                    upload.begin_window(now);
-                }
-                upload.came += bytes;
+                upload.count(bytes, now);
                 if upload.came <= upload.allowance {
                     return None;
                 }
                 upload.standing = Standing::Waiting { since: now };
                 self.next(now)
             }
-            Standing::Fast { .. } => {
-                upload.came += bytes;
-                if !is_over {
-                    return None;
-                }
-                let is_fast = upload.came >= FAST;
-                upload.begin_window(now);
-                if is_fast {
-                    upload.standing = upload.fast();
+            Standing::Fast { until } => {
+                let until = (until + worth(bytes)).min(now + EARLY);
+                if until > now {
+                    upload.standing = Standing::Fast { until };
                     return None;
                 }
                 upload.standing = Standing::Slow;
@@ -140,8 +137,9 @@ impl Turns {
             Some(((left, since, *number), upload))
         });
         let ((_, _, number), upload) = waiting.min_by_key(|(place, _)| *place)?;
-        upload.begin_window(now);
-        upload.standing = upload.fast();
+        upload.standing = Standing::Fast {
+            until: now + WINDOW,
+        };
         self.free -= 1;
         Some(number)
     }
@@ -156,15 +154,15 @@ impl Turns {
 }
 
 impl Upload {
-    fn begin_window(&mut self, now: Instant) {
-        self.since = now;
-        self.came = 0;
-    }
-
-    /// Within the window that has begun.
-    fn fast(&self) -> Standing {
-        Standing::Fast {
-            until: self.since + WINDOW,
+    fn count(&mut self, bytes: u64, now: Instant) {
+        if now.duration_since(self.since) >= WINDOW {
+            (self.since, self.came) = (now, 0);
         }
+        self.came += bytes;
     }
+}
+
+/// How long so many bytes may take.
+fn worth(bytes: u64) -> Duration {
+    Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / RATE)
 }

@@ -108,11 +108,11 @@ bench-images:
 	node benches/images/run.mjs $(SHARP) $(PICTURES)/skimage/data target/release/lakh
 	node benches/images/load.mjs $(SHARP) $(PICTURES)/skimage/data target/release/lakh
 
-# What others notice of floods; a minute.
+# What others notice of floods, of HAProxy and of Lakh; two minutes.
 bench-floods:
 	@scripts/need $(BENCH_PACKAGES)
 	cargo build --release --workspace
-	python3 benches/floods/run.py
+	python3 benches/floods/run.py --beside
 
 clean:
 	cargo clean

@@ -4,7 +4,9 @@
 //!
 //! A turn is for who sends fast: who has one must bring `RATE`, and may be a moment late once it was early. Who gives
 //! less has none: it is read as it comes, holds up nobody, and waits for nobody. So while somebody waits, all turns are
-//! out and each of them brings `RATE`; where nothing comes as fast as that, everything is read at once.
+//! out and each of them brings `RATE`; where nothing comes as fast as that, everything is read at once. Where a crowd
+//! comes just as fast as that, one after the other leaves most of the machine idle: while somebody has waited long there
+//! are more turns, one by one.
 
 #[cfg(test)]
 mod tests;
@@ -13,27 +15,36 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Over which it is counted what comes without a turn, and what a turn that was just given has to be used.
-pub const WINDOW: Duration = Duration::from_millis(20);
+pub const WINDOW: Duration = Duration::from_millis(50);
 
 /// Of somebody new, in a window, before it takes a turn to give more.
 pub const TRICKLE: u64 = 16 * 1024;
 
-/// Bytes that a turn must bring in a second: a client at 250 Mbit/s is read beside the others, not before them.
-pub const RATE: u64 = 32 * 1024 * 1024;
+/// Bytes that a turn must bring in a second: 64 Mbit/s.
+pub const RATE: u64 = 8 * 1024 * 1024;
 
 /// Of who had a turn and lost it, in a window, before it takes one again.
-pub const FAST: u64 = RATE / 50;
+pub const FAST: u64 = RATE / 20;
 
 /// By how much a turn may be early: so long it may then bring nothing, as happens where a processor or a line has much
 /// else to do.
 pub const EARLY: Duration = Duration::from_millis(100);
 
 /// Who has waited for so long goes first, however much it has left.
-pub const PATIENCE: Duration = Duration::from_secs(1);
+pub const PATIENCE: Duration = Duration::from_secs(3);
+
+/// While somebody has waited as long as that, there is one turn more after each such time.
+pub const WIDEN: Duration = Duration::from_millis(100);
 
 /// Uploads that are under way. Whatever changes may give somebody else a turn: that one is told by its number.
 pub struct Turns {
-    free: usize,
+    /// As many as there are where nobody waits long.
+    few: usize,
+    turns: usize,
+    /// How many of them are given.
+    out: usize,
+    /// When it was last looked whether somebody has waited too long.
+    looked: Option<Instant>,
     uploads: BTreeMap<u64, Upload>,
     count: u64,
 }
@@ -59,9 +70,12 @@ pub enum Standing {
 }
 
 impl Turns {
-    pub fn of(most: usize) -> Self {
+    pub fn of(few: usize) -> Self {
         Self {
-            free: most,
+            few,
+            turns: few,
+            out: 0,
+            looked: None,
             uploads: BTreeMap::new(),
             count: 0,
         }
@@ -92,56 +106,72 @@ impl Turns {
         match upload.standing {
             Standing::Slow => {
                 upload.count(bytes, now);
-                if upload.came <= upload.allowance {
-                    return None;
+                if upload.came > upload.allowance {
+                    upload.standing = Standing::Waiting { since: now };
                 }
-                upload.standing = Standing::Waiting { since: now };
-                self.next(now)
             }
             Standing::Fast { until } => {
                 let until = (until + worth(bytes)).min(now + EARLY);
-                if until > now {
-                    upload.standing = Standing::Fast { until };
-                    return None;
+                upload.standing = Standing::Fast { until };
+                if until <= now {
+                    upload.standing = Standing::Slow;
+                    upload.allowance = FAST;
+                    self.out -= 1;
                 }
-                upload.standing = Standing::Slow;
-                upload.allowance = FAST;
-                self.free += 1;
-                self.next(now)
             }
-            Standing::Waiting { .. } => None,
+            Standing::Waiting { .. } => {}
         }
+        self.next(now)
     }
 
     /// It has ended, in whatever way. Who goes on by that.
     pub fn leave(&mut self, number: u64, now: Instant) -> Option<u64> {
         let upload = self.uploads.remove(&number)?;
         if matches!(upload.standing, Standing::Fast { .. }) {
-            self.free += 1;
+            self.out -= 1;
         }
         self.next(now)
     }
 
-    /// Gives a turn, if there is one and somebody waits for it.
+    /// Gives a turn, if there is one, or is to be one more, and somebody waits for it.
     fn next(&mut self, now: Instant) -> Option<u64> {
-        if self.free == 0 {
+        let are_out = self.out >= self.turns;
+        if are_out {
+            if self.looked.is_some_and(|at| now < at + WIDEN) {
+                return None;
+            }
+            self.looked = Some(now);
+        }
+        let first = self.first(now);
+        self.turns = match first {
+            Some((_, true)) if are_out => self.out + 1,
+            Some((_, true)) => self.turns,
+            _ => self.few,
+        };
+        if self.out >= self.turns {
             return None;
         }
-        let waiting = self.uploads.iter_mut().filter_map(|(number, upload)| {
+        let (number, _) = first?;
+        self.upload_mut(number).standing = Standing::Fast {
+            until: now + WINDOW,
+        };
+        self.out += 1;
+        Some(number)
+    }
+
+    /// Of those who wait, and whether that one has waited too long.
+    fn first(&self, now: Instant) -> Option<(u64, bool)> {
+        let waiting = self.uploads.iter().filter_map(|(number, upload)| {
             let Standing::Waiting { since } = upload.standing else {
                 return None;
             };
             let is_patient = now.duration_since(since) < PATIENCE;
             let left = is_patient.then_some(upload.left);
             // None is before all others.
-            Some(((left, since, *number), upload))
+            Some((left, since, *number))
         });
-        let ((_, _, number), upload) = waiting.min_by_key(|(place, _)| *place)?;
-        upload.standing = Standing::Fast {
-            until: now + WINDOW,
-        };
-        self.free -= 1;
-        Some(number)
+        let (left, _, number) = waiting.min()?;
+        Some((number, left.is_none()))
     }
 
     fn upload(&self, number: u64) -> &Upload {

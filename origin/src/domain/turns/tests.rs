@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const MOST: usize = 3;
+const FEW: usize = 3;
 
 /// What clients may do; which one, by its place among those that can.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         (1..10 * FAST).prop_map(|left| Step::Enter { left }),
         (any::<usize>(), bytes).prop_map(|(which, bytes)| Step::Come { which, bytes }),
         any::<usize>().prop_map(|which| Step::Leave { which }),
-        prop_oneof![0..30u64, 0..150u64, Just(1100)].prop_map(|millis| Step::Wait { millis }),
+        prop_oneof![0..30u64, 0..150u64, Just(3100)].prop_map(|millis| Step::Wait { millis }),
     ];
     prop::collection::vec(step, 0..200)
 }
@@ -34,7 +34,7 @@ struct Crowd {
 impl Crowd {
     fn new() -> Self {
         Self {
-            turns: Turns::of(MOST),
+            turns: Turns::of(FEW),
             numbers: Vec::new(),
             now: Instant::now(),
         }
@@ -103,15 +103,21 @@ impl Crowd {
 }
 
 proptest! {
+    /// More than usual only by one who has waited too long.
     #[test]
     fn no_more_turns_are_out_than_there_are_and_none_is_kept_while_somebody_waits(steps in steps()) {
         let mut crowd = Crowd::new();
         for step in &steps {
             let before = crowd.waiting();
+            let since: Vec<_> = before.iter().map(|one| crowd.waits_since(*one)).collect();
+            let most = crowd.fast().len().max(FEW);
             let told = crowd.go(step);
             let (fast, waiting) = (crowd.fast(), crowd.waiting());
-            prop_assert_eq!(fast.len() + crowd.turns.free, MOST);
-            prop_assert!(waiting.is_empty() || fast.len() == MOST);
+            prop_assert_eq!(fast.len(), crowd.turns.out);
+            prop_assert!(waiting.is_empty() || fast.len() >= crowd.turns.turns);
+            let place = before.iter().position(|one| told == Some(*one));
+            let was_late = place.and_then(|place| since[place]).is_some_and(|at| crowd.now - at >= PATIENCE);
+            prop_assert!(fast.len() <= most || was_late);
             // Who has a turn now and waited for it is told, and nobody else.
             prop_assert!(told.is_none_or(|one| fast.contains(&one)));
             let called: Vec<_> = before.into_iter().filter(|one| fast.contains(one)).collect();
@@ -120,7 +126,8 @@ proptest! {
         for number in crowd.numbers.clone() {
             crowd.leave(number);
         }
-        prop_assert_eq!((crowd.turns.free, crowd.turns.uploads.len()), (MOST, 0));
+        let turns = &crowd.turns;
+        prop_assert_eq!((turns.out, turns.turns, turns.uploads.len()), (0, FEW, 0));
     }
 
     /// Of those who wait, the one is next that has waited longest, if that is longer than `PATIENCE`, else the one
@@ -188,7 +195,7 @@ proptest! {
         for _ in 0..=crowd.numbers.len() {
             crowd.nothing_comes();
         }
-        prop_assert_eq!((crowd.waiting(), crowd.turns.free), (vec![], MOST));
+        prop_assert_eq!((crowd.waiting(), crowd.turns.out), (vec![], 0));
     }
 }
 
@@ -213,7 +220,7 @@ fn who_becomes_slow_is_read_without_a_turn_until_it_is_fast_again() {
     assert_eq!(turns.standing(one), Standing::Waiting { since: until });
     assert_eq!(turns.leave(other, until), Some(one));
     assert_eq!(turns.leave(one, until), None);
-    assert_eq!(turns.free, 1);
+    assert_eq!(turns.out, 0);
 }
 
 #[test]
@@ -233,4 +240,37 @@ fn a_turn_is_kept_by_what_it_brings_and_may_be_late_by_as_much_as_it_was_early()
     assert!(fast(&turns));
     turns.came(one, 0, now + EARLY);
     assert_eq!(turns.standing(one), Standing::Slow);
+}
+
+/// A hundred lines of 100 Mbit/s need not be read one after the other.
+#[test]
+fn a_crowd_that_is_just_fast_enough_has_more_turns() {
+    const STEP: Duration = Duration::from_millis(10);
+    let a_step = 12_500_000 / 100;
+    let mut crowd = Crowd::new();
+    crowd.turns = Turns::of(1);
+    let start = crowd.now;
+    for _ in 0..100 {
+        crowd.enter(40 * a_step);
+    }
+    let (mut at_once, mut later) = (0, 0);
+    while !crowd.numbers.is_empty() {
+        crowd.now += STEP;
+        for number in crowd.numbers.clone() {
+            if crowd.waits_since(number).is_none() {
+                crowd.turns.came(number, a_step, crowd.now);
+            }
+            if crowd.turns.upload(number).left == 0 {
+                crowd.leave(number);
+            }
+        }
+        match crowd.now - start < PATIENCE {
+            true => at_once = at_once.max(crowd.fast().len()),
+            false => later = later.max(crowd.fast().len()),
+        }
+    }
+    // One after the other it would be 40 s.
+    assert!(crowd.now - start < Duration::from_secs(8));
+    assert!(at_once == 1 && later > 10);
+    assert_eq!(crowd.turns.turns, 1);
 }

@@ -18,6 +18,7 @@ mod grpc;
 mod grpc_web;
 mod http3;
 mod http3_doors;
+mod http3_heads;
 mod interim;
 
 mod announced;

@@ -17,6 +17,7 @@ mod events;
 mod grpc;
 mod grpc_web;
 mod http3;
+mod http3_cancels;
 mod http3_doors;
 mod http3_heads;
 mod interim;

@@ -3,7 +3,7 @@
 use super::Socket;
 use super::exchange::Exchange;
 use super::pseudo;
-use super::streams::{Beside, Bidi, Side, Streams};
+use super::streams::{Beside, Bidi, Later, Side, Streams};
 use crate::listen::session::{Moved, Session, Terms, check};
 use crate::listen::{Limits, Malformed};
 use bytes::Bytes;
@@ -33,6 +33,9 @@ pub struct Connection {
 }
 
 pub type Request = Session<Exchange>;
+
+/// Where it has a body, with what comes true once the client wants no answer any more.
+pub type Asked = (Request, Option<Later<()>>);
 
 /// A stream that a request comes on.
 pub struct Stream {
@@ -106,8 +109,14 @@ impl Stream {
     }
 
     /// Reads the head. None: nobody is left to answer to. To be called with a deadline.
-    pub async fn read(mut self, limits: &Limits) -> Result<Option<Request>, Malformed> {
-        let is_early = self.side.is_early;
+    pub async fn read(mut self, limits: &Limits) -> Result<Option<Asked>, Malformed> {
+        let Side {
+            is_early,
+            held,
+            stopped,
+            cancelled,
+            ..
+        } = self.side;
         let Some((head, stream)) = head(self.resolver).await? else {
             return Ok(None);
         };
@@ -119,7 +128,8 @@ impl Stream {
             write: limits.send_timeout,
             moved: self.moved,
         };
-        let mut session = Session::new(head, Exchange::new(stream, self.side), &terms);
+        let exchange = Exchange::new(stream, held, stopped);
+        let mut session = Session::new(head, exchange, &terms);
         if session.look_for_body().await.is_err() {
             return Ok(None);
         }
@@ -136,7 +146,8 @@ impl Stream {
                 false => {}
             }
         }
-        Ok(Some(session))
+        let cancelled = (!session.is_read()).then_some(cancelled);
+        Ok(Some((session, cancelled)))
     }
 }
 

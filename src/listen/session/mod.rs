@@ -219,7 +219,7 @@ impl<C: Carrier> Session<C> {
     }
 
     /// Whether nothing more of the request is to be read.
-    fn is_read(&self) -> bool {
+    pub fn is_read(&self) -> bool {
         self.body.over || self.carrier.has_ended()
     }
 

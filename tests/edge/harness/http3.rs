@@ -9,6 +9,7 @@ use quinn::{ReadError, ReadToEndError};
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
@@ -169,6 +170,11 @@ impl Http3 {
         }))
     }
 
+    /// The connection itself.
+    pub fn quic(&self) -> quinn::Connection {
+        self.quic.clone()
+    }
+
     /// What comes back on a stream of these bytes, or the code that it is reset with.
     pub fn exchange(&self, bytes: &[u8]) -> std::result::Result<Vec<u8>, u64> {
         self.runtime.block_on(within(async {
@@ -197,6 +203,19 @@ impl Asked<'_> {
             self.runtime.block_on(within(sent))?;
         }
         Ok(())
+    }
+
+    /// Until nothing more is taken for this long.
+    pub fn send_for(&mut self, time: Duration) {
+        let part = Bytes::from_static(&[0; 16 << 10]);
+        loop {
+            let sending = self.stream.send_data(part.clone());
+            let sent = async { tokio::time::timeout(time, sending).await };
+            match self.runtime.block_on(sent) {
+                Ok(sent) => sent.expect("it is open"),
+                Err(_) => return,
+            }
+        }
     }
 
     pub fn finish(&mut self) -> Result<()> {

@@ -19,6 +19,7 @@ mod grpc_web;
 mod http3;
 mod http3_cancels;
 mod http3_doors;
+mod http3_grpc;
 mod http3_heads;
 mod interim;
 

@@ -128,6 +128,7 @@ impl Stream {
             write: limits.send_timeout,
             moved: self.moved,
         };
+        let terms = terms.of(&head);
         let exchange = Exchange::new(stream, held, stopped);
         let mut session = Session::new(head, exchange, &terms);
         if session.look_for_body().await.is_err() {

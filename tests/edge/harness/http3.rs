@@ -242,6 +242,11 @@ impl Asked<'_> {
         Ok(part.map(|mut part| part.copy_to_bytes(part.remaining())))
     }
 
+    /// What follows the answer's body.
+    pub fn trailers(&mut self) -> Result<Option<http::HeaderMap>> {
+        self.runtime.block_on(within(self.stream.recv_trailers()))
+    }
+
     /// What is left of the answer.
     pub fn reply(&mut self) -> Result<Reply> {
         let mut reply = self.head()?;

@@ -50,6 +50,7 @@ pub fn check(head: &[u8]) -> Result<Checked, Malformed> {
         framing,
         plain,
         declined,
+        is_http_11: http11,
     })
 }
 
@@ -62,6 +63,8 @@ pub struct Checked {
     pub plain: bool,
     /// Another protocol is offered that is not taken: see `without_offer`.
     pub declined: bool,
+    /// Answers before the answer are understood: RFC 9110 §15.2.
+    pub is_http_11: bool,
 }
 
 /// Whether the connection may be switched to what Upgrade names: RFC 9110 §7.8. Not to a protocol that would

@@ -52,6 +52,7 @@ mod tls_made;
 mod admin;
 mod bans;
 mod guard;
+mod half_closed;
 mod proxied;
 mod shed;
 mod slow;

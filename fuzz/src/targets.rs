@@ -18,6 +18,7 @@ use lakh::guard::{
     Algorithm, ApiKeys, Key, Networks, Rate, Token, api_key_line, client_address, forwarded,
     read_jwks, x_forwarded_for,
 };
+use lakh::listen::quic::check_pseudo_fields;
 use lakh::listen::{Chunks, Head, check, read_proxied, to_origin_form};
 use lakh::observe::{LogFormat, Traceparent};
 use lakh_image::{
@@ -37,6 +38,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("etag", etag),
     ("head", head),
     ("chunks", chunks),
+    ("pseudo_fields", pseudo_fields),
     ("purge", purge),
     ("units", units),
     ("config", config),
@@ -578,6 +580,19 @@ fn line(body: &[u8], at: usize) -> Option<&[u8]> {
     let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
     let text = |b: &u8| *b == b'\t' || (*b >= b' ' && *b != 0x7f);
     rest[..end].iter().all(text).then_some(&rest[..end])
+}
+
+/// Where a section of fields has a request's pseudo-fields, it has them with one more field as well; and after that none
+/// may follow.
+fn pseudo_fields(section: &[u8]) {
+    const A_FIELD: &[u8] = b"\x21x\x01y";
+    const A_PATH: &[u8] = b"\xc1";
+    let with = |lines: &[&[u8]]| check_pseudo_fields(&[section, &lines.concat()].concat());
+    if check_pseudo_fields(section).is_ok() {
+        assert_eq!(with(&[A_FIELD]), Ok(()));
+        assert!(with(&[A_FIELD, A_PATH]).is_err());
+        assert!(with(&[A_PATH, A_PATH]).is_err());
+    }
 }
 
 /// An order that is understood can be written down and is understood again.

@@ -8,8 +8,9 @@ use super::held::Held;
 use super::issued::Issued;
 use super::settings::Wanted;
 use super::store::Store;
-use super::{order, plan};
+use super::{order, plan, window};
 use crate::observe::{AcmeMetrics, Trouble};
+use instant_acme::CertificateIdentifier;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
@@ -162,7 +163,7 @@ impl Work {
     /// One look, and what is to be done. An error where the store can't be used.
     async fn turn(&self) -> Result<(), String> {
         let book = self.read(false).await?;
-        if self.due(&book).is_empty() {
+        if self.due(&book).is_empty() && self.unasked(&book).is_empty() {
             return Ok(());
         }
         // An order takes its time, and what was there is in hand.
@@ -185,7 +186,22 @@ impl Work {
         for domains in self.due(&book) {
             self.order(domains, &mut book).await?;
         }
+        for issued in self.unasked(&book) {
+            self.ask(&issued, &mut book).await?;
+        }
         Ok(())
+    }
+
+    /// Asks when the certificate is to be renewed, and writes down what is said.
+    async fn ask(&self, issued: &Issued, book: &mut Book) -> Result<(), String> {
+        let Some(id) = &issued.id else {
+            return Ok(());
+        };
+        let (acme, before) = (&self.wanted.acme, book.windows.get(&issued.name));
+        let asked = window::ask(acme, &self.store, &self.exchange, id, before, unix_now());
+        let said = asked.await;
+        book.windows.insert(issued.name.clone(), said);
+        self.write(book).await
     }
 
     /// The book as it is, with all that it says in hand. `all`: certificates too that it says nothing new of.
@@ -231,6 +247,16 @@ impl Work {
             .collect()
     }
 
+    /// Those that the authority is to be asked about.
+    fn unasked(&self, book: &Book) -> Vec<Arc<Issued>> {
+        let now = unix_now();
+        let wanted = self.wanted.certificates.iter();
+        wanted
+            .filter_map(|domains| self.held.certificate(&domains[0]))
+            .filter(|issued| issued.is_to_be_asked_about(book.windows.get(&issued.name), now))
+            .collect()
+    }
+
     fn standing(&self, domains: &[Box<str>], book: &Book) -> Standing {
         let name = &domains[0];
         let last = book.attempts.get(name).cloned().unwrap_or_default();
@@ -240,7 +266,10 @@ impl Work {
             name: name.clone(),
             domains: domains.to_vec(),
             not_after: issued.as_ref().map(|issued| issued.leaf.not_after),
-            next_order: plan::next_order(fitting.map(|issued| issued.renewal()), &last),
+            next_order: plan::next_order(
+                fitting.map(|issued| issued.renewal(book.windows.get(name))),
+                &last,
+            ),
             failures: last.failures,
             why: last.why,
         }
@@ -304,7 +333,7 @@ impl Work {
     ) -> Result<Issued, Failure> {
         let (acme, name) = (&self.wanted.acme, &domains[0]);
         let account = account::open(acme, &self.store, &self.exchange, told).await?;
-        let mut order = order::place(&account, domains).await?;
+        let mut order = order::place(&account, domains, self.replaced(name, book)).await?;
         book.challenges = order::proofs(&mut order, acme.challenge).await?;
         if !book.challenges.is_empty() {
             self.write(book).await.map_err(unkept)?;
@@ -325,6 +354,13 @@ impl Work {
         let kept = self.store.put(&record(name), text.into_bytes()).await;
         kept.map_err(unkept)?;
         Ok(issued)
+    }
+
+    /// What the order for `name` replaces, where the authority has said when that is to be.
+    fn replaced(&self, name: &str, book: &Book) -> Option<CertificateIdentifier<'static>> {
+        let id = self.held.certificate(name)?.id.clone()?;
+        let window = book.windows.get(name)?;
+        window.span(&id).map(|_| id)
     }
 
     async fn write(&self, book: &Book) -> Result<(), String> {

@@ -2,6 +2,7 @@
 //! all read again and again.
 
 use super::settings::Challenge;
+use super::window::Window;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -13,6 +14,9 @@ pub struct Book {
     pub challenges: Vec<Proof>,
     /// By what certificates are called.
     pub attempts: BTreeMap<Box<str>, Attempt>,
+    /// By the same: when they are to be renewed.
+    #[serde(default)]
+    pub windows: BTreeMap<Box<str>, Window>,
 }
 
 /// What has become of the last order.

@@ -15,6 +15,7 @@ mod order;
 mod plan;
 mod settings;
 mod store;
+mod window;
 
 pub use account::Exchange;
 pub use agent::{Agent, Standing};

@@ -4,8 +4,8 @@ use super::book::Proof;
 use super::failure::Failure;
 use super::settings::Challenge;
 use instant_acme::{
-    Account, AuthorizationStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus,
-    RetryPolicy,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier,
+    NewOrder, Order, OrderStatus, Problem, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use std::time::Duration;
@@ -15,10 +15,32 @@ const POLLING: RetryPolicy = RetryPolicy::new()
     .initial_delay(Duration::from_millis(500))
     .timeout(Duration::from_secs(120));
 
-pub async fn place(account: &Account, domains: &[Box<str>]) -> Result<Order, Failure> {
+/// `replaces`: where the authority is one that is told so, RFC 9773 §5.
+pub async fn place(
+    account: &Account,
+    domains: &[Box<str>],
+    replaces: Option<CertificateIdentifier<'static>>,
+) -> Result<Order, Failure> {
     let names = domains.iter().map(|name| Identifier::Dns(name.to_string()));
     let names: Vec<_> = names.collect();
+    if let Some(before) = replaces {
+        match account
+            .new_order(&NewOrder::new(&names).replaces(before))
+            .await
+        {
+            // It was replaced already, or is another account's: then it is an order like others.
+            Err(Error::Api(problem)) if is_of_the_one_before(&problem) => {}
+            placed => return Ok(placed?),
+        }
+    }
     Ok(account.new_order(&NewOrder::new(&names)).await?)
+}
+
+fn is_of_the_one_before(problem: &Problem) -> bool {
+    let kind = problem.r#type.as_deref().unwrap_or_default();
+    ["alreadyReplaced", "malformed", "unauthorized"]
+        .iter()
+        .any(|of_it| kind.ends_with(of_it))
 }
 
 /// What has to be shown for the names that the authority does not know to be ours yet.

@@ -27,6 +27,14 @@ impl Term {
         let earlier = (time as f64 / 20.0 * chance) as i64;
         self.not_before + (time as f64 / 3.0 * 2.0) as i64 - earlier
     }
+
+    /// Within what the authority suggests (RFC 9773 §4.2), but with a tenth of its time left at least: an order
+    /// may fail.
+    pub fn suggested(self, (start, end): (i64, i64), chance: f64) -> i64 {
+        let time = self.not_after.saturating_sub(self.not_before).max(0);
+        let within = (end.saturating_sub(start).max(0) as f64 * chance) as i64;
+        start.saturating_add(within).min(self.not_after - time / 10)
+    }
 }
 
 /// Until it is tried again after so many failures in a row: at least as long as the authority says.
@@ -96,6 +104,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_suggestion_is_followed_as_far_as_it_leaves_time(
+            not_before in 0..4_000_000_000i64,
+            time in 0..40_000_000_000i64,
+            start: i64,
+            length in 0..4_000_000_000i64,
+            chance in 0.0..1.0f64,
+        ) {
+            let term = Term { not_before, not_after: not_before + time };
+            let span = (start, start.saturating_add(length));
+            let renewal = term.suggested(span, chance);
+            let latest = term.not_after - time / 10;
+            prop_assert!(renewal <= latest);
+            prop_assert!((span.0..=span.1).contains(&renewal) || renewal == latest && start > latest);
+        }
+
         #[test]
         fn a_renewal_is_within_the_certificates_time(
             not_before in 0..4_000_000_000i64,

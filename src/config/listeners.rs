@@ -5,9 +5,9 @@ use super::refusal::{Refusal, Wanted};
 use super::section::Section;
 use super::tls;
 use super::units::{size, size_between, wait};
-use super::values::{self, count, endpoint, permissions, switch};
+use super::values::{self, account, count, endpoint, permissions, switch};
 use crate::endpoint::Endpoint;
-use crate::listen::{Limits, ListenerSettings};
+use crate::listen::{Access, Limits, ListenerSettings};
 
 /// For the owner and the group of the edge's process.
 const SOCKET_MODE: u32 = 0o660;
@@ -20,7 +20,11 @@ pub fn read(
     orders: &mut tls::Orders,
 ) -> Option<Vec<ListenerSettings>> {
     let address = s.required("address", "127.0.0.1:8080", endpoint);
-    let socket_mode = s.or("socket_mode", SOCKET_MODE, permissions);
+    let access = Access {
+        mode: s.or("socket_mode", SOCKET_MODE, permissions),
+        owner: s.optional("socket_owner", account),
+        group: s.optional("socket_group", account),
+    };
     let http2 = s.or("http2", true, switch);
     let proxy_protocol = s.or("proxy_protocol", false, switch);
     let connections = s.optional("connections", count(1..=10_000_000));
@@ -39,7 +43,7 @@ pub fn read(
     let listener = ListenerSettings {
         name: name.to_owned(),
         address,
-        socket_mode,
+        access,
         http2,
         http3,
         early_data,
@@ -81,10 +85,11 @@ fn check_redirect(s: &mut Section<'_>) {
 /// What is only for a Unix socket, and what can't be for one.
 fn check_unix(s: &mut Section<'_>, address: &Endpoint) {
     if address.tcp().is_some() {
-        if s.has("socket_mode") {
-            let message =
-                "there is no file to be opened; remove it, or write address: unix:/run/lakh.sock";
-            s.error("socket_mode", message);
+        for key in ["socket_mode", "socket_owner", "socket_group"] {
+            if s.has(key) {
+                let message = "there is no file to be opened; remove it, or write address: unix:/run/lakh.sock";
+                s.error(key, message);
+            }
         }
         return;
     }

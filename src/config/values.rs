@@ -93,6 +93,16 @@ pub fn permissions(text: &str) -> Result<u32, String> {
     })
 }
 
+/// A user or a group, by name or number. Whether there is one is for the machine that it is meant for to say.
+pub fn account(text: &str) -> Result<Box<str>, String> {
+    let is_of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let is_name =
+        (1..=32).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(is_of_a_name);
+    is_name.then(|| text.into()).ok_or_else(|| {
+        format!("`{text}` is no name of a user or a group; write one like www-data, or a number")
+    })
+}
+
 /// `IP:PORT`. Names aren't resolved by this version.
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     match text.parse::<SocketAddr>() {

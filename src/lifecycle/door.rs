@@ -1,7 +1,7 @@
 //! What is listened on, and for whom.
 
-use crate::listen::Address;
 use crate::listen::tls::Listening;
+use crate::listen::{Access, Address};
 use crate::runtime::Runtime;
 use std::sync::Arc;
 
@@ -27,11 +27,11 @@ impl Door {
         matches!(self, Door::Admin)
     }
 
-    /// Of the file, where it is a Unix socket.
-    pub fn socket_mode(&self) -> u32 {
+    /// Of the file, where it is a Unix socket. None: it can't be one.
+    pub fn access(&self) -> Option<&Access> {
         match self {
-            Door::Web(listening) => listening.settings.socket_mode,
-            Door::Admin => 0,
+            Door::Web(listening) => Some(&listening.settings.access),
+            Door::Admin => None,
         }
     }
 }

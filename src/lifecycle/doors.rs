@@ -296,7 +296,10 @@ impl Doors {
             (Address::Stream(endpoint), _) => match (inherited.take(endpoint), endpoint) {
                 (Some(socket), _) => Listener::adopted(name, endpoint, socket),
                 (None, Endpoint::Tcp(address)) => Listener::tcp(name, *address, port),
-                (None, Endpoint::Unix(path)) => Listener::unix(name, path, door.socket_mode()),
+                (None, Endpoint::Unix(path)) => {
+                    let access = door.access().expect("the admin listener is no file");
+                    Listener::unix(name, path, access)
+                }
             },
         }
     }
@@ -351,11 +354,11 @@ impl Opened {
     /// In the next configuration too, perhaps otherwise.
     fn stay(&self, door: &Door) {
         self.door.store(Arc::new(door.clone()));
-        if let Some(file) = &self.file
-            && let Err(e) = file.set_mode(door.socket_mode())
+        if let (Some(file), Some(access)) = (&self.file, door.access())
+            && let Err(e) = file.open_to(access)
         {
             tracing::warn!(
-                "the permissions of a listener's socket can't be changed, and stay as they are; see who owns its folder: {e}"
+                "who may open a listener's socket can't be changed, and stays as it is; see who owns its folder: {e}"
             );
         }
     }

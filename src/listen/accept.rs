@@ -1,6 +1,7 @@
 //! Listening sockets, and the loop that accepts on one.
 
 use super::quic::{self, Incoming};
+use super::settings::Access;
 use super::socket::Socket;
 use super::unix::{self, SocketFile};
 use crate::endpoint::Endpoint;
@@ -124,9 +125,9 @@ impl Listener {
         })
     }
 
-    /// For those on this machine whom the permissions `mode` let in.
-    pub fn unix(name: &str, path: &str, mode: u32) -> io::Result<Listener> {
-        let (socket, file) = unix::listen(Path::new(path), mode, BACKLOG)?;
+    /// For those on this machine whom `access` lets in.
+    pub fn unix(name: &str, path: &str, access: &Access) -> io::Result<Listener> {
+        let (socket, file) = unix::listen(Path::new(path), access, BACKLOG)?;
         Ok(Listener {
             name: name.to_owned(),
             address: Address::Stream(Endpoint::Unix(path.into())),

@@ -31,7 +31,7 @@ pub use head::{Checked, Framing, Head, Malformed, check, may_switch, to_origin_f
 pub use proxied::{Proxied, read as read_proxied};
 pub use session::Waits;
 pub use settings::{
-    CertificateFiles, CertificateSource, ClientAuth, Limits, ListenerSettings, TlsSettings,
+    Access, CertificateFiles, CertificateSource, ClientAuth, Limits, ListenerSettings, TlsSettings,
 };
 pub use socket::Socket;
 pub use unix::SocketFile;

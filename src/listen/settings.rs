@@ -9,8 +9,8 @@ use std::time::Duration;
 pub struct ListenerSettings {
     pub name: String,
     pub address: Endpoint,
-    /// Who may connect, where that is a file: its permissions, as chmod(1) has them.
-    pub socket_mode: u32,
+    /// Who may connect, where that is a file.
+    pub access: Access,
     /// HTTP/2: with prior knowledge (h2c), or chosen inside TLS.
     pub http2: bool,
     /// HTTP/3: at the same address, over UDP.
@@ -24,6 +24,16 @@ pub struct ListenerSettings {
     pub proxy_protocol: bool,
     /// Open connections on this listener; None: as many as on all together.
     pub connections: Option<usize>,
+}
+
+/// Who may open a Unix socket's file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Access {
+    /// Permissions, as chmod(1) has them.
+    pub mode: u32,
+    /// By name or number; None: as the file was made.
+    pub owner: Option<Box<str>>,
+    pub group: Option<Box<str>>,
 }
 
 /// TLS on a listener.

@@ -1,10 +1,12 @@
 //! Unix sockets that are listened on, and their files: made where nobody listens, and removed when
 //! nobody does any more.
 
+use super::settings::Access;
+use nix::unistd::{Group, User};
 use std::fs::{self, File, FileType, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use tokio::net::{UnixListener, UnixSocket};
@@ -14,20 +16,27 @@ use tokio::net::{UnixListener, UnixSocket};
 pub struct SocketFile {
     path: PathBuf,
     inode: u64,
+    /// Whose it was when it was made, or inherited.
+    owner: u32,
+    group: u32,
     ours: bool,
 }
 
-/// Listens at `path`, for those whom `mode` lets in. A file that was left behind is replaced.
-pub fn listen(path: &Path, mode: u32, backlog: u32) -> io::Result<(UnixListener, SocketFile)> {
+/// Listens at `path`, for those whom `access` lets in. A file that was left behind is replaced.
+pub fn listen(
+    path: &Path,
+    access: &Access,
+    backlog: u32,
+) -> io::Result<(UnixListener, SocketFile)> {
     make_room(path)?;
     let socket = UnixSocket::new_stream()?;
     // Before it has a name: so it is open to nobody else for a moment either. unix(7).
     let unnamed = File::from(socket.as_fd().try_clone_to_owned()?);
-    unnamed.set_permissions(Permissions::from_mode(mode))?;
+    unnamed.set_permissions(Permissions::from_mode(access.mode))?;
     socket.bind(path)?;
     let file = SocketFile::of(path, true)?;
-    // What the process's umask took away.
-    file.set_mode(mode)?;
+    // What the process's umask took away, too.
+    file.open_to(access)?;
     Ok((socket.listen(backlog)?, file))
 }
 
@@ -58,15 +67,30 @@ impl SocketFile {
     }
 
     fn of(path: &Path, ours: bool) -> io::Result<SocketFile> {
+        let made = fs::symlink_metadata(path)?;
         Ok(SocketFile {
             path: path.to_owned(),
-            inode: fs::symlink_metadata(path)?.ino(),
+            inode: made.ino(),
+            owner: made.uid(),
+            group: made.gid(),
             ours,
         })
     }
 
-    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
-        fs::set_permissions(&self.path, Permissions::from_mode(mode))
+    pub fn open_to(&self, access: &Access) -> io::Result<()> {
+        let owner = access.owner.as_deref().map_or(Ok(self.owner), user)?;
+        let group = access.group.as_deref().map_or(Ok(self.group), group)?;
+        let now = fs::symlink_metadata(&self.path)?;
+        if (owner, group) != (now.uid(), now.gid()) {
+            lchown(&self.path, Some(owner), Some(group)).map_err(|e| {
+                let why = format!(
+                    "it can't be given to owner {owner} and group {group}: {e}; only root gives files to others, \
+                     and who owns one to groups of their own"
+                );
+                io::Error::new(e.kind(), why)
+            })?;
+        }
+        fs::set_permissions(&self.path, Permissions::from_mode(access.mode))
     }
 
     /// From here on it is this process that listens, and removes it.
@@ -78,6 +102,27 @@ impl SocketFile {
     pub fn leave(&mut self) {
         self.ours = false;
     }
+}
+
+fn user(name: &str) -> io::Result<u32> {
+    id(name, "user", || {
+        Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
+    })
+}
+
+fn group(name: &str) -> io::Result<u32> {
+    id(name, "group", || {
+        Ok(Group::from_name(name)?.map(|group| group.gid.as_raw()))
+    })
+}
+
+/// As chown(1) reads it: what is a name is one, and else a number.
+fn id(name: &str, what: &str, known: impl Fn() -> io::Result<Option<u32>>) -> io::Result<u32> {
+    let id = known()?.or_else(|| name.parse().ok());
+    id.ok_or_else(|| {
+        let why = format!("there is no {what} `{name}` on this machine; make it, or write another");
+        io::Error::new(ErrorKind::NotFound, why)
+    })
 }
 
 impl Drop for SocketFile {

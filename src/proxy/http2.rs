@@ -3,22 +3,19 @@
 use super::answer::Problem;
 use super::front::Front;
 use super::{extended, within};
-use crate::listen::http2::{Asked, Cancelled, Connection};
+use crate::listen::http2::{Asked, Connection};
 use crate::listen::{Conn, Entry};
 use http::Version;
-use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 /// Requests of one connection that begin in a row, before others on its worker have their turn.
 const IN_A_ROW: usize = 16;
 /// How long a client that was told to go, having asked nothing for too long, may take to.
 const LAST_CALL: Duration = Duration::from_secs(5);
-/// How long an answer that nobody wants may take to end by itself.
-const NOTICE: Duration = Duration::from_millis(250);
 
 impl Front {
     /// Answers requests as they come, until the client leaves, or asks nothing for too long, or the edge
@@ -89,7 +86,7 @@ impl Front {
                     let waits = request.waits();
                     let answer = within::answer(&proxy, entry, request, waits, &shutdown);
                     match cancelled {
-                        Some(cancelled) => until(cancelled, answer).await,
+                        Some(mut cancelled) => within::until(cancelled.wait(), answer).await,
                         None => answer.await,
                     }
                     drop(open);
@@ -104,18 +101,4 @@ impl Front {
             }
         }
     }
-}
-
-/// Mostly an answer notices by itself that it is not wanted. But Pingora's proxy does not look while a part of the
-/// request's body waits for its server; then it is dropped, and with it what was asked of that server. See
-/// `Context::unfinished`.
-async fn until(mut cancelled: Cancelled, answer: impl Future<Output = ()>) {
-    let mut answer = pin!(answer);
-    tokio::select! {
-        biased;
-        () = &mut answer => return,
-        () = cancelled.wait() => {}
-    }
-    // Dropped here, where it has not ended.
-    let _ = timeout(NOTICE, answer).await;
 }

@@ -116,9 +116,13 @@ impl Front {
     async fn stream(self: Arc<Front>, stream: Stream, entry: Arc<Entry>) {
         let (limits, peer) = (self.limits(), stream.peer());
         let refused = match timeout(limits.header_timeout, stream.read(&limits)).await {
-            Ok(Ok(Some(session))) => {
+            Ok(Ok(Some((session, cancelled)))) => {
                 let waits = session.waits();
-                within::answer(&self.proxy, entry, session, waits, &self.shutdown).await;
+                let answer = within::answer(&self.proxy, entry, session, waits, &self.shutdown);
+                match cancelled {
+                    Some(cancelled) => within::until(cancelled, answer).await,
+                    None => answer.await,
+                }
                 return;
             }
             Ok(Ok(None)) => return,

@@ -142,7 +142,7 @@ impl ProxyHttp for Service {
                 Answered::Yes
             }
             Way::Pass => {
-                if session.req_header().version == Version::HTTP_2 && !session.is_body_done() {
+                if session.req_header().version >= Version::HTTP_2 && !session.is_body_done() {
                     ctx.unfinished = Some(Box::new(session.req_header().clone()));
                 }
                 calls::begin(session, ctx);

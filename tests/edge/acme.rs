@@ -243,6 +243,13 @@ fn end_waits(shop: &Shop) {
     for attempt in attempts.values_mut() {
         attempt["rest_until"] = 0.into();
     }
+    for window in book["windows"]
+        .as_object_mut()
+        .expect("windows")
+        .values_mut()
+    {
+        window["ask_again"] = 0.into();
+    }
     let beside = path.with_extension("test");
     fs::write(&beside, book.to_string()).expect("written");
     fs::rename(&beside, &path).expect("renamed");
@@ -295,6 +302,41 @@ fn what_is_near_its_end_is_renewed_and_stays_until_that_succeeds() {
         .host(NAMES[0])
         .on(&mut shop.trust().connect(&edge, NAMES[0]))
         .expect(200);
+}
+
+/// RFC 9773.
+#[test]
+fn an_authority_may_say_when_it_wants_a_certificate_renewed() {
+    let shop = Shop::of(Acme::start());
+    shop.acme.names_lead_to(&[shop.plain]);
+    // By itself it would be renewed no sooner than in 54 days.
+    shop.acme.suggests(50, 51);
+    let edge = shop.start(&shop.yaml(""));
+    shop.await_served(&edge);
+    let old = shop.shown(&edge);
+    in_time("it is known", || {
+        let next = edge.metric("lakh_acme_next_order_timestamp_seconds");
+        let days = (next - staples::now() as f64) / 86_400.0;
+        (49.9..51.1).contains(&days)
+    });
+    assert_eq!(shop.acme.orders(), 1);
+
+    // It is about to be revoked.
+    shop.acme.suggests(-2, -1);
+    end_waits(&shop);
+    in_time("a new one is shown", || shop.shown(&edge) != old);
+    let first = shop.acme.asked_of()[0].clone();
+    assert_eq!(shop.acme.replaced(), [None, Some(first.clone())]);
+    in_time("it asks of the new one", || {
+        shop.acme
+            .asked_of()
+            .last()
+            .is_some_and(|last| *last != first)
+    });
+    // However the authority wants it, one is not ordered again and again.
+    let next = edge.metric("lakh_acme_next_order_timestamp_seconds");
+    assert!(next > staples::now() as f64 + 3000.0, "{next}");
+    assert_eq!(shop.acme.orders(), 2);
 }
 
 #[test]

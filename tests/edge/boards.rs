@@ -134,12 +134,16 @@ impl Drop for Prometheus {
     }
 }
 
-/// Everything that the board shows is there: TLS, limits, tiers, pictures, two servers.
+/// Everything that the board shows is there: TLS, limits, tiers, pictures, two servers, and an order of a certificate,
+/// which fails, since nobody is where its authority is to be.
 fn busy_edge(secure: SocketAddr, authority: &Authority, origins: &[&Origin]) -> Edge {
+    let (ordered, nobody) = (free_address(), free_address());
     let yaml = format!(
         "
+acme: {{contact: ops@edge.test, storage: $dir/acme, directory: 'https://{nobody}/directory'}}
 listeners:
   web: {{address: $web}}
+  ordered: {{address: '{ordered}', tls: {{certificates: [{{acme: [board.test]}}]}}}}
   secure: {{address: '{secure}', tls: {{certificates: [{{cert_file: $dir/site.pem, key_file: $dir/site.key, ocsp_file: $dir/ocsp}}]}}}}
 upstreams: {{app: {{servers: [$0, $1], concurrency: {{max: 50}}}}}}
 caches: {{pages: {{memory: 64MiB, disk: {{path: $dir/disk, size: 64MiB}}}}}}

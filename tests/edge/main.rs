@@ -17,7 +17,10 @@ mod events;
 mod grpc;
 mod grpc_web;
 mod http3;
+mod http3_cancels;
 mod http3_doors;
+mod http3_grpc;
+mod http3_heads;
 mod interim;
 
 mod announced;
@@ -49,6 +52,7 @@ mod tls_made;
 mod admin;
 mod bans;
 mod guard;
+mod half_closed;
 mod proxied;
 mod shed;
 mod slow;

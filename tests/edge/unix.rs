@@ -247,6 +247,41 @@ fn a_file_is_made_for_whom_it_is_for_and_goes_with_its_listener() {
     assert!(is_well(&edge.dir.join("other.sock")));
 }
 
+/// Root gives it to anybody; whoever else runs this keeps it.
+#[test]
+fn a_file_belongs_to_whom_it_is_given() {
+    let origin = Origin::saying("hello");
+    let edge = Edge::start(LOCAL, &[&origin]);
+    let path = socket(&edge);
+    let whose = || {
+        fs::metadata(&path)
+            .map(|file| (file.uid(), file.gid()))
+            .expect("a file")
+    };
+    let made = whose();
+    let (owner, group) = match made {
+        (0, _) => (65_534, 65_533),
+        made => made,
+    };
+    let given = |owner: &str, group: &str| {
+        let keys = format!("web.sock\", socket_owner: {owner}, socket_group: {group}");
+        LOCAL.replace("web.sock\"", &keys)
+    };
+    edge.reload(&given(&format!("\"{owner}\""), &format!("\"{group}\"")));
+    assert_eq!(whose(), (owner, group));
+    assert!(is_well(&path));
+    edge.reload(LOCAL);
+    assert_eq!(whose(), made);
+
+    let mut other = Edge::launch(&given("nobody-knows-them", "root"), &[&origin]);
+    assert_eq!(other.await_exit().code(), Some(1));
+    eventually("it says why", || {
+        other
+            .stderr()
+            .contains("there is no user `nobody-knows-them` on this machine")
+    });
+}
+
 #[test]
 fn an_upgrade_leaves_the_file_where_it_is() {
     let origin = Origin::saying("hello");

@@ -1,5 +1,6 @@
 //! How a request begins: its head is waited for, bounded, and checked.
 
+use super::farewell::Farewell;
 use super::{Conn, Rest, lock};
 use crate::listen::Malformed;
 use crate::listen::chunks::Chunks;
@@ -49,6 +50,7 @@ impl Conn {
         (self.granted, self.rest, self.plain) = (0, Rest::Nothing, None);
         self.pace = Pace::at_least(limits.min_body_rate);
         self.patience = limits.send;
+        self.farewell = Farewell::default();
         *lock(&self.luggage) = None;
         if self.input.is_empty() && !self.wait_for_input(limits.idle).await {
             return Begun::Closed;
@@ -159,6 +161,7 @@ impl Conn {
         };
         self.unread.begins(body, self.wire.socket());
         self.plain = plain.then_some(length);
+        self.farewell.can_ask = checked.is_http_11;
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 //! it did not expect, never meets them.
 
 mod begin;
+mod farewell;
 mod secure;
 mod stall;
 mod stream;
@@ -23,6 +24,7 @@ use super::socket::Socket;
 use super::turn::Turn;
 use super::unread::Unread;
 use bytes::{Buf, Bytes, BytesMut};
+use farewell::Farewell;
 use pingora::protocols::SocketDigest;
 use pingora::time::timeout;
 use stall::Stall;
@@ -69,6 +71,7 @@ pub struct Conn {
     /// How long that may be so. Zero before the first request: whoever is served then has a deadline.
     patience: Duration,
     stall: Stall,
+    farewell: Farewell,
     /// Length of the present request's head, while it can be answered here: see `plain`.
     plain: Option<usize>,
     /// The next answer's Date: see `keep_date`.
@@ -114,6 +117,7 @@ impl Conn {
             stuck: false,
             patience: Duration::ZERO,
             stall: Stall::default(),
+            farewell: Farewell::default(),
             plain: None,
             date: Mutex::new(None),
             luggage: Mutex::new(None),
@@ -237,20 +241,22 @@ impl Conn {
         }
     }
 
-    /// Ends when the client of a plain request sends no more: it has left, most likely. What it has
-    /// sent after the request hides that.
+    /// Ends when the client of a plain request has left. What it has sent after the request hides that.
     pub async fn left(&mut self) {
         if self.has_more() {
             return std::future::pending().await;
         }
-        if let Ok(1..) = self.fill().await {
-            std::future::pending().await
+        match self.fill().await {
+            Ok(0) => std::future::poll_fn(|cx| self.poll_gone(cx)).await,
+            Ok(_) => std::future::pending().await,
+            Err(_) => {}
         }
     }
 
     /// Sends what the socket takes at once, which is nearly always all; the rest is kept for
     /// `sent`. `head` is copied where it must wait, `body` never is.
     pub fn send(&mut self, head: &[u8], body: Bytes) -> io::Result<()> {
+        self.farewell.can_ask = false;
         let taken = match self.output.is_empty() && self.tail.is_empty() {
             true if body.is_empty() => self.wire.try_write(&[IoSlice::new(head)])?,
             true => {

@@ -61,6 +61,7 @@ impl AsyncWrite for Conn {
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
         let conn = self.get_mut();
+        conn.farewell.can_ask = false;
         if !conn.tail.is_empty() {
             ready!(conn.poll_send(cx))?;
         }
@@ -137,16 +138,16 @@ impl Conn {
         self.poll_moving(cx, written)
     }
 
-    /// At the end of a request: a client's bytes are the next request's, its end is news.
+    /// At the end of a request: a client's bytes are the next request's, that it is gone is news.
     fn poll_between(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.input.is_empty() {
             return Poll::Pending;
         }
-        let n = ready!(self.poll_fill(cx))?;
-        if n == 0 {
-            Poll::Ready(Ok(()))
-        } else {
-            Poll::Pending
+        match ready!(self.poll_fill(cx))? {
+            0 if self.was_read() => self.poll_gone(cx).map(Ok),
+            // It has said less than it was going to.
+            0 => Poll::Ready(Ok(())),
+            _ => Poll::Pending,
         }
     }
 

@@ -56,6 +56,7 @@ pub fn check(head: &[u8]) -> Result<Checked, Malformed> {
         framing,
         plain,
         declined,
+        is_http_11: http11,
     })
 }
 
@@ -68,6 +69,8 @@ pub struct Checked {
     pub plain: bool,
     /// Another protocol is offered that is not taken: see `without_offer`.
     pub declined: bool,
+    /// Answers before the answer are understood: RFC 9110 §15.2.
+    pub is_http_11: bool,
 }
 
 fn is_of_the_connection(field: &httparse::Header<'_>) -> bool {

@@ -18,8 +18,6 @@ use exchange::Exchange;
 use h2::Reason;
 use h2::server::{Builder, Connection as H2};
 use http::Method;
-use http::header::CONTENT_TYPE;
-use pingora::http::RequestHeader;
 use std::future::poll_fn;
 use std::task::Poll;
 
@@ -111,11 +109,7 @@ impl Connection {
         }
         Some(match check(http::Request::from_parts(head, ())) {
             Ok(mut head) => {
-                let mut terms = self.terms.clone();
-                if is_call(&head) {
-                    // It may be silent for hours.
-                    (terms.read, terms.min_rate) = (None, 0);
-                }
+                let terms = self.terms.of(&head);
                 let has_body = !body.is_end_stream();
                 let cancelled = has_body.then(|| self.watched.watch(body.stream_id().into()));
                 let exchange = Exchange::new(body, answer, terms.moved.clone());
@@ -143,10 +137,4 @@ impl Connection {
     pub fn go_away(&mut self) {
         self.http.graceful_shutdown();
     }
-}
-
-/// Of gRPC.
-fn is_call(head: &RequestHeader) -> bool {
-    let kind = head.headers.get(CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }

@@ -2,14 +2,18 @@
 
 use super::Socket;
 use super::exchange::Exchange;
-use super::streams::{Beside, Side, Streams};
+use super::pseudo;
+use super::streams::{Beside, Bidi, Later, Side, Streams};
 use crate::listen::session::{Moved, Session, Terms, check};
 use crate::listen::{Limits, Malformed};
 use bytes::Bytes;
 use h3::error::Code;
+use h3::proto::frame::Frame;
 use h3::quic::SendStream;
-use h3::server::{RequestResolver, builder};
+use h3::server::{RequestResolver, RequestStream, builder};
 use http::{HeaderName, HeaderValue};
+use pingora::http::RequestHeader;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +33,9 @@ pub struct Connection {
 }
 
 pub type Request = Session<Exchange>;
+
+/// Where it has a body, with what comes true once the client wants no answer any more.
+pub type Asked = (Request, Option<Later<()>>);
 
 /// A stream that a request comes on.
 pub struct Stream {
@@ -102,15 +109,17 @@ impl Stream {
     }
 
     /// Reads the head. None: nobody is left to answer to. To be called with a deadline.
-    pub async fn read(mut self, limits: &Limits) -> Result<Option<Request>, Malformed> {
-        let is_early = self.side.is_early;
-        let Ok((request, mut stream)) = self.resolver.resolve_request().await else {
+    pub async fn read(mut self, limits: &Limits) -> Result<Option<Asked>, Malformed> {
+        let Side {
+            is_early,
+            held,
+            stopped,
+            cancelled,
+            ..
+        } = self.side;
+        let Some((head, stream)) = head(self.resolver).await? else {
             return Ok(None);
         };
-        let head = check(request).inspect_err(|_| {
-            stream.stop_stream(Code::H3_MESSAGE_ERROR);
-            stream.stop_sending(Code::H3_MESSAGE_ERROR);
-        })?;
         let terms = Terms {
             peer: self.peer,
             local: self.local,
@@ -119,7 +128,9 @@ impl Stream {
             write: limits.send_timeout,
             moved: self.moved,
         };
-        let mut session = Session::new(head, Exchange::new(stream, self.side), &terms);
+        let terms = terms.of(&head);
+        let exchange = Exchange::new(stream, held, stopped);
+        let mut session = Session::new(head, exchange, &terms);
         if session.look_for_body().await.is_err() {
             return Ok(None);
         }
@@ -136,6 +147,32 @@ impl Stream {
                 false => {}
             }
         }
-        Ok(Some(session))
+        let cancelled = (!session.is_read()).then_some(cancelled);
+        Ok(Some((session, cancelled)))
+    }
+}
+
+/// The head, if it is a request's, and its stream. None: nobody is left to answer to.
+async fn head(
+    mut resolver: RequestResolver<Streams, Bytes>,
+) -> Result<Option<(RequestHeader, RequestStream<Bidi, Bytes>)>, Malformed> {
+    let frame = poll_fn(|cx| resolver.frame_stream.poll_next(cx)).await;
+    let said = match &frame {
+        Ok(Some(Frame::Headers(section))) => pseudo::check(section),
+        _ => Ok(()),
+    };
+    let Ok(resolved) = resolver.accept_with_frame(frame) else {
+        return Ok(None);
+    };
+    let Ok((request, mut stream)) = resolved.resolve().await else {
+        return Ok(None);
+    };
+    match said.and_then(|()| check(request)) {
+        Ok(head) => Ok(Some((head, stream))),
+        Err(malformed) => {
+            stream.stop_stream(Code::H3_MESSAGE_ERROR);
+            stream.stop_sending(Code::H3_MESSAGE_ERROR);
+            Err(malformed)
+        }
     }
 }

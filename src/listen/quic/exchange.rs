@@ -1,6 +1,6 @@
 //! A request's stream, as `h3` reads and writes it.
 
-use super::streams::{Bidi, Held, Later, Side};
+use super::streams::{Bidi, Held, Later};
 use crate::listen::session::{Carrier, gone, unsent};
 use bytes::{Buf, Bytes};
 use h3::error::Code;
@@ -25,11 +25,15 @@ impl Exchange {
         self.stream.finish().await.map_err(unsent)
     }
 
-    pub fn new(stream: RequestStream<Bidi, Bytes>, side: Side) -> Exchange {
+    pub fn new(
+        stream: RequestStream<Bidi, Bytes>,
+        held: Arc<Held>,
+        stopped: Later<()>,
+    ) -> Exchange {
         Exchange {
             stream,
-            held: side.held,
-            stopped: Some(side.stopped),
+            held,
+            stopped: Some(stopped),
             malformed: false,
             ended: false,
         }

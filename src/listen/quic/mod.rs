@@ -6,11 +6,13 @@
 mod connection;
 mod exchange;
 mod handshake;
+mod pseudo;
 mod socket;
 mod streams;
 
 pub use connection::{Connection, Stream};
 pub use handshake::{Rest, Unshaken, shake};
+pub use pseudo::check as check_pseudo_fields;
 pub use quinn::Incoming;
 pub use socket::Socket;
 

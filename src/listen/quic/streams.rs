@@ -45,8 +45,10 @@ pub struct Side {
     pub held: Arc<Held>,
     /// It came before the handshake was whole.
     pub is_early: bool,
-    /// Comes true when the client wants no more of the answer.
+    /// Comes true when the client wants no more of the answer, and when it has all of it.
     pub stopped: Later<()>,
+    /// Comes true when the client wants no more of the answer, or is gone.
+    pub cancelled: Later<()>,
 }
 
 /// Bytes of a stream that `h3` has and nobody has taken from it.
@@ -160,7 +162,8 @@ impl quic::Connection<Bytes> for Streams {
         let accepted = ready!(accepting.as_mut().poll(cx));
         self.bidi = None;
         let (send, stream) = accepted.map_err(of_connection)?;
-        let (held, stopped) = (Held::new(self.most), send.stopped());
+        let held = Held::new(self.most);
+        let (stopped, cancelled) = (send.stopped(), send.stopped());
         let is_early = stream.is_0rtt();
         let bidi = Bidi {
             send: SendHalf::new(send, self.moved.clone()),
@@ -174,6 +177,11 @@ impl quic::Connection<Bytes> for Streams {
             held,
             is_early,
             stopped: Box::pin(async move { drop(stopped.await) }),
+            cancelled: Box::pin(async move {
+                if let Ok(None) = cancelled.await {
+                    std::future::pending().await
+                }
+            }),
         };
         let mut sides = self.beside.0.lock().expect("no code panics with it");
         sides.push_back(side);

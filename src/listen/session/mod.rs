@@ -12,7 +12,7 @@ pub use writing::Moved;
 
 use super::pace::Pace;
 use bytes::Bytes;
-use http::header::DATE;
+use http::header::{CONTENT_TYPE, DATE};
 use http::{HeaderMap, Method, Response, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::l4::socket::SocketAddr as Address;
@@ -86,6 +86,21 @@ pub struct Terms {
     pub write: Duration,
     /// What it has taken.
     pub moved: Moved,
+}
+
+impl Terms {
+    /// Those of this request: a call of gRPC may be silent for hours.
+    pub fn of(&self, head: &RequestHeader) -> Terms {
+        let kind = head.headers.get(CONTENT_TYPE);
+        match kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
+            true => Terms {
+                read: None,
+                min_rate: 0,
+                ..self.clone()
+            },
+            false => self.clone(),
+        }
+    }
 }
 
 pub struct Session<C> {
@@ -219,7 +234,7 @@ impl<C: Carrier> Session<C> {
     }
 
     /// Whether nothing more of the request is to be read.
-    fn is_read(&self) -> bool {
+    pub fn is_read(&self) -> bool {
         self.body.over || self.carrier.has_ended()
     }
 

@@ -9,6 +9,7 @@ use quinn::{ReadError, ReadToEndError};
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
@@ -169,6 +170,11 @@ impl Http3 {
         }))
     }
 
+    /// The connection itself.
+    pub fn quic(&self) -> quinn::Connection {
+        self.quic.clone()
+    }
+
     /// What comes back on a stream of these bytes, or the code that it is reset with.
     pub fn exchange(&self, bytes: &[u8]) -> std::result::Result<Vec<u8>, u64> {
         self.runtime.block_on(within(async {
@@ -199,6 +205,19 @@ impl Asked<'_> {
         Ok(())
     }
 
+    /// Until nothing more is taken for this long.
+    pub fn send_for(&mut self, time: Duration) {
+        let part = Bytes::from_static(&[0; 16 << 10]);
+        loop {
+            let sending = self.stream.send_data(part.clone());
+            let sent = async { tokio::time::timeout(time, sending).await };
+            match self.runtime.block_on(sent) {
+                Ok(sent) => sent.expect("it is open"),
+                Err(_) => return,
+            }
+        }
+    }
+
     pub fn finish(&mut self) -> Result<()> {
         self.runtime.block_on(within(self.stream.finish()))
     }
@@ -221,6 +240,11 @@ impl Asked<'_> {
     pub fn part(&mut self) -> Result<Option<Bytes>> {
         let part = self.runtime.block_on(within(self.stream.recv_data()))?;
         Ok(part.map(|mut part| part.copy_to_bytes(part.remaining())))
+    }
+
+    /// What follows the answer's body.
+    pub fn trailers(&mut self) -> Result<Option<http::HeaderMap>> {
+        self.runtime.block_on(within(self.stream.recv_trailers()))
     }
 
     /// What is left of the answer.

@@ -28,7 +28,7 @@ pub use folder::Folder;
 pub use grpc::{Calls, GrpcServer, framed};
 pub use h2c::{h2, h2c};
 pub use http2::{Http2, Streaming};
-pub use http3::Http3;
+pub use http3::{Asked, Http3};
 pub use origin::{Answer, Gate, Origin, Seen, Step};
 pub use ports::free_address;
 pub use redis::Redis;

@@ -57,6 +57,7 @@ impl SignedBy {
             return Err(format!("{found:?} is asked for, not {wanted:?}"));
         }
         during(&mut asked.params, -DAY, 89 * DAY);
+        asked.params.use_authority_key_identifier_extension = true;
         let signed = asked.signed_by(&self.issuer).map_err(|e| e.to_string())?;
         Ok(format!("{}{}", signed.pem(), self.between))
     }

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// Ends with the test.
 pub struct Acme {
@@ -50,6 +51,10 @@ struct Inner {
     gate: Option<Gate>,
     /// Where all names lead.
     leads_to: Option<Vec<SocketAddr>>,
+    /// When certificates are to be renewed, in days from now.
+    suggested: Option<(i64, i64)>,
+    /// Of which that was asked.
+    asked_of: Vec<String>,
 }
 
 impl Acme {
@@ -111,6 +116,23 @@ impl Acme {
         inner.faults.entry(resource).or_default().push_back(fault);
     }
 
+    /// All certificates are to be renewed in this time, in days from now: RFC 9773.
+    pub fn suggests(&self, from: i64, until: i64) {
+        self.state.inner().suggested = Some((from, until));
+    }
+
+    /// Of which certificates it was asked when.
+    pub fn asked_of(&self) -> Vec<String> {
+        self.state.inner().asked_of.clone()
+    }
+
+    /// Which certificate each order was to replace.
+    pub fn replaced(&self) -> Vec<Option<String>> {
+        let inner = self.state.inner();
+        let replaced = |order: &Order| Some(order.replaces.as_str()?.to_owned());
+        inner.orders.iter().map(replaced).collect()
+    }
+
     /// How many were taken.
     pub fn orders(&self) -> usize {
         self.state.inner().orders.len()
@@ -139,6 +161,7 @@ impl State {
             || match (&*seen.method, resource) {
                 ("GET", "directory") => Ok(Said::of(200, self.directory())),
                 ("HEAD", "nonce") => Ok(Said::of(200, Value::Null)),
+                ("GET", "renewal") => self.renewal(rest),
                 ("POST", _) => self.post(seen, resource, rest),
                 _ => Err(Problem(404, "malformed", "no such resource".into())),
             },
@@ -188,7 +211,28 @@ impl State {
 
     fn directory(&self) -> Value {
         let at = |resource: &str| format!("{}/{resource}", self.base());
-        json!({"newNonce": at("nonce"), "newAccount": at("account"), "newOrder": at("orders")})
+        let mut directory =
+            json!({"newNonce": at("nonce"), "newAccount": at("account"), "newOrder": at("orders")});
+        if self.inner().suggested.is_some() {
+            directory["renewalInfo"] = json!(at("renewal"));
+        }
+        directory
+    }
+
+    /// RFC 9773 §4.2.
+    fn renewal(&self, of: &str) -> Result<Said, Problem> {
+        let mut inner = self.inner();
+        let none = || Problem(404, "malformed", "no such resource".into());
+        let (from, until) = inner.suggested.ok_or_else(none)?;
+        inner.asked_of.push(of.to_owned());
+        let at = |days: i64| {
+            let now = super::staples::now().saturating_add_signed(days * 86_400);
+            humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(now)).to_string()
+        };
+        let window = json!({"start": at(from), "end": at(until)});
+        let mut said = Said::of(200, json!({"suggestedWindow": window}));
+        said.fields.push(("retry-after".into(), "21600".into()));
+        Ok(said)
     }
 
     /// What is signed: RFC 8555 §6.
@@ -277,6 +321,7 @@ impl State {
             tokens: (0..names.len()).map(token).collect(),
             looked: vec![None; names.len()],
             certificate: None,
+            replaces: asked.payload["replaces"].clone(),
             names,
         });
         drop(inner);
@@ -310,6 +355,9 @@ impl State {
             "authorizations": (0..order.names.len()).map(authorization).collect::<Vec<_>>(),
             "finalize": at("finalize"),
         });
+        if !order.replaces.is_null() {
+            shown["replaces"] = order.replaces.clone();
+        }
         if order.certificate.is_some() {
             shown["certificate"] = json!(at("certificate"));
         }

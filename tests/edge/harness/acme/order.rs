@@ -8,6 +8,8 @@ pub struct Order {
     pub tokens: Vec<String>,
     pub looked: Vec<Option<Result<(), String>>>,
     pub certificate: Option<String>,
+    /// A certificate, by what it is called in questions about it; null: none was named.
+    pub replaces: serde_json::Value,
 }
 
 impl Order {

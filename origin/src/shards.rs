@@ -11,7 +11,7 @@ use crate::domain::page::{Page, Stamp};
 use crate::domain::ranges::{Range, Ranges};
 use crate::hub::{Bus, Hub};
 use crate::settings::Settings;
-use crate::store::Store;
+use crate::store::{By, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::str::FromStr;
@@ -267,7 +267,8 @@ pub async fn reshard(
             }
             copy_device(&source, store, device.as_str()).await?;
             reached(Step::Copied)?;
-            source.give_away(device.as_str()).await?;
+            let by = By::itself(Moment::now());
+            source.give_away(device.as_str(), by).await?;
             reached(Step::Moved)?;
             moved += 1;
         }
@@ -278,7 +279,9 @@ pub async fn reshard(
 async fn copy_device(source: &Store, target: &Store, device: &str) -> Result<(), Box<dyn Error>> {
     let there = target.belongings_of(device).await?;
     let all = source.belongings_of(device).await?.and(there);
-    target.take_in(device, &all).await?;
+    target
+        .take_in(device, &all, By::itself(Moment::now()))
+        .await?;
     match target.belongings_of(device).await? == all {
         true => Ok(()),
         false => Err(format!("the copy of what belongs to `{device}` is not the same").into()),

@@ -70,7 +70,7 @@ pub async fn ask(
     if store.waiting(Kind::Request).await? >= MOST_WAITING {
         return Err(Problem::busy());
     }
-    let id = store.ask(&device, &text, None, author.at).await?;
+    let id = store.ask(&device, &text, None, author.by()).await?;
     let id = id.ok_or_else(Problem::busy)?;
     app.work_in(Lane::Requests).notify_one();
     let shown = find(&app, id).await?;

@@ -10,6 +10,7 @@ use crate::domain::job::{Kind, Lane, MOST_WAITING};
 use crate::domain::random::{hex, in_hex};
 use crate::domain::shares::hand_of;
 use crate::observe::log;
+use crate::store::By;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -130,8 +131,8 @@ async fn take(
         let done = match text(&file).await {
             Ok(Some(text)) => {
                 let source = source(device, &file, sight, &text);
-                let (store, now) = (&shard.store, Moment::now());
-                store.ask(device, &text, Some(&source), now).await?;
+                let (store, by) = (&shard.store, By::itself(Moment::now()));
+                store.ask(device, &text, Some(&source), by).await?;
                 app.work_in(Lane::Requests).notify_one();
                 // Who dies before this finds the request there already.
                 fs::remove_file(&file).await

@@ -72,9 +72,13 @@ pub fn ask(origin: &Origin, token: &str, device: &str) -> String {
 
 /// Of all pages, by that many at once.
 pub fn listed(origin: &Origin, token: &str, limit: u32) -> Vec<Value> {
+    pages(origin, token, "/api/v1/requests", limit)
+}
+
+fn pages(origin: &Origin, token: &str, list: &str, limit: u32) -> Vec<Value> {
     let (mut all, mut cursor) = (Vec::new(), String::new());
     loop {
-        let path = format!("/api/v1/requests?limit={limit}{cursor}");
+        let path = format!("{list}?limit={limit}{cursor}");
         let page = origin.get_as(token, &path).expect_status(200).json();
         all.extend(page["items"].as_array().expect("a list").iter().cloned());
         match page["next"].as_str() {
@@ -138,6 +142,7 @@ fn what_belongs_to_a_device_is_on_its_shard_alone_and_listed_with_all() {
         assert_eq!(listed(&other, &token, limit), whole);
     }
     assert_eq!(listed(&origin, &staff, 100), Vec::<Value>::new());
+    everything_noted_is_one_list(&origin);
     origin
         .get_as(&token, "/api/v1/requests?cursor=n5")
         .expect_status(400);
@@ -162,6 +167,20 @@ fn what_belongs_to_a_device_is_on_its_shard_alone_and_listed_with_all() {
     for (shard, device) in [(&middle, DEVICES[1]), (&last, DEVICES[2])] {
         assert_eq!(shard.devices(), BTreeSet::from(["".into(), device.into()]));
     }
+}
+
+/// After a broadcast, and two requests of each device.
+fn everything_noted_is_one_list(origin: &Origin) {
+    let admin = origin.register_as("admin", "eve@example.org");
+    let whole = pages(origin, &admin, "/api/v1/audit", 100);
+    let numbers: BTreeSet<_> = whole.iter().map(|one| one["id"].as_i64()).collect();
+    assert_eq!(numbers.len(), whole.len(), "no two shards give one number");
+    let count = |action: &str| whole.iter().filter(|one| one["action"] == action).count();
+    assert_eq!(
+        (count("broadcast"), count("ask"), count("respond")),
+        (3, 6, 6)
+    );
+    assert_eq!(pages(origin, &admin, "/api/v1/audit", 3), whole);
 }
 
 #[test]

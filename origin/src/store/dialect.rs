@@ -68,6 +68,7 @@ impl Dialect {
                 "",
                 include_str!("schema/sqlite_9.sql"),
                 include_str!("schema/sqlite_10.sql"),
+                include_str!("schema/sqlite_11.sql"),
             ],
             Self::Postgres => &[
                 "",
@@ -80,6 +81,7 @@ impl Dialect {
                 include_str!("schema/postgres_8.sql"),
                 include_str!("schema/postgres_9.sql"),
                 include_str!("schema/postgres_10.sql"),
+                include_str!("schema/postgres_11.sql"),
             ],
         }
     }

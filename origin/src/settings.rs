@@ -164,11 +164,12 @@ pub struct Settings {
 /// Instead of serving.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Write all that is in the database to a file, while it is in use or not. The photos and the secrets
-    /// are files in the data folder; shards have backups of their own
+    /// Write all that is in the database and its shards to a file, while they are in use or not. The photos and the
+    /// secrets are files in the data folder
     Backup { file: PathBuf },
 
-    /// Read such a file into an empty database, of the same kind or another
+    /// Read such a file into empty databases, of the same kinds or others; shards are to have the ranges that
+    /// they had then
     Restore { file: PathBuf },
 
     /// Move what belongs to devices to the shards that the settings name now, while no process serves

@@ -213,6 +213,30 @@ fn placed(places: &[Place]) -> Result<(Ranges, Vec<&str>), Box<dyn Error>> {
     Ok((ranges, urls))
 }
 
+/// By their names: shards by their ranges, and the main one last. As they are, none of them numbered.
+pub async fn databases(
+    settings: &Settings,
+    main: &Arc<Store>,
+) -> Result<Vec<(String, Arc<Store>)>, Box<dyn Error>> {
+    placed(&settings.shards)?;
+    let mut places: Vec<_> = settings.shards.iter().collect();
+    places.retain(|place| !place.is_main());
+    places.sort_by(|one, other| one.range.first.cmp(&other.range.first));
+    let mut named: Vec<(String, &str)> = Vec::new();
+    for Place { range, url } in places {
+        match named.iter_mut().find(|(_, known)| known == url) {
+            Some((name, _)) => *name += &format!(",{range}"),
+            None => named.push((range.to_string(), url)),
+        }
+    }
+    let mut databases = Vec::with_capacity(named.len() + 1);
+    for (name, url) in named {
+        databases.push((name, Arc::new(Store::open_at(url).await?)));
+    }
+    databases.push((MAIN.into(), main.clone()));
+    Ok(databases)
+}
+
 async fn open_shard(url: &str, main: &Store) -> Result<Store, Box<dyn Error>> {
     let store = Store::open_at(url).await?;
     if !store.is_numbered().await? {

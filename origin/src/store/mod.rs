@@ -34,6 +34,7 @@ mod users;
 mod writing;
 
 pub use audit::By;
+pub use backup::{Restoring, schema};
 pub use batch::Batches;
 pub use bookings::Booked;
 pub use exports::Export;

@@ -374,11 +374,56 @@ fn a_move_that_is_killed_while_it_removes_loses_nothing_and_is_completed_by_anot
 }
 
 #[test]
-fn a_backup_that_would_leave_out_the_shards_is_refused() {
-    let shard = Shard::new();
-    let shards = sharded(&["..m=main".to_owned(), format!("m..={}", shard.url())]);
-    let origin = Origin::start_always_with(&shards);
+fn a_backup_has_all_shards_and_is_restored_to_others_of_the_same_ranges() {
+    let shards = || {
+        let (middle, last) = (Shard::new(), Shard::new());
+        let ranges = [
+            format!("p..={}", last.url()),
+            "..h=main".to_owned(),
+            format!("h..p={}", middle.url()),
+        ];
+        (middle, last, sharded(&ranges))
+    };
+    let (_middle, _last, before) = shards();
+    let origin = Origin::start_always_with(&before);
+    let token = origin.register("ada@example.org");
+    for device in DEVICES {
+        ask(&origin, &token, device);
+    }
+    let is_done = |origin: &Origin, token: &str| {
+        let all = listed(origin, token, 10);
+        all.len() == 3 && all.iter().all(|one| one["state"] == "done")
+    };
+    origin.wait_until("all are answered", || is_done(&origin, &token));
     let file = origin.data().join("backup");
-    assert!(!origin.run(&["backup".as_ref(), file.as_os_str()]));
-    assert!(!file.exists());
+    assert!(origin.run(&["backup".as_ref(), file.as_os_str()]));
+
+    // Where their ranges have no place, nothing is written.
+    let (middle, last, after) = shards();
+    let mut other = Origin::start_always_with(&after);
+    assert_eq!(other.stop("TERM"), Some(0));
+    let alone = Origin::start();
+    let restore = ["restore", file.to_str().expect("a plain name")];
+    let refused = alone.refused_with(&restore);
+    assert!(refused.contains("`h..p`, `p..`, `main`"), "{refused}");
+    assert_eq!(alone.get("/api/v1/listings").json()["items"], json!([]));
+
+    assert!(other.run(&restore.map(AsRef::as_ref)));
+    assert!(!other.run(&restore.map(AsRef::as_ref)), "it is not empty");
+    for (shard, device) in [(&middle, DEVICES[1]), (&last, DEVICES[2])] {
+        assert_eq!(shard.devices(), BTreeSet::from([device.into()]));
+    }
+    other.start_again();
+    let login = json!({"email": "ada@example.org", "password": "correct horse"});
+    let login = other.post("/api/v1/login", None, &login).expect_status(200);
+    let login = login.json()["token"].clone();
+    let there = login.as_str().expect("a token");
+    let restored = listed(&other, there, 10);
+    assert_eq!(restored, listed(&origin, &token, 10));
+    // What comes next has numbers of its own.
+    for device in DEVICES {
+        let next = ask(&other, there, device);
+        let is_its = |one: &Value| next.ends_with(&format!("/{}", one["id"]));
+        assert!(!restored.iter().any(is_its), "{next}");
+    }
 }

@@ -69,6 +69,9 @@ pub async fn restore(settings: &Settings, main: &Arc<Store>, file: &Path) -> Res
         }
     }
     finish(current).await?;
+    for (_, store) in &databases {
+        store.close().await;
+    }
     Ok(rows)
 }
 

@@ -51,6 +51,18 @@ pub struct Settings {
     )]
     pub shards: Vec<shards::Place>,
 
+    /// A replica of a shard, to read from: the shard's range, and the replica's URL; any number, each of which may
+    /// become the primary
+    #[arg(
+        long = "shard-replica",
+        env = "LAKH_ORIGIN_SHARD_REPLICAS",
+        hide_env_values = true,
+        value_name = "RANGE=URL",
+        value_delimiter = ',',
+        requires = "shards"
+    )]
+    pub shard_replicas: Vec<shards::Place>,
+
     /// Redis' URL, as redis://host:6379, by which the hubs of several processes wake each other at once
     /// instead of within half a second, and which may have the sessions
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]

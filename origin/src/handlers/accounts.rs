@@ -123,7 +123,7 @@ pub async fn audit(
 ) -> Result<Response, Problem> {
     author.must_be(Role::Admin)?;
     let mut found = Vec::new();
-    for store in app.stores().filter(|store| store.is_reachable()) {
+    for store in app.stores().filter(|store| store.is_readable()) {
         found.extend(store.audit(page.before(), page.limit + 1).await?);
     }
     let found = page.newest(found, |entry| entry.stamp());

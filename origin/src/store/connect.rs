@@ -53,11 +53,20 @@ impl Store {
 
     /// The database at that URL, of either kind, and nothing beside it.
     pub async fn open_at(url: &str) -> Result<Self> {
-        let (node, dialect) = match url.strip_prefix("sqlite://") {
-            Some(file) => (sqlite(file)?, Dialect::Sqlite),
-            None => (postgres(url)?, Dialect::Postgres),
+        Self::open_nodes(&[url]).await
+    }
+
+    /// PostgreSQL's nodes, one of which is the primary; or SQLite, which is one.
+    pub async fn open_nodes(urls: &[&str]) -> Result<Self> {
+        let file = urls.first().and_then(|url| url.strip_prefix("sqlite://"));
+        let (nodes, dialect) = match file {
+            Some(file) if urls.len() == 1 => (vec![sqlite(file)?], Dialect::Sqlite),
+            _ => {
+                let nodes: Result<_> = urls.iter().map(|url| postgres(url)).collect();
+                (nodes?, Dialect::Postgres)
+            }
         };
-        Self::on(vec![node], dialect, None).await
+        Self::on(nodes, dialect, None).await
     }
 
     async fn on(nodes: Vec<Node>, dialect: Dialect, redis: Option<InRedis>) -> Result<Self> {

@@ -95,6 +95,11 @@ impl Store {
         self.nodes.writer().is_ok()
     }
 
+    /// Whether there is a node that can be read, as far as is known.
+    pub fn is_readable(&self) -> bool {
+        self.nodes.is_readable()
+    }
+
     fn reader(&self) -> &AnyPool {
         self.nodes.reader()
     }

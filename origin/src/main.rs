@@ -2,6 +2,7 @@
 //! Several processes may share one data folder.
 
 mod app;
+mod backups;
 mod credentials;
 mod domain;
 mod handlers;
@@ -31,13 +32,8 @@ use lifecycle::Stop;
 use observe::log;
 use serde_json::json;
 use settings::{Command, Settings};
-use shards::Place;
-use std::fs::File;
-use std::io::{BufReader, BufWriter};
-use std::path::Path;
 use std::{error::Error, process::ExitCode, sync::Arc};
 use store::{By, Store};
-use tempfile::NamedTempFile;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -101,11 +97,12 @@ async fn carry_out(settings: &Settings, command: &Command) -> Result<(), Box<dyn
         Command::Backup { file } => {
             // Whoever starts need not wait for it.
             drop(turn);
-            ("backed_up", back_up(settings, &store, file).await?)
+            let rows = backups::back_up(settings, &store, file).await?;
+            ("backed_up", rows)
         }
         Command::Restore { file } => {
-            let file = BufReader::new(File::open(file)?);
-            ("restored", store.restore(file).await?)
+            let rows = backups::restore(settings, &store, file).await?;
+            ("restored", rows)
         }
         Command::Reshard { former } => {
             let moved = shards::reshard(settings, &store, former, |_| Ok(())).await?;
@@ -115,23 +112,6 @@ async fn carry_out(settings: &Settings, command: &Command) -> Result<(), Box<dyn
     store.close().await;
     log::info(done, json!({ "count": count }));
     Ok(())
-}
-
-/// There is a file of that name only when all is in it.
-async fn back_up(settings: &Settings, store: &Store, file: &Path) -> Result<u64, Box<dyn Error>> {
-    if !settings.shards.iter().all(Place::is_main) {
-        let reason = "what is on the shards would not be in the backup: make one of each database, \
-                      with its URL as --database or its folder as --data, and without --shard";
-        return Err(reason.into());
-    }
-    let folder = file.parent().filter(|folder| *folder != Path::new(""));
-    let unfinished = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
-    let mut writer = BufWriter::new(unfinished);
-    let rows = store.backup(&mut writer).await?;
-    let unfinished = writer.into_inner()?;
-    unfinished.as_file().sync_all()?;
-    unfinished.persist_noclobber(file)?;
-    Ok(rows)
 }
 
 /// For the first administrator: whoever may start this process on its data may do everything there.

@@ -51,6 +51,18 @@ pub struct Settings {
     )]
     pub shards: Vec<shards::Place>,
 
+    /// A replica of a shard, to read from: the shard's range, and the replica's URL; any number, each of which may
+    /// become the primary
+    #[arg(
+        long = "shard-replica",
+        env = "LAKH_ORIGIN_SHARD_REPLICAS",
+        hide_env_values = true,
+        value_name = "RANGE=URL",
+        value_delimiter = ',',
+        requires = "shards"
+    )]
+    pub shard_replicas: Vec<shards::Place>,
+
     /// Redis' URL, as redis://host:6379, by which the hubs of several processes wake each other at once
     /// instead of within half a second, and which may have the sessions
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
@@ -164,11 +176,12 @@ pub struct Settings {
 /// Instead of serving.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Write all that is in the database to a file, while it is in use or not. The photos and the secrets
-    /// are files in the data folder; shards have backups of their own
+    /// Write all that is in the database and its shards to a file, while they are in use or not. The photos and the
+    /// secrets are files in the data folder
     Backup { file: PathBuf },
 
-    /// Read such a file into an empty database, of the same kind or another
+    /// Read such a file into empty databases, of the same kinds or others; shards are to have the ranges that
+    /// they had then
     Restore { file: PathBuf },
 
     /// Move what belongs to devices to the shards that the settings name now, while no process serves

@@ -11,7 +11,7 @@ use crate::domain::page::{Page, Stamp};
 use crate::domain::ranges::{Range, Ranges};
 use crate::hub::{Bus, Hub};
 use crate::settings::Settings;
-use crate::store::Store;
+use crate::store::{By, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::str::FromStr;
@@ -44,8 +44,12 @@ pub struct Place {
 }
 
 impl Place {
-    pub fn is_main(&self) -> bool {
+    fn is_main(&self) -> bool {
         self.url == MAIN
+    }
+
+    fn is_postgres(&self) -> bool {
+        self.url.starts_with("postgres")
     }
 }
 
@@ -64,14 +68,14 @@ impl Shards {
 
     /// Whatever is on them.
     async fn connect(settings: &Settings, main: &Arc<Store>) -> Result<Self, Box<dyn Error>> {
-        let (ranges, urls) = placed(&settings.shards)?;
+        let (ranges, urls) = placed(settings)?;
         let bus = Arc::new(Bus::join(settings.redis.as_deref())?);
         let name = Hub::new_name();
         let mut shards = Vec::with_capacity(urls.len());
         for url in urls {
             let store = match url {
                 MAIN => main.clone(),
-                url => Arc::new(open_shard(url, main).await?),
+                url => Arc::new(open_shard(&nodes(settings, url), main).await?),
             };
             let hub = Hub::open(&name, bus.clone());
             shards.push(Shard { store, hub });
@@ -138,7 +142,7 @@ impl Shards {
     pub async fn request(&self, id: i64) -> Result<Option<Request>, Failed> {
         let mut found = Ok(None);
         for shard in &self.shards {
-            match shard.reached() {
+            match shard.read() {
                 Ok(shard) => match shard.store.request(id).await {
                     Ok(None) => {}
                     Ok(request) => return Ok(request),
@@ -164,7 +168,7 @@ impl Shards {
         let most = page.limit + 1;
         let mut found = Vec::new();
         for (number, devices) in by_shard {
-            let store = &self.shards[number].reached()?.store;
+            let store = &self.shards[number].read()?.store;
             found.extend(store.requests_of(&devices, page.before(), most).await?);
         }
         Ok(page.newest(found, Request::stamp))
@@ -180,6 +184,12 @@ impl Shards {
 }
 
 impl Shard {
+    /// A replica has what there was, also where nobody takes writes.
+    fn read(&self) -> Result<&Self, Unreachable> {
+        let is_readable = self.store.is_readable();
+        is_readable.then_some(self).ok_or(Unreachable)
+    }
+
     pub fn reached(&self) -> Result<&Self, Unreachable> {
         let is_reachable = self.store.is_reachable();
         is_reachable.then_some(self).ok_or(Unreachable)
@@ -194,7 +204,19 @@ pub enum Failed {
 }
 
 /// Numbers of shards by ranges, and the shards' URLs, each once.
-fn placed(places: &[Place]) -> Result<(Ranges, Vec<&str>), Box<dyn Error>> {
+fn placed(settings: &Settings) -> Result<(Ranges, Vec<&str>), Box<dyn Error>> {
+    let places = &settings.shards;
+    let is_of_a_shard = |replica: &&Place| {
+        let mut shards = places.iter().filter(|shard| shard.is_postgres());
+        replica.is_postgres() && shards.any(|shard| shard.range == replica.range)
+    };
+    let mut replicas = settings.shard_replicas.iter();
+    if let Some(Place { range, .. }) = replicas.find(|replica| !is_of_a_shard(replica)) {
+        return Err(format!(
+            "--shard-replica: there is no --shard of PostgreSQL with just the range `{range}`, or this is none"
+        )
+        .into());
+    }
     if places.is_empty() {
         let all = Ranges::of(vec![(Range::all(), 0)]).expect("it leaves out nothing");
         return Ok((all, vec![MAIN]));
@@ -213,8 +235,44 @@ fn placed(places: &[Place]) -> Result<(Ranges, Vec<&str>), Box<dyn Error>> {
     Ok((ranges, urls))
 }
 
-async fn open_shard(url: &str, main: &Store) -> Result<Store, Box<dyn Error>> {
-    let store = Store::open_at(url).await?;
+/// A shard's, of all its ranges, and those of its replicas.
+fn nodes<'a>(settings: &'a Settings, shard: &'a str) -> Vec<&'a str> {
+    let is_its = |replica: &&Place| {
+        let mut places = settings.shards.iter().filter(|place| place.url == shard);
+        places.any(|place| place.range == replica.range)
+    };
+    let replicas = settings.shard_replicas.iter().filter(is_its);
+    let urls = replicas.map(|replica| replica.url.as_str());
+    [shard].into_iter().chain(urls).collect()
+}
+
+/// By their names: shards by their ranges, and the main one last. As they are, none of them numbered.
+pub async fn databases(
+    settings: &Settings,
+    main: &Arc<Store>,
+) -> Result<Vec<(String, Arc<Store>)>, Box<dyn Error>> {
+    placed(settings)?;
+    let mut places: Vec<_> = settings.shards.iter().collect();
+    places.retain(|place| !place.is_main());
+    places.sort_by(|one, other| one.range.first.cmp(&other.range.first));
+    let mut named: Vec<(String, &str)> = Vec::new();
+    for Place { range, url } in places {
+        match named.iter_mut().find(|(_, known)| known == url) {
+            Some((name, _)) => *name += &format!(",{range}"),
+            None => named.push((range.to_string(), url)),
+        }
+    }
+    let mut databases = Vec::with_capacity(named.len() + 1);
+    for (name, url) in named {
+        let store = Store::open_nodes(&nodes(settings, url)).await?;
+        databases.push((name, Arc::new(store)));
+    }
+    databases.push((MAIN.into(), main.clone()));
+    Ok(databases)
+}
+
+async fn open_shard(nodes: &[&str], main: &Store) -> Result<Store, Box<dyn Error>> {
+    let store = Store::open_nodes(nodes).await?;
     if !store.is_numbered().await? {
         store.number_from(main.next_epoch().await?).await?;
     }
@@ -267,7 +325,8 @@ pub async fn reshard(
             }
             copy_device(&source, store, device.as_str()).await?;
             reached(Step::Copied)?;
-            source.give_away(device.as_str()).await?;
+            let by = By::itself(Moment::now());
+            source.give_away(device.as_str(), by).await?;
             reached(Step::Moved)?;
             moved += 1;
         }
@@ -278,7 +337,9 @@ pub async fn reshard(
 async fn copy_device(source: &Store, target: &Store, device: &str) -> Result<(), Box<dyn Error>> {
     let there = target.belongings_of(device).await?;
     let all = source.belongings_of(device).await?.and(there);
-    target.take_in(device, &all).await?;
+    target
+        .take_in(device, &all, By::itself(Moment::now()))
+        .await?;
     match target.belongings_of(device).await? == all {
         true => Ok(()),
         false => Err(format!("the copy of what belongs to `{device}` is not the same").into()),

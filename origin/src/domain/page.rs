@@ -102,7 +102,7 @@ impl<C> Page<C> {
 }
 
 impl Stamp {
-    const LAST: Self = Self {
+    pub const LAST: Self = Self {
         at: Moment(253_402_300_799_000),
         id: i64::MAX,
     };

@@ -28,6 +28,14 @@ pub struct SearchQuery {
 }
 
 impl SearchQuery {
+    #[cfg(test)]
+    pub fn for_place(place: &str) -> Self {
+        Self {
+            place: Some(place.into()),
+            ..Self::default()
+        }
+    }
+
     pub fn for_words(words: &str, most: u32) -> Self {
         Self {
             q: Some(words.into()),
@@ -90,6 +98,12 @@ impl Search {
         add("to", self.days.map(|days| written(days.last)));
         query
     }
+}
+
+/// As a name is compared with others, whatever their case. Upper case, as `ß` has one of two letters; of what is lower
+/// case first, as `ẞ` has not.
+pub fn folded(name: &str) -> String {
+    name.trim().to_lowercase().to_uppercase()
 }
 
 /// What somebody types, as words to look for. Marks that are characters of their own are left out, as they are where
@@ -157,6 +171,7 @@ fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn every_fault_is_named_at_once() {
@@ -186,6 +201,27 @@ mod tests {
         let search = query.check().expect("a good question");
         let words = ["leiter", "near", "x", "y", "or"].map(str::to_owned);
         assert_eq!(search.words, Some(words.to_vec()));
+    }
+
+    #[test]
+    fn names_are_the_same_in_any_case() {
+        for (one, other) in [
+            ("österreicher Straße", "Österreicher STRASSE"),
+            ("GROẞE GASSE", " große gasse "),
+            ("Οδός", "ΟΔΌΣ"),
+            ("Ðjúpavogur", "ðJÚPAVOGUR"),
+        ] {
+            assert_eq!(folded(one), folded(other));
+        }
+        assert_ne!(folded("Muhle"), folded("Mühle"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_folded_name_is_that_of_its_lower_and_upper_case(name in ".{0,12}") {
+            prop_assert_eq!(folded(&name), folded(&name.to_lowercase()));
+            prop_assert_eq!(folded(&folded(&name)), folded(&name));
+        }
     }
 
     #[test]

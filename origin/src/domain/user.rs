@@ -2,6 +2,7 @@
 
 use super::fields::{Fault, Fields, Invalid};
 use super::words::words;
+use lettre::Address;
 use serde_json::Value;
 
 #[derive(Debug, Clone, serde::Serialize)]
@@ -55,7 +56,7 @@ impl Registration {
         let mut fields = Fields::of(body)?;
         let registration = Self {
             name: fields.text("name", 1..=80),
-            email: email(&mut fields),
+            email: address(&mut fields),
             password: password(&mut fields, 8),
         };
         fields.finish(registration)
@@ -101,7 +102,19 @@ impl Grant {
     }
 }
 
-/// One spelling per address: lower case. Whether it exists, only a letter to it could tell.
+/// One that letters can be sent to. Whether it exists, only one of them could tell.
+fn address(fields: &mut Fields) -> String {
+    let email = email(fields);
+    match email.is_empty() || email.parse::<Address>().is_ok() {
+        true => email,
+        false => fields.fault(
+            "email",
+            "must be an e-mail address that letters can be sent to",
+        ),
+    }
+}
+
+/// One spelling per address: lower case.
 fn email(fields: &mut Fields) -> String {
     let text = fields.text("email", 1..=254).to_lowercase();
     let well_formed = text.split_once('@').is_some_and(|(local, domain)| {
@@ -176,6 +189,35 @@ mod tests {
         for email in ["ada", "@x", "ada@", "a@b@c", "a b@c", "a\u{0}@c"] {
             let body = json!({"name": "Ada", "email": email, "password": "long enough"});
             assert_eq!(faults(body).len(), 1, "{email:?}");
+        }
+    }
+
+    #[test]
+    fn who_registers_can_be_written_to_and_who_is_known_signs_in_anyway() {
+        let long = format!("{}@example.org", "a".repeat(65));
+        for email in [
+            "a..b@x.org",
+            ".a@x.org",
+            "a@-x.org",
+            "a@x..org",
+            "a,b@x.org",
+            &long,
+        ] {
+            let body = json!({"name": "Ada", "email": email, "password": "long enough"});
+            let found = faults(body);
+            assert_eq!((found.len(), found[0].0.as_str()), (1, "email"), "{email}");
+            let login = json!({"email": email, "password": "x"});
+            let login = Login::read(login).expect("a good login");
+            assert_eq!(login.email, email);
+        }
+        for email in [
+            "a+b@x.org",
+            "o'neil@localhost",
+            "ada@bücher.example",
+            "jörg@x.org",
+        ] {
+            let body = json!({"name": "Ada", "email": email, "password": "long enough"});
+            assert!(Registration::read(body).is_ok(), "{email}");
         }
     }
 }

@@ -32,60 +32,84 @@ pub async fn show(
     if file.state != FileState::Whole {
         return Err(Problem::conflict(format!("The file is {}.", file.state)));
     }
-    let validator = etag(&file);
-    if names(&headers, &header::IF_MATCH, &validator, Comparison::Strong) == Some(false) {
+    match asked(&headers, &file)? {
+        Asked::Nothing => Ok(unchanged(&file)),
+        Asked::Part(part) => {
+            let body = body(app, &author, &file, part.clone()).await?;
+            let mut response = described(body, &file, &part);
+            let (start, end, bytes) = (part.start(), part.end(), file.cut().bytes);
+            let range = format!("bytes {start}-{end}/{bytes}");
+            say(&mut response, header::CONTENT_RANGE, range);
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            Ok(response)
+        }
+        Asked::Whole => {
+            let all = 0..=file.cut().bytes - 1;
+            let body = body(app, &author, &file, all.clone()).await?;
+            Ok(described(body, &file, &all))
+        }
+    }
+}
+
+/// What of a file somebody is to be sent.
+enum Asked {
+    Whole,
+    Part(RangeInclusive<u64>),
+    /// They have it.
+    Nothing,
+}
+
+/// By the conditions first. RFC 9110 §13.2.2.
+fn asked(headers: &HeaderMap, file: &LargeFile) -> Result<Asked, Problem> {
+    let validator = etag(file);
+    let names = |field, by| names(headers, &field, &validator, by);
+    if names(header::IF_MATCH, Comparison::Strong) == Some(false) {
         return Err(changed_meanwhile());
     }
-    if names(
-        &headers,
-        &header::IF_NONE_MATCH,
-        &validator,
-        Comparison::Weak,
-    ) == Some(true)
-    {
-        let about = [
-            (header::ETAG, validator.as_str()),
-            (header::CACHE_CONTROL, KEPT),
-        ];
-        return Ok((StatusCode::NOT_MODIFIED, about).into_response());
+    if names(header::IF_NONE_MATCH, Comparison::Weak) == Some(true) {
+        return Ok(Asked::Nothing);
     }
-    let bytes = file.cut().bytes;
-    let part = asked_part(&headers, &file)?;
-    let range = part.clone().unwrap_or(0..=bytes - 1);
-    let length = range.end() - range.start() + 1;
-    let body = body(app, &author, &file, range).await?;
+    Ok(asked_part(headers, file)?.map_or(Asked::Whole, Asked::Part))
+}
 
-    let mut response = Response::new(body);
-    let about = response.headers_mut();
-    let mut say = |name: HeaderName, value: String| {
-        let value = HeaderValue::from_str(&value);
-        about.insert(
-            name,
-            value.expect("media types, numbers and digests are plain"),
-        );
-    };
-    if let Some(range) = &part {
-        let (start, end) = (range.start(), range.end());
-        say(
-            header::CONTENT_RANGE,
-            format!("bytes {start}-{end}/{bytes}"),
-        );
-    }
+fn unchanged(file: &LargeFile) -> Response {
+    let validator = etag(file);
+    let about = [
+        (header::ETAG, validator.as_str()),
+        (header::CACHE_CONTROL, KEPT),
+    ];
+    (StatusCode::NOT_MODIFIED, about).into_response()
+}
+
+/// With all that is to be said of it, whole or in part.
+fn described(body: Body, file: &LargeFile, part: &RangeInclusive<u64>) -> Response {
     let name = utf8_percent_encode(&file.name, NON_ALPHANUMERIC);
-    let disposition = format!("attachment; filename*=UTF-8''{name}");
-    say(header::CONTENT_DISPOSITION, disposition);
-    say(header::CONTENT_TYPE, file.media_type.clone());
-    say(header::CONTENT_LENGTH, length.to_string());
-    say(header::ETAG, validator);
-    say(header::ACCEPT_RANGES, "bytes".into());
-    say(header::CACHE_CONTROL, KEPT.into());
-    say(header::X_CONTENT_TYPE_OPTIONS, "nosniff".into());
-    let digest = HeaderName::from_static("repr-digest");
-    say(digest, file.sha256.digest_field());
-    if part.is_some() {
-        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    let length = part.end() - part.start() + 1;
+    let mut response = Response::new(body);
+    for (field, value) in [
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename*=UTF-8''{name}"),
+        ),
+        (header::CONTENT_TYPE, file.media_type.clone()),
+        (header::CONTENT_LENGTH, length.to_string()),
+        (header::ETAG, etag(file)),
+        (header::ACCEPT_RANGES, "bytes".into()),
+        (header::CACHE_CONTROL, KEPT.into()),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".into()),
+        (
+            HeaderName::from_static("repr-digest"),
+            file.sha256.digest_field(),
+        ),
+    ] {
+        say(&mut response, field, value);
     }
-    Ok(response)
+    response
+}
+
+fn say(response: &mut Response, field: HeaderName, value: String) {
+    let value = HeaderValue::try_from(value).expect("media types, numbers and digests are plain");
+    response.headers_mut().insert(field, value);
 }
 
 /// None: the whole. So it is where several parts are asked for, or a part of something else (If-Range), or the

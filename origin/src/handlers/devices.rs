@@ -15,7 +15,7 @@ use crate::shards::Shard;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub async fn list(State(app): State<Arc<App>>, author: Author) -> Result<Response, Problem> {
@@ -30,8 +30,7 @@ pub async fn tell(
     Named(name): Named,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let text = device::text(body)?;
-    let device = own(&app, &author, &name).await?;
+    let (device, text) = addressed(&app, &author, &name, body).await?;
     let store = &app.shards.of(&device)?.store;
     let id = store.say(Some(&device), &text, author.by()).await?;
     app.shards.wake_all();
@@ -64,13 +63,12 @@ pub async fn ask(
     Named(name): Named,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let text = device::text(body)?;
-    let device = own(&app, &author, &name).await?;
+    let (device, text) = addressed(&app, &author, &name, body).await?;
     let store = &app.shards.of(&device)?.store;
     if store.waiting(Kind::Request).await? >= MOST_WAITING {
         return Err(Problem::busy());
     }
-    let id = store.ask(&device, &text, None, author.at).await?;
+    let id = store.ask(&device, &text, None, author.by()).await?;
     let id = id.ok_or_else(Problem::busy)?;
     app.work_in(Lane::Requests).notify_one();
     let shown = find(&app, id).await?;
@@ -98,6 +96,17 @@ pub async fn request(
     let request = find(&app, id).await?;
     own(&app, &author, &request.device).await?;
     Ok(Representation::json(&request).private())
+}
+
+/// What is said to a device, or asked for it, by whoever may.
+async fn addressed(
+    app: &App,
+    author: &Author,
+    name: &str,
+    body: Value,
+) -> Result<(DeviceName, String), Problem> {
+    let text = device::text(body)?;
+    Ok((own(app, author, name).await?, text))
 }
 
 /// Its name, if it is theirs, or nobody's until now. Staff may do what owners may.

@@ -155,7 +155,7 @@ async fn store_chunk(
     app.storage.put(object, bytes).await?;
     let added = app
         .store
-        .add_chunk(file, number, checksum, author.at)
+        .add_chunk(file, number, checksum, author.by())
         .await?;
     match added {
         ChunkAdded::Yes => Ok(()),

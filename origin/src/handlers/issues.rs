@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::domain::fields::Faults;
 use crate::domain::issue::{Change, Issue, Report};
 use crate::domain::page::Page;
+use crate::domain::photo::PhotoName;
 use crate::domain::user::Role;
 use axum::body::Body;
 use axum::extract::State;
@@ -105,13 +106,20 @@ pub async fn add_photo(
 ) -> Result<Response, Problem> {
     let may_add = async { find_concerning(&app, id, &author).await.map(drop) };
     let name = receive(&app, &headers, body, may_add).await?.name;
-    let seen = find_concerning(&app, id, &author).await?;
-    if !app.store.set_issue_photo(&seen, &name, author.by()).await? {
+    if let Err(refused) = show_photo(&app, id, &name, &author).await {
         app.files.remove(&name).await?;
-        return Err(changed_meanwhile());
+        return Err(refused);
     }
     let changed = Representation::json(&find(&app, id).await?);
     Ok(changed.written(StatusCode::OK, &tags(id)))
+}
+
+async fn show_photo(app: &App, id: i64, name: &PhotoName, author: &Author) -> Result<(), Problem> {
+    let seen = find_concerning(app, id, author).await?;
+    match app.store.set_issue_photo(&seen, name, author.by()).await? {
+        true => Ok(()),
+        false => Err(changed_meanwhile()),
+    }
 }
 
 async fn find(app: &App, id: i64) -> Result<Issue, Problem> {

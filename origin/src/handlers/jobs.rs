@@ -21,7 +21,7 @@ pub async fn dead(
 ) -> Result<Response, Problem> {
     author.must_be(Role::Staff)?;
     let mut found = Vec::new();
-    for store in app.stores().filter(|store| store.is_reachable()) {
+    for store in app.stores().filter(|store| store.is_readable()) {
         let dead = store.jobs(JobState::Dead, page.before(), page.limit + 1);
         found.extend(dead.await?);
     }

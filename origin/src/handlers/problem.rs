@@ -18,7 +18,7 @@ pub struct Problem {
     status: StatusCode,
     detail: String,
     faults: Vec<Fault>,
-    header: Option<(HeaderName, Cow<'static, str>)>,
+    headers: Vec<(HeaderName, Cow<'static, str>)>,
 }
 
 #[derive(Serialize)]
@@ -40,7 +40,7 @@ impl Problem {
             status,
             detail: detail.into(),
             faults: Vec::new(),
-            header: None,
+            headers: Vec::new(),
         }
     }
 
@@ -66,7 +66,7 @@ impl Problem {
     pub fn unauthorized(detail: &str) -> Self {
         let challenge = (header::WWW_AUTHENTICATE, "Bearer".into());
         Self {
-            header: Some(challenge),
+            headers: vec![challenge],
             ..Self::new(StatusCode::UNAUTHORIZED, detail)
         }
     }
@@ -108,8 +108,24 @@ impl Problem {
         let detail = format!("There are only {bytes} bytes.");
         let length = format!("bytes */{bytes}").into();
         Self {
-            header: Some((header::CONTENT_RANGE, length)),
+            headers: vec![(header::CONTENT_RANGE, length)],
             ..Self::new(StatusCode::RANGE_NOT_SATISFIABLE, detail)
+        }
+    }
+
+    /// Which one is spoken here. RFC 6455 §4.4, RFC 9110 §15.5.22.
+    pub fn other_websocket_version() -> Self {
+        let headers = vec![
+            (header::SEC_WEBSOCKET_VERSION, "13".into()),
+            (header::UPGRADE, "websocket".into()),
+            (header::CONNECTION, "upgrade".into()),
+        ];
+        Self {
+            headers,
+            ..Self::new(
+                StatusCode::UPGRADE_REQUIRED,
+                "Speak version 13 of WebSocket.",
+            )
         }
     }
 
@@ -123,7 +139,7 @@ impl Problem {
     fn soon(status: StatusCode, detail: &str) -> Self {
         let soon = (header::RETRY_AFTER, "1".into());
         Self {
-            header: Some(soon),
+            headers: vec![soon],
             ..Self::new(status, detail)
         }
     }
@@ -269,11 +285,11 @@ impl IntoResponse for Problem {
             (header::CACHE_CONTROL, "no-store"),
         ];
         let mut response = (self.status, headers, body).into_response();
-        let header = self.header.map(|(name, value)| {
+        let headers = self.headers.into_iter().map(|(name, value)| {
             let value = HeaderValue::from_str(&value);
             (name, value.expect("ours are words and numbers"))
         });
-        response.headers_mut().extend(header);
+        response.headers_mut().extend(headers);
         response
     }
 }

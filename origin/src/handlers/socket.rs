@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{self, Instant};
 use tokio::{select, sync::watch};
+use tungstenite::error::{Error as Unreadable, ProtocolError};
 
 /// Then it is also looked at whether its owner is still signed in.
 const PING_EVERY: Duration = Duration::from_secs(10);
@@ -30,6 +31,7 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 const MOST_SILENCE: Duration = Duration::from_secs(60);
 
 const MOST_TIME_TO_SEND: Duration = Duration::from_secs(10);
+const MOST_TIME_TO_PART: Duration = Duration::from_secs(1);
 
 /// What was missed, where it is on its way.
 const MOST_TIME_TO_READ: Duration = Duration::from_secs(5);
@@ -51,8 +53,7 @@ pub async fn listen(
     Asked(ListenQuery { after }): Asked<ListenQuery>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    let upgrade =
-        upgrade.map_err(|wrong| Problem::new(wrong.status(), "This is for WebSockets."))?;
+    let upgrade = upgrade.map_err(refused)?;
     let device = own(&app, &author, &name).await?;
     let place = app.shards.of(&device)?.hub.join(&device);
     let place = place.ok_or_else(Problem::busy)?;
@@ -72,6 +73,15 @@ pub async fn listen(
         // It ends when either side has gone; there is nobody to tell why.
         let _ = talk.run(after.is_some()).await;
     }))
+}
+
+fn refused(wrong: WebSocketUpgradeRejection) -> Problem {
+    match wrong {
+        WebSocketUpgradeRejection::InvalidWebSocketVersionHeader(_) => {
+            Problem::other_websocket_version()
+        }
+        wrong => Problem::new(wrong.status(), "This is for WebSockets."),
+    }
 }
 
 struct Talk {
@@ -116,8 +126,10 @@ impl Talk {
                     None => return self.close(close_code::AGAIN, "too slow").await,
                 },
                 frame = self.socket.recv() => match frame {
-                    Some(Ok(Frame::Close(_)) | Err(_)) | None => return Ok(()),
+                    Some(Ok(Frame::Close(_))) => return self.part().await,
                     Some(Ok(_)) => heard = Instant::now(),
+                    Some(Err(error)) => return self.end(error).await,
+                    None => return Ok(()),
                 },
                 _ = ping.tick() => {
                     if heard.elapsed() > MOST_SILENCE {
@@ -210,10 +222,41 @@ impl Talk {
         sent.map_err(|_| Gone)?.map_err(|_| Gone)
     }
 
+    /// Its Close frame is answered by one, which goes when there is nothing more to read. RFC 6455 §5.5.1.
+    async fn part(&mut self) -> Result<(), Gone> {
+        let answered = time::timeout(MOST_TIME_TO_SEND, self.socket.recv()).await;
+        answered.map(drop).map_err(|_| Gone)
+    }
+
+    /// What it sent can't be read, so it is told why that was the end.
+    async fn end(&mut self, error: axum::Error) -> Result<(), Gone> {
+        match code_of(error) {
+            Some(code) => self.close(code, "").await,
+            None => Err(Gone),
+        }
+    }
+
+    /// Waits a moment for the answer: closing what still sends would reset it, and the code might be lost.
     async fn close(&mut self, code: u16, reason: &'static str) -> Result<(), Gone> {
         let reason = reason.into();
         self.send(Frame::Close(Some(CloseFrame { code, reason })))
+            .await?;
+        let rest = async { while let Some(Ok(_)) = self.socket.recv().await {} };
+        time::timeout(MOST_TIME_TO_PART, rest)
             .await
+            .map_err(|_| Gone)
+    }
+}
+
+/// None where there is nobody to tell. RFC 6455 §7.4.1.
+fn code_of(error: axum::Error) -> Option<u16> {
+    let error = error.into_inner().downcast::<Unreadable>().ok()?;
+    match *error {
+        Unreadable::Capacity(_) => Some(close_code::SIZE),
+        Unreadable::Utf8(_) => Some(close_code::INVALID),
+        Unreadable::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Unreadable::Protocol(_) => Some(close_code::PROTOCOL),
+        _ => None,
     }
 }
 

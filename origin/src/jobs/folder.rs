@@ -10,6 +10,7 @@ use crate::domain::job::{Kind, Lane, MOST_WAITING};
 use crate::domain::random::{hex, in_hex};
 use crate::domain::shares::hand_of;
 use crate::observe::log;
+use crate::store::{By, Store};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -78,17 +79,9 @@ pub async fn watch(app: Arc<App>) {
 async fn look(app: &App, name: &str, before: &Sights) -> Result<Sights, Box<dyn Error>> {
     let mut seen = Sights::new();
     let now = Moment::now();
-    let until = now.plus_seconds(LEASE_SECONDS);
-    let own = format!("{WATCHER}{name}");
-    app.store.hold(&own, name, until, now).await?;
-    let watchers = app.store.held(WATCHER, now).await?;
+    let watchers = watchers(&app.store, name, now).await?;
     for device in devices(&app.requests).await? {
-        if hand_of(device.as_str(), &watchers) != Some(&own) {
-            continue;
-        }
-        // Whoever had it until now may still be at it.
-        let part = format!("requests of {device}");
-        if app.store.hold(&part, name, until, now).await?
+        if has(&app.store, name, &device, &watchers, now).await?
             && let Err(error) = take(app, &device, before, &mut seen).await
         {
             // The next device may be another shard's.
@@ -96,6 +89,35 @@ async fn look(app: &App, name: &str, before: &Sights) -> Result<Sights, Box<dyn 
         }
     }
     Ok(seen)
+}
+
+/// All that are counted on now, this one among them.
+async fn watchers(store: &Store, name: &str, now: Moment) -> sqlx::Result<Vec<String>> {
+    let until = now.plus_seconds(LEASE_SECONDS);
+    store.hold(&watcher(name), name, until, now).await?;
+    store.held(WATCHER, now).await
+}
+
+/// Whether a device's part is this watcher's. Whoever had it until now may still be at it.
+async fn has(
+    store: &Store,
+    name: &str,
+    device: &DeviceName,
+    watchers: &[String],
+    now: Moment,
+) -> sqlx::Result<bool> {
+    if hand_of(device.as_str(), watchers) != Some(&watcher(name)) {
+        return Ok(false);
+    }
+    let (part, until) = (
+        format!("requests of {device}"),
+        now.plus_seconds(LEASE_SECONDS),
+    );
+    store.hold(&part, name, until, now).await
+}
+
+fn watcher(name: &str) -> String {
+    format!("{WATCHER}{name}")
 }
 
 async fn devices(folder: &Path) -> io::Result<Vec<DeviceName>> {
@@ -130,8 +152,8 @@ async fn take(
         let done = match text(&file).await {
             Ok(Some(text)) => {
                 let source = source(device, &file, sight, &text);
-                let (store, now) = (&shard.store, Moment::now());
-                store.ask(device, &text, Some(&source), now).await?;
+                let (store, by) = (&shard.store, By::itself(Moment::now()));
+                store.ask(device, &text, Some(&source), by).await?;
                 app.work_in(Lane::Requests).notify_one();
                 // Who dies before this finds the request there already.
                 fs::remove_file(&file).await
@@ -222,6 +244,33 @@ async fn set_aside(file: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::io::Write;
+
+    const KILLED: Moment = Moment(1_780_272_000_000);
+
+    #[tokio::test]
+    async fn the_folder_of_a_killed_watcher_is_another_one_s_within_thirty_seconds() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let url = format!("sqlite://{}/store", folder.path().display());
+        let store = Store::open_at(&url).await.expect("an empty database");
+        let device: DeviceName = "kiosk".parse().expect("a good name");
+        let is_its = async |name: &str, now: Moment| {
+            let all = watchers(&store, name, now).await.expect("it is held");
+            let has = has(&store, name, &device, &all, now).await;
+            has.expect("it is read and written")
+        };
+        assert!(is_its("killed", KILLED).await);
+        let step = i64::try_from(LOOK_EVERY.as_millis()).expect("a second");
+        let mut now = KILLED;
+        while !is_its("other", now).await {
+            now = Moment(now.0 + step);
+        }
+        // A file is looked at twice.
+        let silent = now.0 + step - KILLED.0;
+        assert!(
+            (LEASE_SECONDS * 1_000..30_000).contains(&silent),
+            "{silent} ms"
+        );
+    }
 
     #[tokio::test]
     async fn a_file_is_taken_when_it_is_as_it_was_before() {

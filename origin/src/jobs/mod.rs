@@ -222,3 +222,55 @@ impl From<std::io::Error> for Failure {
         Self::Passing(error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::device::DeviceName;
+    use crate::settings::Settings;
+    use crate::store::By;
+    use clap::Parser;
+
+    const KILLED: Moment = Moment(1_780_272_000_000);
+
+    /// As others look while they wait, without anybody telling them.
+    #[tokio::test]
+    async fn the_request_of_a_killed_worker_is_another_one_s_within_thirty_seconds() {
+        let data = tempfile::tempdir().expect("a folder");
+        let settings =
+            Settings::parse_from(["lakh-origin".as_ref(), "--data".as_ref(), data.path()]);
+        let store = Store::open(&settings).await.expect("a database");
+        let lease = settings.lease().as_secs().cast_signed();
+        let claim = async |now: Moment| {
+            let until = now.plus_seconds(lease);
+            let claim = store.claim(Lane::Requests, until, now).await;
+            claim.expect("it is read")
+        };
+        let device: DeviceName = "kiosk".parse().expect("a good name");
+        let asked = store.ask(&device, "x", None, By::itself(KILLED)).await;
+        let id = asked.expect("it is written").expect("it is new");
+        let held = claim(KILLED).await.expect("it is due");
+        // The moment before it is killed.
+        let until = KILLED.plus_seconds(lease);
+        assert!(store.renew(&held, until).await.expect("it is written"));
+
+        let step = i64::try_from(LOOK_EVERY.as_millis()).expect("half a second");
+        let mut now = KILLED;
+        let taken = loop {
+            now = Moment(now.0 + step);
+            if let Some(taken) = claim(now).await {
+                break taken;
+            }
+        };
+        let silent = now.0 - KILLED.0;
+        assert!(
+            (lease * 1_000..30_000).contains(&silent),
+            "after {silent} ms"
+        );
+        assert_eq!((taken.id, taken.attempt), (held.id, held.attempt + 1));
+        for (claim, counts) in [(&held, false), (&taken, true)] {
+            let answered = store.respond(claim, id, "y", now).await;
+            assert_eq!(answered.expect("it is written"), counts);
+        }
+    }
+}

@@ -3,7 +3,6 @@
 use super::*;
 use crate::domain::device::Message;
 use crate::domain::job::Lane;
-use crate::store::By;
 use clap::Parser;
 use std::collections::BTreeMap;
 use tempfile::TempDir;
@@ -104,7 +103,9 @@ impl Town {
             answer_all(store).await;
             let said = store.say(Some(&device), "Hello.", By::itself(NOW)).await;
             said.expect("it is written");
-            let asked = store.ask(&device, "Who lends a ladder?", None, NOW).await;
+            let asked = store
+                .ask(&device, "Who lends a ladder?", None, By::itself(NOW))
+                .await;
             asked.expect("it is written");
         }
     }

@@ -1,7 +1,9 @@
-//! Who changed what: written in the transaction of the change, so there is neither without the other.
+//! Who changed what: written in the transaction of the change, so there is neither without the other. So what is
+//! noted of devices is on their shards. What follows by itself, pictures, letters, who is present, is not a change.
 
 use super::{Store, Writing};
 use crate::domain::clock::Moment;
+use crate::domain::page::Stamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::any::AnyRow;
@@ -33,14 +35,26 @@ impl By {
     }
 }
 
+impl Entry {
+    /// Where it is in a list of them.
+    pub fn stamp(&self) -> Stamp {
+        let at = Moment::read(&self.at).unwrap_or(Moment(0));
+        Stamp { at, id: self.id }
+    }
+}
+
 impl Store {
-    /// Newest first.
-    pub async fn audit(&self, before: i64, most: u32) -> Result<Vec<Entry>> {
-        query_as("SELECT * FROM audit WHERE id < $1 ORDER BY id DESC LIMIT $2")
-            .bind(before)
-            .bind(i64::from(most))
-            .fetch_all(self.reader())
-            .await
+    /// Before that one, newest first.
+    pub async fn audit(&self, before: Stamp, most: u32) -> Result<Vec<Entry>> {
+        query_as(
+            "SELECT * FROM audit WHERE at <= $1 AND (at < $1 OR id < $2) \
+             ORDER BY at DESC, id DESC LIMIT $3",
+        )
+        .bind(before.at.iso())
+        .bind(before.id)
+        .bind(i64::from(most))
+        .fetch_all(self.reader())
+        .await
     }
 }
 

@@ -1,5 +1,5 @@
-//! Backups: all rows of all tables at one moment, a line of JSON for each. What one kind of database has
-//! written another one reads, which is also the way from SQLite to PostgreSQL.
+//! A database's rows, of all tables, a line of JSON for each. What one kind of database has written another one
+//! reads, which is also the way from SQLite to PostgreSQL.
 
 use super::{Store, Writing, dialect::Dialect};
 use futures_util::TryStreamExt;
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Column, Row, ValueRef, query, query_scalar, raw_sql};
 use std::error::Error;
-use std::io::{BufRead, Write};
+use std::io::Write;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -43,9 +43,6 @@ const TABLES: [&str; 28] = [
     "epochs",
 ];
 
-/// Stands for a table in the last line, which says how many rows there are before it.
-const END: &str = "end";
-
 /// Those that number their rows.
 const NUMBERED: [&str; 18] = [
     "users",
@@ -68,12 +65,22 @@ const NUMBERED: [&str; 18] = [
     "epochs",
 ];
 
+/// A database that a backup is read into. All of it lasts, or nothing.
+pub struct Restoring {
+    writing: Writing,
+    dialect: Dialect,
+}
+
+/// A backup of another schema can't be read.
+pub fn schema() -> usize {
+    Dialect::Sqlite.migrations().len()
+}
+
 impl Store {
-    /// How many rows there are.
+    /// All rows at one moment, each in a line. How many there are.
     pub async fn backup(&self, file: &mut impl Write) -> Result<u64> {
         let reader = self.nodes.writer()?;
         let mut reading = reader.begin_with(self.dialect.begin_snapshot()).await?;
-        writeln!(file, "{}", head(self.dialect))?;
         let mut count = 0;
         for table in TABLES {
             let sql = AssertSqlSafe(format!("SELECT * FROM {table} ORDER BY 1"));
@@ -83,49 +90,37 @@ impl Store {
                 count += 1;
             }
         }
-        writeln!(file, "{}", json!([END, { "rows": count }]))?;
-        file.flush()?;
         Ok(count)
     }
 
-    /// Into a database without people; all of it or nothing. How many rows there are.
-    pub async fn restore(&self, file: impl BufRead) -> Result<u64> {
-        let mut lines = file.lines();
-        let first = lines.next().ok_or("the file is empty")??;
-        if first != head(self.dialect) {
-            return Err("this is no backup that this version has written".into());
-        }
+    /// Only what has nobody's data yet.
+    pub async fn restoring(&self) -> Result<Restoring> {
         let mut writing = self.write().await?;
-        let people: i64 = query_scalar("SELECT count(*) FROM users")
-            .fetch_one(&mut *writing)
-            .await?;
-        if people > 0 {
-            return Err("there are people in this database; restore into an empty one".into());
+        let sql = "SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM messages) \
+                   + (SELECT count(*) FROM requests)";
+        let there: i64 = query_scalar(sql).fetch_one(&mut *writing).await?;
+        if there > 0 {
+            return Err("there is something in this database; restore into an empty one".into());
         }
-        let (mut count, mut announced) = (0, None);
-        for line in lines {
-            let (table, row): (String, Map<String, Value>) = serde_json::from_str(&line?)?;
-            if table == END {
-                announced = row.get("rows").and_then(Value::as_u64);
-                continue;
-            }
-            insert(&mut writing, &table, row).await?;
-            count += 1;
-        }
-        if announced != Some(count) {
-            return Err("this backup is not whole: its end is missing, or some of its rows".into());
-        }
-        for table in NUMBERED {
-            let sql = self.dialect.number_on(table);
-            raw_sql(AssertSqlSafe(sql)).execute(&mut *writing).await?;
-        }
-        writing.commit().await?;
-        Ok(count)
+        // Of shards that it was to have.
+        query("DELETE FROM epochs").execute(&mut *writing).await?;
+        let dialect = self.dialect;
+        Ok(Restoring { writing, dialect })
     }
 }
 
-fn head(dialect: Dialect) -> String {
-    json!({ "lakh-origin": "backup", "schema": dialect.migrations().len() }).to_string()
+impl Restoring {
+    pub async fn insert(&mut self, table: &str, row: Map<String, Value>) -> Result<()> {
+        insert(&mut self.writing, table, row).await
+    }
+
+    pub async fn finish(mut self) -> Result<()> {
+        for table in NUMBERED {
+            let sql = AssertSqlSafe(self.dialect.number_on(table));
+            raw_sql(sql).execute(&mut *self.writing).await?;
+        }
+        Ok(self.writing.commit().await?)
+    }
 }
 
 /// Without those that are NULL.

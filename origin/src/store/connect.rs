@@ -1,7 +1,7 @@
 //! Opening a database, and bringing it to the schema that this version knows.
 
 use super::nodes::{Node, Nodes};
-use super::{Store, dialect::Dialect, sessions::InRedis};
+use super::{Store, dialect::Dialect, listings::fold_places, sessions::InRedis};
 use crate::settings::{Sessions, Settings};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, install_drivers};
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Error, Result, raw_sql};
@@ -53,11 +53,20 @@ impl Store {
 
     /// The database at that URL, of either kind, and nothing beside it.
     pub async fn open_at(url: &str) -> Result<Self> {
-        let (node, dialect) = match url.strip_prefix("sqlite://") {
-            Some(file) => (sqlite(file)?, Dialect::Sqlite),
-            None => (postgres(url)?, Dialect::Postgres),
+        Self::open_nodes(&[url]).await
+    }
+
+    /// PostgreSQL's nodes, one of which is the primary; or SQLite, which is one.
+    pub async fn open_nodes(urls: &[&str]) -> Result<Self> {
+        let file = urls.first().and_then(|url| url.strip_prefix("sqlite://"));
+        let (nodes, dialect) = match file {
+            Some(file) if urls.len() == 1 => (vec![sqlite(file)?], Dialect::Sqlite),
+            _ => {
+                let nodes: Result<_> = urls.iter().map(|url| postgres(url)).collect();
+                (nodes?, Dialect::Postgres)
+            }
         };
-        Self::on(vec![node], dialect, None).await
+        Self::on(nodes, dialect, None).await
     }
 
     async fn on(nodes: Vec<Node>, dialect: Dialect, redis: Option<InRedis>) -> Result<Self> {
@@ -92,6 +101,7 @@ impl Store {
             raw_sql(*step).execute(&mut *writing).await?;
         }
         if !open.is_empty() {
+            fold_places(&mut writing).await?;
             let now = self
                 .dialect
                 .set_schema_version(self.dialect.migrations().len());
@@ -144,12 +154,16 @@ fn postgres(url: &str) -> Result<Node> {
     })
 }
 
-/// Connections are made when they are needed: a node that isn't there now may be later.
-fn pool(url: &str, most: u32, patience: Duration, greeting: &'static str) -> Result<AnyPool> {
+fn install() {
     DRIVERS.call_once(|| {
         install_drivers(&[sqlx::sqlite::any::DRIVER, sqlx::postgres::any::DRIVER])
             .expect("drivers are installed only here");
     });
+}
+
+/// Connections are made when they are needed: a node that isn't there now may be later.
+fn pool(url: &str, most: u32, patience: Duration, greeting: &'static str) -> Result<AnyPool> {
+    install();
     let options: AnyConnectOptions = url.parse()?;
     let pool = AnyPoolOptions::new()
         .max_connections(most)
@@ -158,4 +172,42 @@ fn pool(url: &str, most: u32, patience: Duration, greeting: &'static str) -> Res
             Box::pin(async move { raw_sql(greeting).execute(connection).await.map(drop) })
         });
     Ok(pool.connect_lazy_with(options))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::search::SearchQuery;
+    use sqlx::Connection;
+
+    /// The last schema that did not fold places.
+    const BEFORE: usize = 10;
+
+    #[tokio::test]
+    async fn places_of_before_are_folded_when_the_database_is_opened() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = format!("sqlite://{}/store", folder.path().display());
+        install();
+        let dialect = Dialect::Sqlite;
+        let mut former = AnyConnection::connect(&format!("{file}?mode=rwc"))
+            .await
+            .expect("a new database");
+        let people = "INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')";
+        let things = "INSERT INTO listings (owner_id, title, text, category, price_cents, place, available) \
+                      VALUES (1, 'Ladder', 'x', 'tools', 1, 'Österreicher Straße', 1)";
+        let version = dialect.set_schema_version(BEFORE);
+        let steps = dialect.migrations()[..BEFORE].iter().copied();
+        for sql in steps.chain([people, things, version.as_str()]) {
+            let done = raw_sql(AssertSqlSafe(sql.to_owned()))
+                .execute(&mut former)
+                .await;
+            done.expect("it is written");
+        }
+        former.close().await.expect("it is whole");
+
+        let store = Store::open_at(&file).await.expect("it is brought here");
+        let search = SearchQuery::for_place("ÖSTERREICHER STRASSE").check();
+        let found = store.listings(&search.expect("a good question")).await;
+        assert_eq!(found.expect("it is read").len(), 1);
+    }
 }

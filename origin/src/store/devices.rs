@@ -50,14 +50,7 @@ impl Store {
                 user: Some(user),
                 at: now,
             };
-            note(
-                &mut writing,
-                by,
-                "claim",
-                format!("device {name}"),
-                json!({}),
-            )
-            .await?;
+            note(&mut writing, by, "claim", subject(name), json!({})).await?;
         }
         let now_known = query_scalar(owner).bind(name.to_string());
         let known = now_known.fetch_optional(&mut *writing).await?;
@@ -105,6 +98,12 @@ impl Store {
         let id = self
             .say_in(&mut writing, device, Kind::Message, &body, by.at)
             .await?;
+        let (action, subject) = match device {
+            Some(device) => ("tell", subject(device)),
+            None => ("broadcast", "devices".into()),
+        };
+        let detail = json!({ "message": id });
+        note(&mut writing, by, action, subject, detail).await?;
         writing.commit().await?;
         Ok(id)
     }
@@ -163,7 +162,7 @@ impl Store {
         device: &DeviceName,
         text: &str,
         source: Option<&str>,
-        now: Moment,
+        by: By,
     ) -> Result<Option<i64>> {
         let mut writing = self.write().await?;
         let id: Option<i64> = query_scalar(
@@ -173,11 +172,13 @@ impl Store {
         .bind(device.to_string())
         .bind(text.to_owned())
         .bind(source.map(str::to_owned))
-        .bind(now.iso())
+        .bind(by.at.iso())
         .fetch_optional(&mut *writing)
         .await?;
         if let Some(id) = id {
-            enqueue(&mut writing, job::Kind::Request, &id.to_string(), now).await?;
+            enqueue(&mut writing, job::Kind::Request, &id.to_string(), by.at).await?;
+            let detail = json!({ "request": id });
+            note(&mut writing, by, "ask", subject(device), detail).await?;
         }
         writing.commit().await?;
         Ok(id)
@@ -233,6 +234,8 @@ impl Store {
             let body = json!({ "request": id });
             self.say_in(&mut writing, Some(&device), Kind::ResponseReady, &body, now)
                 .await?;
+            let by = By::itself(now);
+            note(&mut writing, by, "respond", subject(&device), body).await?;
         }
         writing.commit().await?;
         Ok(true)
@@ -272,6 +275,10 @@ impl Store {
         .fetch_one(&mut **writing)
         .await
     }
+}
+
+fn subject(device: &DeviceName) -> String {
+    format!("device {device}")
 }
 
 impl FromRow<'_, AnyRow> for Device {
@@ -335,7 +342,7 @@ mod tests {
         ] {
             assert_eq!(claim(name).await, owner, "{name}");
         }
-        let noted = store.audit(i64::MAX, 10).await.expect("it can be read");
+        let noted = store.audit(Stamp::LAST, 10).await.expect("it can be read");
         let noted: Vec<_> = noted
             .iter()
             .filter(|entry| entry.action == "claim")

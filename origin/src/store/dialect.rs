@@ -67,6 +67,8 @@ impl Dialect {
                 include_str!("schema/sqlite_7.sql"),
                 "",
                 include_str!("schema/sqlite_9.sql"),
+                include_str!("schema/sqlite_10.sql"),
+                include_str!("schema/sqlite_11.sql"),
             ],
             Self::Postgres => &[
                 "",
@@ -78,6 +80,8 @@ impl Dialect {
                 include_str!("schema/postgres_7.sql"),
                 include_str!("schema/postgres_8.sql"),
                 include_str!("schema/postgres_9.sql"),
+                include_str!("schema/postgres_10.sql"),
+                include_str!("schema/postgres_11.sql"),
             ],
         }
     }

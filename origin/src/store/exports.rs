@@ -2,7 +2,7 @@
 
 use super::jobs::{enqueue, finish_in};
 use super::users::parsed;
-use super::{By, Claim, Store, audit::note};
+use super::{By, Claim, Store, Writing, audit::note, audit::note_each};
 use crate::domain::clock::Moment;
 use crate::domain::days::written;
 use crate::domain::export::{About, DAYS, MOST_EXPORTS, MOST_ROWS};
@@ -27,14 +27,15 @@ pub struct Export {
 impl Store {
     pub async fn ask_export(&self, owner: i64, about: About, by: By) -> Result<i64> {
         let mut writing = self.write().await?;
-        query(
-            "DELETE FROM exports WHERE user_id = $1 AND id IN \
-             (SELECT id FROM exports WHERE user_id = $1 ORDER BY id DESC LIMIT 100 OFFSET $2)",
+        let oldest: Vec<i64> = query_scalar(
+            "DELETE FROM exports WHERE user_id = $1 AND id IN (SELECT id FROM exports \
+             WHERE user_id = $1 ORDER BY id DESC LIMIT 100 OFFSET $2) RETURNING id",
         )
         .bind(owner)
         .bind(MOST_EXPORTS - 1)
-        .execute(&mut *writing)
+        .fetch_all(&mut *writing)
         .await?;
+        note_forgotten(&mut writing, &oldest, by).await?;
         let id: i64 = query_scalar(
             "INSERT INTO exports (user_id, about, created_at) VALUES ($1, $2, $3) RETURNING id",
         )
@@ -45,7 +46,7 @@ impl Store {
         .await?;
         enqueue(&mut writing, Kind::Export, &id.to_string(), by.at).await?;
         let detail = json!({ "about": about });
-        note(&mut writing, by, "export", format!("export {id}"), detail).await?;
+        note(&mut writing, by, "export", subject(id), detail).await?;
         writing.commit().await?;
         Ok(id)
     }
@@ -105,12 +106,26 @@ impl Store {
     }
 
     pub(super) async fn forget_exports(&self, now: Moment) -> Result<()> {
-        query("DELETE FROM exports WHERE created_at < $1")
-            .bind(now.plus_seconds(-KEPT_SECONDS).iso())
-            .execute(self.nodes.writer()?)
-            .await
-            .map(drop)
+        let mut writing = self.write().await?;
+        let old: Vec<i64> = query_scalar(
+            "DELETE FROM exports WHERE id IN (SELECT id FROM exports WHERE created_at < $1 \
+             ORDER BY id LIMIT 1000) RETURNING id",
+        )
+        .bind(now.plus_seconds(-KEPT_SECONDS).iso())
+        .fetch_all(&mut *writing)
+        .await?;
+        note_forgotten(&mut writing, &old, By::itself(now)).await?;
+        writing.commit().await
     }
+}
+
+async fn note_forgotten(writing: &mut Writing, exports: &[i64], by: By) -> Result<()> {
+    let notes = exports.iter().map(|id| (by, subject(*id), json!({})));
+    note_each(writing, "remove", notes).await
+}
+
+fn subject(id: i64) -> String {
+    format!("export {id}")
 }
 
 const BY_DAY: &str = "SELECT day, CAST(sum(people) AS TEXT), CAST(sum(listings) AS TEXT), \

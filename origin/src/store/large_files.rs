@@ -127,7 +127,7 @@ impl Store {
         file: &LargeFile,
         number: i64,
         sha256: Checksum,
-        now: Moment,
+        by: By,
     ) -> Result<ChunkAdded> {
         let mut writing = self.write().await?;
         // Chunks of one file come one after the other here.
@@ -159,7 +159,9 @@ impl Store {
         let is_last = there.cast_unsigned() == file.cut().count();
         if is_last {
             set_state(&mut writing, file.id, State::Checking).await?;
-            enqueue(&mut writing, Kind::FileCheck, &file.id.to_string(), now).await?;
+            enqueue(&mut writing, Kind::FileCheck, &file.id.to_string(), by.at).await?;
+            let subject = subject(file.id);
+            note(&mut writing, by, "complete_file", subject, json!({})).await?;
         }
         writing.commit().await?;
         Ok(match (same, is_last) {
@@ -181,12 +183,14 @@ impl Store {
         if !finish_in(&mut writing, claim).await? {
             return Ok(());
         }
-        let (state, kind, subject) = match is_whole {
+        let (state, kind, about) = match is_whole {
             true => (State::Whole, Kind::FileCopies, file.id.to_string()),
             false => (State::Mismatched, Kind::FileRemoval, file.key.clone()),
         };
         set_state(&mut writing, file.id, state).await?;
-        enqueue(&mut writing, kind, &subject, now).await?;
+        enqueue(&mut writing, kind, &about, now).await?;
+        let (by, detail) = (By::itself(now), json!({ "state": state }));
+        note(&mut writing, by, "check_file", subject(file.id), detail).await?;
         writing.commit().await
     }
 

@@ -1,8 +1,9 @@
 //! Listings. A change names the version it has seen and happens only to that version.
 
-use super::{By, Store, audit::note};
+use super::{By, Store, Writing, audit::note};
 use crate::domain::listing::{Availability, Draft, Listing, Owner};
 use crate::domain::photo::PhotoName;
+use crate::domain::search::folded;
 use serde_json::json;
 use sqlx::any::{Any, AnyArguments, AnyRow};
 use sqlx::{FromRow, Result, Row, query, query_as, query_scalar};
@@ -22,8 +23,8 @@ macro_rules! select_listings {
 pub(super) use select_listings;
 
 pub(super) const INSERT_LISTING: &str = "INSERT INTO listings (title, text, category, \
-    price_cents, place, available, available_from, available_to, archived, owner_id) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING id";
+    price_cents, place, available, available_from, available_to, archived, place_folded, owner_id) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id";
 
 pub enum Removed {
     /// With the names of what is left in the photos' folder.
@@ -58,7 +59,8 @@ impl Store {
         let statement = query_as(
             "UPDATE listings SET title = $1, text = $2, category = $3, price_cents = $4, \
              place = $5, available = $6, available_from = $7, available_to = $8, archived = $9, \
-             version = version + 1, updated_at = $10 WHERE id = $11 AND version = $12 RETURNING id",
+             place_folded = $10, version = version + 1, updated_at = $11 \
+             WHERE id = $12 AND version = $13 RETURNING id",
         );
         let changed: Option<(i64,)> = bind_draft(statement, draft)
             .bind(by.at.iso())
@@ -126,6 +128,28 @@ pub(super) fn bind_draft<'q, T>(statement: Statement<'q, T>, draft: &Draft) -> S
         .bind(from)
         .bind(to)
         .bind(i64::from(draft.archived))
+        .bind(folded(&draft.place))
+}
+
+/// Of listings that were written before places were folded.
+pub(super) async fn fold_places(writing: &mut Writing) -> Result<()> {
+    loop {
+        let some: Vec<(i64, String)> = query_as(
+            "SELECT id, place FROM listings WHERE place_folded = '' ORDER BY id LIMIT 1000",
+        )
+        .fetch_all(&mut **writing)
+        .await?;
+        if some.is_empty() {
+            return Ok(());
+        }
+        for (id, place) in some {
+            query("UPDATE listings SET place_folded = $1 WHERE id = $2")
+                .bind(folded(&place))
+                .bind(id)
+                .execute(&mut **writing)
+                .await?;
+        }
+    }
 }
 
 impl FromRow<'_, AnyRow> for Listing {

@@ -34,6 +34,7 @@ mod users;
 mod writing;
 
 pub use audit::By;
+pub use backup::{Restoring, schema};
 pub use batch::Batches;
 pub use bookings::Booked;
 pub use exports::Export;
@@ -92,6 +93,11 @@ impl Store {
     /// Whether there is a node that takes writes, as far as is known.
     pub fn is_reachable(&self) -> bool {
         self.nodes.writer().is_ok()
+    }
+
+    /// Whether there is a node that can be read, as far as is known.
+    pub fn is_readable(&self) -> bool {
+        self.nodes.is_readable()
     }
 
     fn reader(&self) -> &AnyPool {

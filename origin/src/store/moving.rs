@@ -1,10 +1,10 @@
 //! What belongs to one device, taken out of one database and into another. Nobody else may use either meanwhile.
 
 use super::backup::{fields, insert};
-use super::{Store, Writing};
+use super::{By, Store, Writing, audit::note};
 use crate::domain::clock::Moment;
 use crate::domain::job::State;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlx::{query, query_scalar};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -101,18 +101,22 @@ impl Store {
     }
 
     /// In place of all that it has there, or not at all.
-    pub async fn take_in(&self, device: &str, belongings: &Belongings) -> Result<()> {
+    pub async fn take_in(&self, device: &str, belongings: &Belongings, by: By) -> Result<()> {
         let mut writing = self.write().await?;
         remove(&mut writing, device).await?;
         for (table, row) in belongings.rows() {
             insert(&mut writing, table, row.clone()).await?;
         }
+        let subject = format!("device {device}");
+        note(&mut writing, by, "take_in", subject, json!({})).await?;
         Ok(writing.commit().await?)
     }
 
-    pub async fn give_away(&self, device: &str) -> Result<()> {
+    pub async fn give_away(&self, device: &str, by: By) -> Result<()> {
         let mut writing = self.write().await?;
         remove(&mut writing, device).await?;
+        let subject = format!("device {device}");
+        note(&mut writing, by, "give_away", subject, json!({})).await?;
         Ok(writing.commit().await?)
     }
 
@@ -155,7 +159,6 @@ async fn remove(writing: &mut Writing, device: &str) -> Result<()> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use serde_json::json;
 
     /// A request and its job, as each is after so many steps.
     fn after(steps: u8, id: i64) -> Request {

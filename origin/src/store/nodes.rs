@@ -81,6 +81,11 @@ impl Nodes {
         &self.nodes[node].read
     }
 
+    pub fn is_readable(&self) -> bool {
+        let standing = self.standing.borrow();
+        standing.primary().is_some() || !standing.readable(Instant::now()).is_empty()
+    }
+
     pub fn writer(&self) -> Result<&AnyPool> {
         let primary = self.standing.borrow().primary();
         let primary = primary.map(|node| &self.nodes[node].write);

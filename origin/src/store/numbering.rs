@@ -1,4 +1,4 @@
-//! Numbers of messages, requests and jobs, which no two shards give. A database that becomes a shard takes an epoch
+//! Numbers of messages, requests, jobs and what is noted, which no two shards give. A database that becomes a shard takes an epoch
 //! from the main one and numbers on from there; the main database itself is the first epoch's.
 
 use super::Store;
@@ -9,8 +9,8 @@ use sqlx::{AssertSqlSafe, Result, query_scalar, raw_sql};
 /// In one epoch; after four thousand of them numbers are still exact in JSON.
 const EPOCH: i64 = 1 << 40;
 
-/// Those whose rows belong to devices.
-const TABLES: [&str; 3] = ["messages", "requests", "jobs"];
+/// Those that shards have rows in.
+const TABLES: [&str; 4] = ["messages", "requests", "jobs", "audit"];
 
 impl Store {
     /// Where the next one to become a shard begins to count. None is given twice.
@@ -24,13 +24,18 @@ impl Store {
         Ok(epoch * EPOCH)
     }
 
-    /// Whether it has been a shard before.
+    /// Whether it has been a shard before, with all of these.
     pub async fn is_numbered(&self) -> Result<bool> {
-        let last = self.dialect.last_number("messages");
-        let last: i64 = query_scalar(AssertSqlSafe(last))
-            .fetch_one(self.nodes.writer()?)
-            .await?;
-        Ok(last >= EPOCH)
+        for table in TABLES {
+            let last = self.dialect.last_number(table);
+            let last: i64 = query_scalar(AssertSqlSafe(last))
+                .fetch_one(self.nodes.writer()?)
+                .await?;
+            if last < EPOCH {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Unless its numbers are higher already.

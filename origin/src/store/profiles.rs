@@ -1,6 +1,6 @@
 //! What people say of themselves. Who says nothing any more is offered nothing.
 
-use super::matches::enqueue_round;
+use super::matches::{enqueue_round, note_declined};
 use super::users::parsed;
 use super::{By, Store, audit::note};
 use crate::domain::position::Position;
@@ -8,7 +8,7 @@ use crate::domain::profile::Profile;
 use crate::domain::span::Span;
 use serde_json::json;
 use sqlx::any::AnyRow;
-use sqlx::{Error, FromRow, Result, Row, query, query_as};
+use sqlx::{Error, FromRow, Result, Row, query, query_as, query_scalar};
 
 impl Store {
     pub async fn profile(&self, user: i64) -> Result<Option<Profile>> {
@@ -54,14 +54,15 @@ impl Store {
         if removed.rows_affected() == 0 {
             return Ok(false);
         }
-        query(
+        let declined: Vec<i64> = query_scalar(
             "UPDATE matches SET state = 'declined', updated_at = $1 \
-             WHERE user_id = $2 AND state = 'offered'",
+             WHERE user_id = $2 AND state = 'offered' RETURNING id",
         )
         .bind(by.at.iso())
         .bind(user)
-        .execute(&mut *writing)
+        .fetch_all(&mut *writing)
         .await?;
+        note_declined(&mut writing, &declined, by).await?;
         note(&mut writing, by, "remove", subject(user), json!({})).await?;
         enqueue_round(&mut writing, by.at).await?;
         writing.commit().await?;

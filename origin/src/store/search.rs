@@ -4,7 +4,7 @@ use super::listings::select_listings;
 use super::{Store, dialect::Dialect};
 use crate::domain::days::written;
 use crate::domain::listing::Listing;
-use crate::domain::search::Search;
+use crate::domain::search::{Search, folded};
 use serde::Serialize;
 use sqlx::any::{Any, AnyArguments, AnyRow};
 use sqlx::{Arguments, AssertSqlSafe, FromRow, Result, Row, query_as_with, query_scalar_with};
@@ -53,9 +53,9 @@ impl Store {
         let total = query_scalar_with(AssertSqlSafe(sql), all.arguments);
         Ok(Facets {
             total: total.fetch_one(self.reader()).await?,
-            categories: self.facet(search, "l.category").await?,
-            places: self.facet(search, "l.place").await?,
-            prices: self.facet(search, BAND).await?,
+            categories: self.facet(search, "l.category", "l.category").await?,
+            places: self.facet(search, "min(l.place)", "l.place_folded").await?,
+            prices: self.facet(search, BAND, BAND).await?,
         })
     }
 
@@ -72,10 +72,15 @@ impl Store {
             .await
     }
 
-    async fn facet(&self, search: &Search, by: &'static str) -> Result<Vec<Facet>> {
+    async fn facet(
+        &self,
+        search: &Search,
+        shown: &'static str,
+        by: &'static str,
+    ) -> Result<Vec<Facet>> {
         let found = Conditions::of(search, self.dialect);
         let sql = format!(
-            "SELECT {by} AS value, count(*) AS count FROM listings l WHERE {} GROUP BY {by} \
+            "SELECT {shown} AS value, count(*) AS count FROM listings l WHERE {} GROUP BY {by} \
              ORDER BY count(*) DESC, {by} LIMIT {MOST_FACETS}",
             found.sql
         );
@@ -106,7 +111,7 @@ impl Conditions {
             all.add("l.category = ?", category.clone());
         }
         if let Some(place) = &search.place {
-            all.add("lower(l.place) = lower(?)", place.clone());
+            all.add("l.place_folded = ?", folded(place));
         }
         if let Some(cents) = search.price_from {
             all.add("l.price_cents >= ?", cents);

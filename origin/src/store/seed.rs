@@ -1,12 +1,13 @@
 //! What is entered once per database, all of it or nothing.
 
-use super::Store;
 use super::jobs::enqueue;
 use super::listings::{INSERT_LISTING, bind_draft};
+use super::{By, Store, audit::note};
 use crate::domain::clock::Moment;
 use crate::domain::job::Kind;
 use crate::domain::listing::Draft;
 use crate::domain::photo::PhotoName;
+use serde_json::json;
 use sqlx::{Result, query, query_as, query_scalar};
 
 pub struct SeedListing {
@@ -52,6 +53,8 @@ impl Store {
         // What is shown first is drawn first.
         drawings.reverse();
         enqueue(&mut writing, Kind::Drawing, &drawings.join(" "), now).await?;
+        let detail = json!({ "people": people.len(), "listings": listings.len() });
+        note(&mut writing, By::itself(now), "seed", name.into(), detail).await?;
         writing.commit().await
     }
 }

@@ -220,6 +220,51 @@ fn a_request_is_answered_and_its_device_told_whether_it_came_by_http_or_as_a_fil
 }
 
 #[test]
+fn what_is_said_and_asked_is_noted_without_its_words() {
+    let origin = Origin::start();
+    let token = origin.register("ada@example.org");
+    let admin = origin.register_as("admin", "bob@example.org");
+    let text = json!({"text": "Who lends a ladder?"});
+    let mut listener = Listener::open(&origin, &token, SOCKET);
+    listener.welcomed();
+    for path in [
+        "/api/v1/devices/scanner/messages",
+        "/api/v1/devices/scanner/requests",
+    ] {
+        origin.post(path, Some(&token), &text).expect_status(202);
+    }
+    origin
+        .post("/api/v1/broadcasts", Some(&admin), &text)
+        .expect_status(202);
+    while listener.hear()["kind"] != "response-ready" {}
+    let folder = origin.data().join("requests/scanner");
+    fs::create_dir(&folder).expect("the folder is there");
+    fs::write(folder.join("one.txt"), "kayak").expect("a file");
+    while listener.hear()["kind"] != "response-ready" {}
+
+    let audit = origin.get_as(&admin, "/api/v1/audit?limit=100");
+    let audit = audit.expect_status(200);
+    assert!(!audit.text().contains("ladder") && !audit.text().contains("kayak"));
+    let noted = audit.json()["items"].clone();
+    let noted = noted.as_array().expect("a list");
+    let id = |token: &str| origin.get_as(token, "/api/v1/me").json()["id"].clone();
+    let (ada, bob, itself) = (id(&token), id(&admin), json!(null));
+    for (action, subject, by) in [
+        ("claim", "device scanner", &ada),
+        ("tell", "device scanner", &ada),
+        ("broadcast", "devices", &bob),
+        ("ask", "device scanner", &ada),
+        ("ask", "device scanner", &itself),
+        ("respond", "device scanner", &itself),
+    ] {
+        let is_noted = noted.iter().any(|one| {
+            one["action"] == action && one["subject"] == subject && one["user_id"] == *by
+        });
+        assert!(is_noted, "{action} by {by}");
+    }
+}
+
+#[test]
 fn a_device_is_there_as_long_as_it_listens_by_any_line() {
     let origin = Origin::start();
     let token = origin.register("ada@example.org");

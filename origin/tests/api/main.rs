@@ -19,6 +19,7 @@ mod photos;
 mod search;
 mod sessions;
 mod shards;
+mod sockets;
 
 /// SQLite, which needs no URL.
 fn database() -> Option<String> {

@@ -121,6 +121,38 @@ fn words_are_found_whatever_stands_between_them() {
 }
 
 #[test]
+fn a_place_is_one_however_it_is_written() {
+    let origin = Origin::start();
+    let token = origin.register("ada@example.org");
+    for (title, place) in [
+        ("Ladder", "österreicher Straße"),
+        ("Drill", "Österreicher STRASSE"),
+        ("Kayak", "Osterreicher Strasse"),
+    ] {
+        origin.lend(&token, &thing(title, "things", 0, place));
+    }
+    for place in [
+        "%C3%B6sterreicher+stra%C3%9Fe",
+        "%C3%96STERREICHER+STRASSE",
+        "%C3%96sterreicher+Stra%E1%BA%9Ee+",
+    ] {
+        let found = titles(&origin, &format!("place={place}"));
+        assert_eq!(found, ["Drill", "Ladder"], "{place}");
+    }
+    let facets = origin.get("/api/v1/facets").expect_status(200).json();
+    let counts = facets["places"].as_array().expect("a list").iter();
+    let counts: Vec<_> = counts.map(|place| place["count"].clone()).collect();
+    assert_eq!(counts, [2, 1]);
+
+    // Where it is moved to, it is found.
+    let path = "/api/v1/listings/3";
+    let etag = origin.get(path).header("etag").to_owned();
+    let moved = origin.patch(path, &token, Some(&etag), &json!({"place": "Ägäis"}));
+    moved.expect_status(200);
+    assert_eq!(titles(&origin, "place=%C3%84G%C3%84IS"), ["Kayak"]);
+}
+
+#[test]
 fn the_next_page_keeps_the_question() {
     let origin = Origin::start();
     neighbourhood(&origin);

@@ -72,9 +72,13 @@ pub fn ask(origin: &Origin, token: &str, device: &str) -> String {
 
 /// Of all pages, by that many at once.
 pub fn listed(origin: &Origin, token: &str, limit: u32) -> Vec<Value> {
+    pages(origin, token, "/api/v1/requests", limit)
+}
+
+fn pages(origin: &Origin, token: &str, list: &str, limit: u32) -> Vec<Value> {
     let (mut all, mut cursor) = (Vec::new(), String::new());
     loop {
-        let path = format!("/api/v1/requests?limit={limit}{cursor}");
+        let path = format!("{list}?limit={limit}{cursor}");
         let page = origin.get_as(token, &path).expect_status(200).json();
         all.extend(page["items"].as_array().expect("a list").iter().cloned());
         match page["next"].as_str() {
@@ -138,6 +142,7 @@ fn what_belongs_to_a_device_is_on_its_shard_alone_and_listed_with_all() {
         assert_eq!(listed(&other, &token, limit), whole);
     }
     assert_eq!(listed(&origin, &staff, 100), Vec::<Value>::new());
+    everything_noted_is_one_list(&origin);
     origin
         .get_as(&token, "/api/v1/requests?cursor=n5")
         .expect_status(400);
@@ -162,6 +167,20 @@ fn what_belongs_to_a_device_is_on_its_shard_alone_and_listed_with_all() {
     for (shard, device) in [(&middle, DEVICES[1]), (&last, DEVICES[2])] {
         assert_eq!(shard.devices(), BTreeSet::from(["".into(), device.into()]));
     }
+}
+
+/// After a broadcast, and two requests of each device.
+fn everything_noted_is_one_list(origin: &Origin) {
+    let admin = origin.register_as("admin", "eve@example.org");
+    let whole = pages(origin, &admin, "/api/v1/audit", 100);
+    let numbers: BTreeSet<_> = whole.iter().map(|one| one["id"].as_i64()).collect();
+    assert_eq!(numbers.len(), whole.len(), "no two shards give one number");
+    let count = |action: &str| whole.iter().filter(|one| one["action"] == action).count();
+    assert_eq!(
+        (count("broadcast"), count("ask"), count("respond")),
+        (3, 6, 6)
+    );
+    assert_eq!(pages(origin, &admin, "/api/v1/audit", 3), whole);
 }
 
 #[test]
@@ -355,11 +374,56 @@ fn a_move_that_is_killed_while_it_removes_loses_nothing_and_is_completed_by_anot
 }
 
 #[test]
-fn a_backup_that_would_leave_out_the_shards_is_refused() {
-    let shard = Shard::new();
-    let shards = sharded(&["..m=main".to_owned(), format!("m..={}", shard.url())]);
-    let origin = Origin::start_always_with(&shards);
+fn a_backup_has_all_shards_and_is_restored_to_others_of_the_same_ranges() {
+    let shards = || {
+        let (middle, last) = (Shard::new(), Shard::new());
+        let ranges = [
+            format!("p..={}", last.url()),
+            "..h=main".to_owned(),
+            format!("h..p={}", middle.url()),
+        ];
+        (middle, last, sharded(&ranges))
+    };
+    let (_middle, _last, before) = shards();
+    let origin = Origin::start_always_with(&before);
+    let token = origin.register("ada@example.org");
+    for device in DEVICES {
+        ask(&origin, &token, device);
+    }
+    let is_done = |origin: &Origin, token: &str| {
+        let all = listed(origin, token, 10);
+        all.len() == 3 && all.iter().all(|one| one["state"] == "done")
+    };
+    origin.wait_until("all are answered", || is_done(&origin, &token));
     let file = origin.data().join("backup");
-    assert!(!origin.run(&["backup".as_ref(), file.as_os_str()]));
-    assert!(!file.exists());
+    assert!(origin.run(&["backup".as_ref(), file.as_os_str()]));
+
+    // Where their ranges have no place, nothing is written.
+    let (middle, last, after) = shards();
+    let mut other = Origin::start_always_with(&after);
+    assert_eq!(other.stop("TERM"), Some(0));
+    let alone = Origin::start();
+    let restore = ["restore", file.to_str().expect("a plain name")];
+    let refused = alone.refused_with(&restore);
+    assert!(refused.contains("`h..p`, `p..`, `main`"), "{refused}");
+    assert_eq!(alone.get("/api/v1/listings").json()["items"], json!([]));
+
+    assert!(other.run(&restore.map(AsRef::as_ref)));
+    assert!(!other.run(&restore.map(AsRef::as_ref)), "it is not empty");
+    for (shard, device) in [(&middle, DEVICES[1]), (&last, DEVICES[2])] {
+        assert_eq!(shard.devices(), BTreeSet::from([device.into()]));
+    }
+    other.start_again();
+    let login = json!({"email": "ada@example.org", "password": "correct horse"});
+    let login = other.post("/api/v1/login", None, &login).expect_status(200);
+    let login = login.json()["token"].clone();
+    let there = login.as_str().expect("a token");
+    let restored = listed(&other, there, 10);
+    assert_eq!(restored, listed(&origin, &token, 10));
+    // What comes next has numbers of its own.
+    for device in DEVICES {
+        let next = ask(&other, there, device);
+        let is_its = |one: &Value| next.ends_with(&format!("/{}", one["id"]));
+        assert!(!restored.iter().any(is_its), "{next}");
+    }
 }

@@ -71,3 +71,53 @@ fn a_shard_that_is_down_fails_its_own_devices_alone_until_it_is_back() {
     origin.wait_until("it is answered", || state(&token, &again));
     assert_eq!(listed(&origin, &token, 1).len(), 2);
 }
+
+#[test]
+fn a_shard_s_replica_is_read_while_its_primary_is_away_and_takes_its_place() {
+    let mut primary = Postgres::primary();
+    let replica = primary.replica();
+    let [writes, reads] = [&primary, &replica].map(|node| node.url("postgres"));
+    let with_replica = |range: &str| {
+        let shards = ["..m=main".to_owned(), format!("m..={writes}")];
+        let replica = ["--shard-replica".to_owned(), format!("{range}={reads}")];
+        [sharded(&shards), replica.to_vec()].concat()
+    };
+    let origin = Origin::start_always_with(&with_replica("m.."));
+    let known = |role: &str, count: u32| {
+        let nodes = format!("lakh_origin_database_nodes{{role=\"{role}\"}} {count}\n");
+        origin.wait_until(&nodes, || origin.get("/metrics").text().contains(&nodes));
+    };
+    known("replica", 1);
+    let token = origin.register("ada@example.org");
+    let asked = ask(&origin, &token, "scanner");
+    let state = |path: &str| origin.get_as(&token, path).json()["state"] == "done";
+    origin.wait_until("it is answered", || state(&asked));
+
+    primary.stop();
+    known("primary", 1);
+    for _ in 0..10 {
+        assert!(state(&asked));
+        assert_eq!(listed(&origin, &token, 1).len(), 1);
+    }
+    let text = json!({"text": "Who lends a ladder?"});
+    let path = "/api/v1/devices/scanner/requests";
+    origin.post(path, Some(&token), &text).expect_status(503);
+
+    replica.promote();
+    known("primary", 2);
+    let mut scanner = Listener::open(&origin, &token, &format!("{SOCKET}?after=0"));
+    assert_eq!(scanner.welcomed()["gap"], false);
+    assert_eq!(scanner.hear()["kind"], "response-ready");
+    let next = ask(&origin, &token, "scanner");
+    let ready = scanner.hear();
+    assert_eq!(
+        next,
+        format!("/api/v1/requests/{}", ready["body"]["request"])
+    );
+
+    let wrong = Origin::start();
+    let arguments = with_replica("n..");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let refused = wrong.refused_with(&arguments);
+    assert!(refused.contains("with just the range `n..`"), "{refused}");
+}

@@ -166,14 +166,16 @@ impl Store {
     /// What nobody has said anything about is free again, and a round looks at what no other one has seen.
     pub(super) async fn sweep_matches(&self, now: Moment) -> Result<()> {
         let mut writing = self.write().await?;
-        query(
-            "UPDATE matches SET state = 'declined', updated_at = $1 \
-             WHERE state = 'offered' AND created_at < $2",
+        let late: Vec<i64> = query_scalar(
+            "UPDATE matches SET state = 'declined', updated_at = $1 WHERE id IN \
+             (SELECT id FROM matches WHERE state = 'offered' AND created_at < $2 \
+             ORDER BY id LIMIT 1000) AND state = 'offered' RETURNING id",
         )
         .bind(now.iso())
         .bind(now.plus_seconds(-OFFER_SECONDS).iso())
-        .execute(&mut *writing)
+        .fetch_all(&mut *writing)
         .await?;
+        note_declined(&mut writing, &late, By::itself(now)).await?;
         let ahead: i64 =
             query_scalar("SELECT count(*) FROM events WHERE cancelled = 0 AND starts > $1")
                 .bind(now.0)
@@ -184,6 +186,15 @@ impl Store {
         }
         writing.commit().await
     }
+}
+
+/// Of places that somebody was offered, and has not taken.
+pub(super) async fn note_declined(writing: &mut Writing, matches: &[i64], by: By) -> Result<()> {
+    let notes = matches.iter().map(|id| {
+        let detail = json!({ "state": State::Declined });
+        (by, format!("match {id}"), detail)
+    });
+    note_each(writing, "answer", notes).await
 }
 
 /// Has somebody look who is to be offered what, together with what else changes in these seconds.

@@ -4,6 +4,7 @@ use super::*;
 use crate::domain::event::Draft;
 use crate::domain::job::Lane;
 use crate::domain::matching::pairs;
+use crate::domain::page::Stamp;
 use crate::domain::profile::Profile;
 use crate::settings::Settings;
 use clap::Parser;
@@ -97,6 +98,10 @@ async fn a_place_that_nobody_answers_for_is_offered_to_somebody_else() {
         store.sweep_matches(now).await.expect("it is swept");
         assert_eq!(places(&store, event).await, [(people[1], state)]);
     }
+    let noted = store.audit(Stamp::LAST, 1).await.expect("it is read");
+    let noted = noted.first().expect("an entry");
+    assert_eq!((noted.action.as_str(), noted.user_id), ("answer", None));
+    assert_eq!(noted.detail, json!({ "state": "declined" }));
     let now = NOW.plus_seconds(4 * DAY);
     let round = store.round(now).await.expect("it is read");
     offer(&store, &claim(&store, now).await, &round, now).await;

@@ -1,6 +1,8 @@
 //! Clients that say that they send no more, and wait: RFC 9112 §9.6. And those that have left, which look the same.
 
-use crate::harness::{Answer, Ask, Authority, Client, Edge, Gate, Origin, Step, Trust, get, post};
+use crate::harness::{
+    Answer, Ask, Authority, Client, Edge, Gate, Origin, Step, Trust, eventually, get, post,
+};
 use crate::tls;
 
 /// Answers once the gate is open that the path names.
@@ -131,4 +133,19 @@ fn who_speaks_http_1_0_is_taken_for_gone() {
     client.end();
     edge.await_metric("lakh_in_flight", 0.0);
     assert!(client.closes());
+}
+
+/// As `nc` does it. A moment is not long on a machine that has much to do.
+#[test]
+fn who_speaks_http_1_0_is_answered_where_that_takes_a_moment() {
+    let (origin, authority) = (Origin::start(|_| Answer::ok("soon")), Authority::new());
+    let [edge, _] = both(&origin, &authority);
+    eventually("an answer", || {
+        let mut client = edge.connect();
+        client.send("POST / HTTP/1.0\r\nHost: h\r\nContent-Length: 1\r\n\r\nx");
+        client.end();
+        client
+            .try_reply("POST")
+            .is_ok_and(|reply| reply.expect(200).text() == "soon")
+    });
 }

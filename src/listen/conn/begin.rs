@@ -161,7 +161,7 @@ impl Conn {
         };
         self.unread.begins(body, self.wire.socket());
         self.plain = plain.then_some(length);
-        self.farewell.can_ask = checked.is_http_11;
+        self.farewell.can_be_asked = checked.is_http_11;
         Ok(())
     }
 

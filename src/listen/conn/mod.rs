@@ -256,7 +256,7 @@ impl Conn {
     /// Sends what the socket takes at once, which is nearly always all; the rest is kept for
     /// `sent`. `head` is copied where it must wait, `body` never is.
     pub fn send(&mut self, head: &[u8], body: Bytes) -> io::Result<()> {
-        self.farewell.can_ask = false;
+        self.farewell.has_begun = true;
         let taken = match self.output.is_empty() && self.tail.is_empty() {
             true if body.is_empty() => self.wire.try_write(&[IoSlice::new(head)])?,
             true => {

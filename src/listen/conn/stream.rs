@@ -61,7 +61,7 @@ impl AsyncWrite for Conn {
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
         let conn = self.get_mut();
-        conn.farewell.can_ask = false;
+        conn.farewell.has_begun = true;
         if !conn.tail.is_empty() {
             ready!(conn.poll_send(cx))?;
         }

@@ -36,7 +36,7 @@ pub trait Client: Send {
     fn send_body(&mut self, part: Bytes, end: bool) -> impl Send + Future<Output = Result>;
 
     /// What is to be done while the server is waited for: send what is held back, and look whether
-    /// the client still is there. Ends when it sends no more, as far as that can be seen.
+    /// the client still is there. Ends when it has left, as far as that can be seen.
     fn rest(&mut self) -> impl Send + Future<Output = ()>;
 }
 

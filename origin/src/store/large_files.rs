@@ -226,10 +226,14 @@ impl Store {
 
 /// Chunks that are on their way while this happens are removed by whoever brings them.
 async fn remove_in(writing: &mut Writing, id: i64, key: &str, by: By) -> Result<()> {
-    query("DELETE FROM files WHERE id = $1")
+    let gone = query("DELETE FROM files WHERE id = $1")
         .bind(id)
         .execute(&mut **writing)
         .await?;
+    // Somebody else has removed it in this moment.
+    if gone.rows_affected() == 0 {
+        return Ok(());
+    }
     enqueue(writing, Kind::FileRemoval, key, by.at).await?;
     note(writing, by, "remove_file", subject(id), json!({})).await
 }

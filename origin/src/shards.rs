@@ -75,7 +75,7 @@ impl Shards {
         for url in urls {
             let store = match url {
                 MAIN => main.clone(),
-                url => Arc::new(Store::open_at(url).await?),
+                url => Arc::new(Store::open_at(url, &settings.data).await?),
             };
             let hub = Hub::open(&name, bus.clone());
             shards.push(Shard { store, hub });
@@ -287,7 +287,10 @@ pub async fn reshard(
         .collect();
     for url in former {
         // Of no range.
-        sources.push((usize::MAX, Arc::new(Store::open_at(url).await?)));
+        sources.push((
+            usize::MAX,
+            Arc::new(Store::open_at(url, &settings.data).await?),
+        ));
     }
     // What is moved from a database to itself would be removed there.
     if !are_different(sources.iter().map(|(_, store)| store)).await? {

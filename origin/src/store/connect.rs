@@ -1,7 +1,7 @@
 //! Opening a database, and bringing it to the schema that this version knows.
 
 use super::nodes::{Node, Nodes};
-use super::{Store, dialect::Dialect, sessions::InRedis};
+use super::{Store, dialect::Dialect, sessions::InRedis, timelines::Timelines};
 use crate::settings::{Sessions, Settings};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, install_drivers};
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Error, Result, raw_sql};
@@ -48,20 +48,22 @@ impl Store {
                 (nodes?, Dialect::Postgres)
             }
         };
+        let nodes = Nodes::of(nodes, Timelines::below(&settings.data));
         Self::on(nodes, dialect, sessions_in_redis(settings)?).await
     }
 
-    /// The database at that URL, of either kind, and nothing beside it.
-    pub async fn open_at(url: &str) -> Result<Self> {
+    /// The database at that URL, of either kind, and nothing beside it. What is known of it is in the data folder.
+    pub async fn open_at(url: &str, data: &Path) -> Result<Self> {
         let (node, dialect) = match url.strip_prefix("sqlite://") {
             Some(file) => (sqlite(file)?, Dialect::Sqlite),
             None => (postgres(url)?, Dialect::Postgres),
         };
-        Self::on(vec![node], dialect, None).await
+        let nodes = Nodes::of(vec![node], Timelines::below(data));
+        Self::on(nodes, dialect, None).await
     }
 
-    async fn on(nodes: Vec<Node>, dialect: Dialect, redis: Option<InRedis>) -> Result<Self> {
-        let nodes = Arc::new(Nodes::of(nodes));
+    async fn on(nodes: Nodes, dialect: Dialect, redis: Option<InRedis>) -> Result<Self> {
+        let nodes = Arc::new(nodes);
         let store = Self {
             _watch: nodes.watch(),
             nodes,

@@ -30,6 +30,7 @@ mod seed;
 mod sessions;
 mod standing;
 mod tasks;
+mod timelines;
 mod users;
 mod writing;
 

@@ -1,7 +1,8 @@
 //! The database's nodes: one for SQLite, a primary and its replicas for PostgreSQL. Each is asked all the time
 //! what it is and how far, so that a promoted replica is written to without anybody being told.
 
-use super::standing::{LEASE, Report, Standing};
+use super::standing::{History, LEASE, Report, Standing};
+use super::timelines::Timelines;
 use crate::observe::log;
 use serde_json::json;
 use sqlx::{AnyPool, Error, Result, query_as, query_scalar};
@@ -18,17 +19,19 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 const MOST_SILENCE: Duration = Duration::from_millis(500);
 
 /// Beginning of the log's last flush, or of what was replayed of it, in bytes; a timeline in hexadecimal digits,
-/// which only a primary says.
+/// which only a primary says; and the cluster.
 const WHAT_ARE_YOU: &str = "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() \
     ELSE pg_current_wal_flush_lsn() END - '0/0'::pg_lsn)::bigint, \
     CASE WHEN pg_is_in_recovery() THEN '' \
-    ELSE substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8) END";
+    ELSE substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8) END, \
+    (SELECT system_identifier FROM pg_control_system())";
 
 const FLUSHED: &str = "SELECT (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint";
 
 pub struct Nodes {
     nodes: Vec<Node>,
     standing: watch::Sender<Standing>,
+    timelines: Timelines,
     turn: AtomicUsize,
 }
 
@@ -44,11 +47,15 @@ pub struct Node {
 }
 
 impl Nodes {
-    pub fn of(nodes: Vec<Node>) -> Self {
+    pub fn of(nodes: Vec<Node>, timelines: Timelines) -> Self {
         let mut standing = Standing::of(nodes.len());
         if nodes.iter().all(|node| node.ask.is_none()) {
-            let alone = Report::Primary {
+            let history = History {
+                cluster: 0,
                 timeline: 1,
+            };
+            let alone = Report::Primary {
+                history,
                 position: 0,
             };
             standing.hear(0, Instant::now(), Some(alone));
@@ -56,6 +63,7 @@ impl Nodes {
         Self {
             nodes,
             standing: watch::Sender::new(standing),
+            timelines,
             turn: AtomicUsize::new(0),
         }
     }
@@ -75,7 +83,7 @@ impl Nodes {
         };
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let node = match readable.len() {
-            0 => standing.primary().unwrap_or(0),
+            0 => standing.leader(),
             several => readable[turn % several],
         };
         &self.nodes[node].read
@@ -161,7 +169,7 @@ async fn ask_on(nodes: Arc<Nodes>, number: usize) {
     let mut told = None;
     while let Some(pool) = &node.ask {
         let asked = Instant::now();
-        let said = time::timeout(MOST_SILENCE, ask(pool)).await;
+        let said = time::timeout(MOST_SILENCE, ask(pool, &nodes.timelines)).await;
         let failed = said.as_ref().ok().and_then(|said| said.as_ref().err());
         tell_once(&mut told, number, failed);
         let said = said.ok().and_then(Result::ok);
@@ -192,10 +200,13 @@ fn tell_once(told: &mut Option<String>, node: usize, failed: Option<&Error>) {
     *told = reason;
 }
 
-async fn ask(pool: &AnyPool) -> Result<Report> {
-    let (position, timeline): (i64, String) = query_as(WHAT_ARE_YOU).fetch_one(pool).await?;
-    Ok(match i64::from_str_radix(&timeline, 16) {
-        Ok(timeline) => Report::Primary { timeline, position },
-        Err(_) => Report::Replica { position },
-    })
+async fn ask(pool: &AnyPool, timelines: &Timelines) -> Result<Report> {
+    let (position, timeline, cluster): (i64, String, i64) =
+        query_as(WHAT_ARE_YOU).fetch_one(pool).await?;
+    let Ok(timeline) = i64::from_str_radix(&timeline, 16) else {
+        return Ok(Report::Replica { position });
+    };
+    let history = History { cluster, timeline };
+    timelines.admit(history).await?;
+    Ok(Report::Primary { history, position })
 }

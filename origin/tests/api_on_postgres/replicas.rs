@@ -4,6 +4,7 @@ use crate::backup::thing;
 use crate::devices::{Listener, SOCKET, tell};
 use crate::harness::Origin;
 use crate::postgres::Postgres;
+use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -110,6 +111,38 @@ fn without_its_primary_reads_go_on_and_writes_resume_with_it_or_another() {
         assert!(reading.join().expect("every read was answered") > 0);
     });
     cluster.write_and_read();
+}
+
+#[test]
+fn an_old_primary_is_not_written_to_while_the_new_one_is_silent_nor_after_a_restart() {
+    let mut cluster = cluster();
+    cluster.primary.stop();
+    cluster.await_nodes("primary", 0);
+    cluster.replica.promote();
+    cluster.origins[0].wait_until("it can be written", || cluster.is_writable());
+    // It comes back as what it was.
+    cluster.primary.start_again();
+    let others = cluster.primary.say("SELECT count(*) FROM listings");
+    cluster.write_and_read();
+
+    cluster.replica.stop();
+    cluster.await_nodes("primary", 0);
+    assert!(!cluster.is_writable());
+    let mut starting = cluster.origins[0].start_unawaited();
+    let refused = |line: &Value| line["event"] == "database_node" && line["node"] == 0;
+    let told = |line: &Value| refused(line) || line["event"] == "primary";
+    let first = starting.log.by_ref().find(told).expect("it goes on");
+    assert!(refused(&first), "{first}");
+    assert!(
+        first["reason"].to_string().contains("old primary"),
+        "{first}"
+    );
+    assert!(!cluster.is_writable());
+    cluster.replica.start_again();
+    let chosen = starting.log.find(|line| line["event"] == "primary");
+    assert_eq!(chosen.expect("it goes on")["node"], 1);
+    cluster.origins[0].wait_until("it can be written", || cluster.is_writable());
+    assert_eq!(cluster.primary.say("SELECT count(*) FROM listings"), others);
 }
 
 #[test]

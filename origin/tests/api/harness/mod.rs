@@ -19,6 +19,14 @@ use ureq::{Agent, Body, SendBody, http};
 /// Without demonstration data, and soon sure that a silent worker is dead.
 const ARGUMENTS: &[&str] = &["--no-demo", "--lease", "2"];
 
+/// A process of which nobody knows yet whether it will serve.
+pub struct Starting {
+    process: Child,
+    /// Each of its lines, as it is written.
+    pub log: Box<dyn Iterator<Item = Value>>,
+    _home: Arc<Home>,
+}
+
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Origin {
@@ -97,9 +105,7 @@ impl Origin {
     }
 
     pub fn signal(&self, signal: &str) {
-        let process = self.process.id().to_string();
-        let sent = Command::new("kill").args(["-s", signal, &process]).status();
-        assert!(sent.expect("kill runs").success());
+        send(&self.process, signal);
     }
 
     /// The exit code, once it has ended.
@@ -202,6 +208,11 @@ impl Origin {
         Self::listening(process, self.home.clone())
     }
 
+    /// Another process on the same folder, which may not be able to serve.
+    pub fn start_unawaited(&self) -> Starting {
+        Starting::on(self.home.clone(), &[])
+    }
+
     pub fn photo_files(&self) -> usize {
         fs::read_dir(self.data().join("photos"))
             .expect("the photos' folder")
@@ -214,6 +225,31 @@ impl Origin {
             assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
             thread::park_timeout(Duration::from_millis(20));
         }
+    }
+}
+
+impl Starting {
+    fn on(home: Arc<Home>, arguments: &[&str]) -> Self {
+        let mut process = home.spawn(&[ARGUMENTS, arguments].concat());
+        let log = BufReader::new(process.stderr.take().expect("standard error is piped"));
+        let read = |line: std::io::Result<String>| {
+            let line = line.expect("a log");
+            serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"))
+        };
+        Self {
+            process,
+            log: Box::new(log.lines().map(read)),
+            _home: home,
+        }
+    }
+
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -350,6 +386,12 @@ impl Home {
         command.stderr(Stdio::piped());
         command.spawn().expect("the binary starts")
     }
+}
+
+fn send(process: &Child, signal: &str) {
+    let process = process.id().to_string();
+    let sent = Command::new("kill").args(["-s", signal, &process]).status();
+    assert!(sent.expect("kill runs").success());
 }
 
 /// The one that this binary's tests are about.

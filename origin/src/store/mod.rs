@@ -47,6 +47,7 @@ pub use payments::{Applied, StartedPayment};
 pub use photos::{Added, Photo, RenditionMade};
 pub use seed::SeedListing;
 pub use sessions::Refreshed;
+pub use standing::History;
 pub use users::Known;
 
 use dialect::Dialect;
@@ -93,6 +94,11 @@ impl Store {
     /// Whether there is a node that takes writes, as far as is known.
     pub fn is_reachable(&self) -> bool {
         self.nodes.writer().is_ok()
+    }
+
+    /// Changes when another primary goes on, which may lack what was committed last.
+    pub fn history(&self) -> Option<History> {
+        self.nodes.history()
     }
 
     fn reader(&self) -> &AnyPool {

@@ -96,6 +96,11 @@ impl Nodes {
         primary.ok_or_else(|| Error::Io(nobody()))
     }
 
+    /// Of what is written to.
+    pub fn history(&self) -> Option<History> {
+        self.standing.borrow().history()
+    }
+
     /// Until there is a node that takes writes.
     pub async fn primary(&self) {
         let mut standing = self.standing.subscribe();

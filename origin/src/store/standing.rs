@@ -93,6 +93,11 @@ impl Standing {
         self.leader
     }
 
+    /// Changes when another primary goes on, which may lack what was committed last.
+    pub fn history(&self) -> Option<History> {
+        self.history
+    }
+
     /// The replicas that have all they should; those that answer, when nobody can write anyway.
     pub fn readable(&self, now: Instant) -> Vec<usize> {
         let writable = self.primary().is_some();
@@ -242,9 +247,11 @@ mod tests {
         standing.hear(0, start, primary(1, 100));
         standing.hear(1, start, replica(100));
         assert_eq!(standing.readable(start), [1]);
+        let before = standing.history();
         // Its address leads to another one now.
         standing.hear(0, start, primary(2, 90));
         assert_eq!((standing.primary(), standing.leader()), (Some(0), 0));
+        assert_ne!(standing.history(), before);
         assert_eq!(standing.readable(start), NONE);
     }
 }

@@ -7,6 +7,7 @@ use crate::postgres::Postgres;
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use tungstenite::Message;
 
 struct Cluster {
     primary: Postgres,
@@ -143,6 +144,52 @@ fn an_old_primary_is_not_written_to_while_the_new_one_is_silent_nor_after_a_rest
     assert_eq!(chosen.expect("it goes on")["node"], 1);
     cluster.origins[0].wait_until("it can be written", || cluster.is_writable());
     assert_eq!(cluster.primary.say("SELECT count(*) FROM listings"), others);
+}
+
+#[test]
+fn what_is_said_after_a_failover_is_heard_where_the_new_primary_lacks_what_was_said_before() {
+    let mut cluster = cluster();
+    let [origin, other] = &cluster.origins;
+    let open = |origin: &Origin, path: &str| Listener::open(origin, &cluster.token, path);
+    let mut listeners = [open(origin, SOCKET), open(other, SOCKET)];
+    for listener in &mut listeners {
+        listener.welcomed();
+    }
+    tell(origin, &cluster.token, "one");
+    cluster
+        .replica
+        .say("ALTER SYSTEM SET primary_conninfo = ''");
+    cluster.replica.say("SELECT pg_reload_conf()");
+    other.wait_until("it streams no more", || {
+        cluster
+            .primary
+            .say("SELECT count(*) FROM pg_stat_replication")
+            == "0"
+    });
+    // More than the numbers that PostgreSQL leaves out when it goes on after a crash.
+    (0..50).for_each(|_| tell(origin, &cluster.token, "lost"));
+    let mut last = 0;
+    for listener in &mut listeners {
+        let heard = (0..51).map(|_| listener.hear()["id"].as_i64());
+        last = heard.last().flatten().expect("a number");
+    }
+
+    cluster.primary.stop();
+    cluster.await_nodes("primary", 0);
+    cluster.replica.promote();
+    for mut listener in listeners {
+        while !matches!(listener.0.read().expect("a message"), Message::Close(_)) {}
+    }
+    let mut again = open(origin, &format!("{SOCKET}?after={last}"));
+    assert_eq!(again.welcomed()["gap"], true);
+    let mut new = open(other, SOCKET);
+    new.welcomed();
+    tell(other, &cluster.token, "two");
+    for listener in [&mut again, &mut new] {
+        let heard = listener.hear();
+        assert_eq!(heard["body"]["text"], "two");
+        assert!(heard["id"].as_i64() < Some(last), "{heard}");
+    }
 }
 
 #[test]

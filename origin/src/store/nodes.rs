@@ -5,7 +5,7 @@ use super::standing::{History, LEASE, Report, Standing};
 use super::timelines::Timelines;
 use crate::observe::log;
 use serde_json::json;
-use sqlx::{AnyPool, Error, Result, query_as, query_scalar};
+use sqlx::{AnyPool, ConnectOptions, Error, Result, query_as, query_scalar};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -175,9 +175,14 @@ async fn ask_on(nodes: Arc<Nodes>, number: usize) {
     while let Some(pool) = &node.ask {
         let asked = Instant::now();
         let said = time::timeout(MOST_SILENCE, ask(pool, &nodes.timelines)).await;
-        let failed = said.as_ref().ok().and_then(|said| said.as_ref().err());
-        tell_once(&mut told, number, failed);
-        let said = said.ok().and_then(Result::ok);
+        let said = match said {
+            Ok(Ok(report)) => Ok(report),
+            Ok(Err(error)) if !matches!(error, Error::PoolTimedOut) => Err(error.to_string()),
+            _ if told.is_some() => Err(told.clone().unwrap_or_default()),
+            _ => Err(why_silent(pool).await),
+        };
+        tell_once(&mut told, number, said.as_ref().err());
+        let said = said.ok();
         nodes.standing.send_modify(|standing| {
             let before = standing.primary();
             standing.hear(number, asked, said);
@@ -193,16 +198,21 @@ async fn ask_on(nodes: Arc<Nodes>, number: usize) {
     }
 }
 
-/// Why a node can't be asked, where that is not what was told before.
-fn tell_once(told: &mut Option<String>, node: usize, failed: Option<&Error>) {
-    let reason = failed.map(Error::to_string);
-    if let Some(reason) = reason
-        .as_ref()
-        .filter(|reason| Some(*reason) != told.as_ref())
-    {
+/// Why a node says nothing. A pool goes on trying where it is refused, and does not tell.
+async fn why_silent(pool: &AnyPool) -> String {
+    let options = pool.connect_options();
+    match time::timeout(MOST_SILENCE, options.connect()).await {
+        Ok(Err(error)) => error.to_string(),
+        _ => format!("it says nothing for {} ms", MOST_SILENCE.as_millis()),
+    }
+}
+
+/// Where that is not what was told before.
+fn tell_once(told: &mut Option<String>, node: usize, failed: Option<&String>) {
+    if let Some(reason) = failed.filter(|reason| Some(*reason) != told.as_ref()) {
         log::error("database_node", json!({ "node": node, "reason": reason }));
     }
-    *told = reason;
+    *told = failed.cloned();
 }
 
 async fn ask(pool: &AnyPool, timelines: &Timelines) -> Result<Report> {

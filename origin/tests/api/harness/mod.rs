@@ -229,6 +229,11 @@ impl Origin {
 }
 
 impl Starting {
+    /// On a folder of its own and the database at that URL.
+    pub fn at(database: &str, arguments: &[&str]) -> Self {
+        Self::on(Home::on(&["--database".into(), database.into()]), arguments)
+    }
+
     fn on(home: Arc<Home>, arguments: &[&str]) -> Self {
         let mut process = home.spawn(&[ARGUMENTS, arguments].concat());
         let log = BufReader::new(process.stderr.take().expect("standard error is piped"));
@@ -243,6 +248,21 @@ impl Starting {
         }
     }
 
+    /// Whether SIGINT and SIGTERM wait to be taken instead of ending it.
+    pub fn takes_signals(&self) -> bool {
+        const BOTH: u64 = 1 << 1 | 1 << 14;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = status.expect("it is there");
+        let taken = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let taken = taken.and_then(|taken| u64::from_str_radix(taken.trim(), 16).ok());
+        taken.is_some_and(|taken| taken & BOTH == BOTH)
+    }
+
+    /// The exit code after that signal; `None` when the signal itself was the end.
+    pub fn stop(&mut self, signal: &str) -> Option<i32> {
+        send(&self.process, signal);
+        self.process.wait().expect("our own child").code()
+    }
 }
 
 impl Drop for Starting {

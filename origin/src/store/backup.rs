@@ -73,6 +73,8 @@ impl Store {
     pub async fn backup(&self, file: &mut impl Write) -> Result<u64> {
         let reader = self.nodes.writer()?;
         let mut reading = reader.begin_with(self.dialect.begin_snapshot()).await?;
+        let take_time = raw_sql(self.dialect.take_time());
+        take_time.execute(&mut *reading).await?;
         writeln!(file, "{}", head(self.dialect))?;
         let mut count = 0;
         for table in TABLES {
@@ -96,6 +98,8 @@ impl Store {
             return Err("this is no backup that this version has written".into());
         }
         let mut writing = self.write().await?;
+        let take_time = raw_sql(self.dialect.take_time());
+        take_time.execute(&mut *writing).await?;
         let people: i64 = query_scalar("SELECT count(*) FROM users")
             .fetch_one(&mut *writing)
             .await?;

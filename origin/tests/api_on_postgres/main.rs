@@ -42,6 +42,7 @@ mod moving;
 mod replicas;
 mod secured;
 mod shards_down;
+mod unhurried;
 
 fn database() -> Option<String> {
     Some(postgres::database())

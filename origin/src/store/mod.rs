@@ -25,6 +25,7 @@ mod numbering;
 mod payments;
 mod photos;
 mod profiles;
+mod reading;
 mod search;
 mod seed;
 mod sessions;
@@ -52,8 +53,9 @@ pub use users::Known;
 
 use dialect::Dialect;
 use nodes::Nodes;
+use reading::Reader;
 use sessions::InRedis;
-use sqlx::{Any, AnyPool, Result, query_scalar};
+use sqlx::{Any, Result, query_scalar};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use writing::Writing;
@@ -101,7 +103,7 @@ impl Store {
         self.nodes.history()
     }
 
-    fn reader(&self) -> &AnyPool {
+    fn reader(&self) -> Reader<'_> {
         self.nodes.reader()
     }
 }

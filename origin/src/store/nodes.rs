@@ -1,6 +1,7 @@
 //! The database's nodes: one for SQLite, a primary and its replicas for PostgreSQL. Each is asked all the time
 //! what it is and how far, so that a promoted replica is written to without anybody being told.
 
+use super::reading::Reader;
 use super::standing::{History, LEASE, Report, Standing};
 use super::timelines::Timelines;
 use crate::observe::log;
@@ -75,7 +76,7 @@ impl Nodes {
     }
 
     /// Where to read, each in its turn.
-    pub fn reader(&self) -> &AnyPool {
+    pub fn reader(&self) -> Reader<'_> {
         let standing = self.standing.borrow();
         let readable = match self.nodes.len() {
             1 => Vec::new(),
@@ -86,7 +87,26 @@ impl Nodes {
             0 => standing.leader(),
             several => readable[turn % several],
         };
+        Reader::at(self, node)
+    }
+
+    pub fn read_pool(&self, node: usize) -> &AnyPool {
         &self.nodes[node].read
+    }
+
+    pub fn primary_now(&self) -> Option<usize> {
+        self.standing.borrow().primary()
+    }
+
+    /// Once a node answers no more.
+    pub async fn silence_of(&self, node: usize) -> Error {
+        let mut standing = self.standing.subscribe();
+        // The other end is `self`'s.
+        let _ = standing.wait_for(|standing| !standing.answers(node)).await;
+        Error::Io(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "a replica fell silent",
+        ))
     }
 
     pub fn writer(&self) -> Result<&AnyPool> {

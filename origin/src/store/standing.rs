@@ -93,6 +93,10 @@ impl Standing {
         self.leader
     }
 
+    pub fn answers(&self, node: usize) -> bool {
+        self.nodes[node].report.is_some()
+    }
+
     /// Changes when another primary goes on, which may lack what was committed last.
     pub fn history(&self) -> Option<History> {
         self.history

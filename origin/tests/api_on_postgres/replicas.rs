@@ -2,11 +2,12 @@
 
 use crate::backup::thing;
 use crate::devices::{Listener, SOCKET, tell};
-use crate::harness::Origin;
+use crate::harness::{Client, Origin, PATIENCE};
 use crate::postgres::Postgres;
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Instant;
 use tungstenite::Message;
 
 struct Cluster {
@@ -115,6 +116,41 @@ fn without_its_primary_reads_go_on_and_writes_resume_with_it_or_another() {
 }
 
 #[test]
+fn a_replica_that_hangs_or_ends_costs_no_answer() {
+    let mut cluster = cluster();
+    let listing = cluster.origins[0].lend(&cluster.token, &thing("Ladder"));
+    let over = AtomicBool::new(false);
+    let reader: &Client = &cluster.origins[1].clone();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    reader.get(&listing).expect_status(200);
+                }
+            });
+        }
+        // Also where it fails, nobody reads on for ever.
+        let done = Over(&over);
+        let hung = cluster.replica.hang();
+        cluster.await_nodes("replica", 0);
+        (0..20).for_each(|_| drop(cluster.origins[0].get(&listing).expect_status(200)));
+        drop(hung);
+        cluster.await_nodes("replica", 1);
+        cluster.replica.stop();
+        cluster.await_nodes("replica", 0);
+        drop(done);
+    });
+}
+
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
 fn an_old_primary_is_not_written_to_while_the_new_one_is_silent_nor_after_a_restart() {
     let mut cluster = cluster();
     cluster.primary.stop();
@@ -178,7 +214,10 @@ fn what_is_said_after_a_failover_is_heard_where_the_new_primary_lacks_what_was_s
     cluster.await_nodes("primary", 0);
     cluster.replica.promote();
     for mut listener in listeners {
-        while !matches!(listener.0.read().expect("a message"), Message::Close(_)) {}
+        let start = Instant::now();
+        while !matches!(listener.0.read().expect("a message"), Message::Close(_)) {
+            assert!(start.elapsed() < PATIENCE, "it is not let go");
+        }
     }
     let mut again = open(origin, &format!("{SOCKET}?after={last}"));
     assert_eq!(again.welcomed()["gap"], true);

@@ -19,6 +19,7 @@ mod photos;
 mod search;
 mod sessions;
 mod shards;
+mod two_names;
 
 /// SQLite, which needs no URL.
 fn database() -> Option<String> {

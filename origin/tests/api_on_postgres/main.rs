@@ -37,6 +37,8 @@ mod search;
 mod sessions;
 #[path = "../api/shards.rs"]
 mod shards;
+#[path = "../api/two_names.rs"]
+mod two_names;
 
 mod moving;
 mod replicas;

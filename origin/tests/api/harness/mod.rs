@@ -2,8 +2,10 @@
 
 mod contract;
 mod redis;
+mod starting;
 
 pub use redis::Redis;
+pub use starting::Starting;
 
 use serde_json::{Value, json};
 use std::ffi::OsStr;
@@ -18,14 +20,6 @@ use ureq::{Agent, Body, SendBody, http};
 
 /// Without demonstration data, and soon sure that a silent worker is dead.
 const ARGUMENTS: &[&str] = &["--no-demo", "--lease", "2"];
-
-/// A process of which nobody knows yet whether it will serve.
-pub struct Starting {
-    process: Child,
-    /// Each of its lines, as it is written.
-    pub log: Box<dyn Iterator<Item = Value>>,
-    _home: Arc<Home>,
-}
 
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -225,51 +219,6 @@ impl Origin {
             assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
             thread::park_timeout(Duration::from_millis(20));
         }
-    }
-}
-
-impl Starting {
-    /// On a folder of its own and the database at that URL.
-    pub fn at(database: &str, arguments: &[&str]) -> Self {
-        Self::on(Home::on(&["--database".into(), database.into()]), arguments)
-    }
-
-    fn on(home: Arc<Home>, arguments: &[&str]) -> Self {
-        let mut process = home.spawn(&[ARGUMENTS, arguments].concat());
-        let log = BufReader::new(process.stderr.take().expect("standard error is piped"));
-        let read = |line: std::io::Result<String>| {
-            let line = line.expect("a log");
-            serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"))
-        };
-        Self {
-            process,
-            log: Box::new(log.lines().map(read)),
-            _home: home,
-        }
-    }
-
-    /// Whether SIGINT and SIGTERM wait to be taken instead of ending it.
-    pub fn takes_signals(&self) -> bool {
-        const BOTH: u64 = 1 << 1 | 1 << 14;
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()));
-        let status = status.expect("it is there");
-        let taken = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-        let taken = taken.and_then(|taken| u64::from_str_radix(taken.trim(), 16).ok());
-        taken.is_some_and(|taken| taken & BOTH == BOTH)
-    }
-
-    /// The exit code after that signal; `None` when the signal itself was the end.
-    pub fn stop(&mut self, signal: &str) -> Option<i32> {
-        send(&self.process, signal);
-        self.process.wait().expect("our own child").code()
-    }
-}
-
-impl Drop for Starting {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

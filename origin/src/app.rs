@@ -14,11 +14,13 @@ use crate::settings::{Settings, Signing};
 use crate::shards::Shards;
 use crate::storage::Storage;
 use crate::store::{Batches, PhotoFiles, Store};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use std::{error::Error, fs, fs::File, io, sync::Arc};
+use std::{error::Error, io, sync::Arc};
 use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time;
 
 const UPLOADS_AT_ONCE: usize = 100;
 const UPLOADS_WAITING: usize = 1_000;
@@ -43,6 +45,9 @@ const MOST_DOWNLOADS: usize = 32;
 
 /// Who watch a photo become ready.
 const MOST_FOLLOWERS: usize = 1_000;
+
+/// Whether it is one's turn: whoever waits for that in the kernel can't be told to stop.
+const TRY_EVERY: Duration = Duration::from_millis(50);
 
 pub struct App {
     pub store: Arc<Store>,
@@ -85,17 +90,22 @@ pub struct App {
 }
 
 /// One process after the other makes the data folder ready. Dropping the file lets the next in.
-pub fn turn(data: &Path) -> io::Result<File> {
+pub async fn turn(data: &Path) -> io::Result<File> {
     fs::create_dir_all(data)?;
     let turn = File::create(data.join("start.lock"))?;
-    turn.lock()?;
-    Ok(turn)
+    loop {
+        match turn.try_lock() {
+            Ok(()) => return Ok(turn),
+            Err(TryLockError::WouldBlock) => time::sleep(TRY_EVERY).await,
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
 }
 
 impl App {
     pub async fn open(settings: &Settings) -> Result<Self, Box<dyn Error>> {
         let data = settings.data.as_path();
-        let _turn = turn(data)?;
+        let _turn = turn(data).await?;
         let store = Arc::new(Store::open(settings).await?);
         let shards = Shards::open(settings, &store).await?;
         let secret = signing_secret(data, "payments.secret")?;

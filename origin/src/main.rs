@@ -34,6 +34,7 @@ use serde_json::json;
 use settings::{Command, Settings};
 use std::{error::Error, process::ExitCode, sync::Arc};
 use store::{By, Store};
+use tokio::select;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -47,18 +48,44 @@ async fn main() -> ExitCode {
 }
 
 async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
-    let stop = Stop::listen()?;
-    if let Some(command) = &settings.command {
-        return carry_out(&settings, command).await;
+    let mut stop = Stop::listen()?;
+    let only = settings.command.is_some() || settings.grant.is_some();
+    let ready = select! {
+        ready = prepare(&settings) => ready?,
+        () = stop.asked() => {
+            return match only {
+                true => Err("it was told to stop before it was done".into()),
+                false => {
+                    log::info("stopped", json!({}));
+                    Ok(())
+                }
+            };
+        }
+    };
+    match ready {
+        Some(app) => serve(&settings, app, stop).await,
+        None => Ok(()),
     }
-    let app = Arc::new(App::open(&settings).await?);
+}
+
+/// All before serving; None where that was all.
+async fn prepare(settings: &Settings) -> Result<Option<Arc<App>>, Box<dyn Error>> {
+    if let Some(command) = &settings.command {
+        carry_out(settings, command).await?;
+        return Ok(None);
+    }
+    let app = Arc::new(App::open(settings).await?);
     if let Some((role, email)) = &settings.grant {
-        return grant(&app, *role, email).await;
+        grant(&app, *role, email).await?;
+        return Ok(None);
     }
     if settings.wants_demo() {
         jobs::demo::seed(&app.store).await?;
     }
+    Ok(Some(app))
+}
 
+async fn serve(settings: &Settings, app: Arc<App>, stop: Stop) -> Result<(), Box<dyn Error>> {
     let listener = listen::on((settings.host, settings.port).into())?;
     log::info(
         "listening",
@@ -91,7 +118,7 @@ async fn run(settings: Settings) -> Result<(), Box<dyn Error>> {
 }
 
 async fn carry_out(settings: &Settings, command: &Command) -> Result<(), Box<dyn Error>> {
-    let turn = app::turn(&settings.data)?;
+    let turn = app::turn(&settings.data).await?;
     let store = Arc::new(Store::open(settings).await?);
     let (done, count) = match command {
         Command::Backup { file } => {

@@ -1,6 +1,8 @@
 //! What can be set, from the command line or the environment.
 
 use crate::domain::user::Role;
+use crate::processing::service_url;
+use crate::redis;
 use crate::shards;
 use crate::storage::Place;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -13,7 +15,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 /// start on an empty folder it makes demonstration data, whose photos come while it listens. SIGTERM
 /// and SIGINT finish open requests and end it.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, mut_args(|argument| argument.global(true)))]
 pub struct Settings {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1")]
@@ -65,7 +67,13 @@ pub struct Settings {
 
     /// Redis' URL, as redis://host:6379, by which the hubs of several processes wake each other at once
     /// instead of within half a second, and which may have the sessions
-    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        env = "REDIS_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        value_parser = redis::checked
+    )]
     pub redis: Option<String>,
 
     /// Who stores large files, as 70=s3://bucket/folder?endpoint=https://host, with the weight that its share
@@ -92,7 +100,12 @@ pub struct Settings {
 
     /// An OpenAI-compatible service that answers what devices ask, as https://host/v1; without one,
     /// built-in rules do
-    #[arg(long, env = "LAKH_ORIGIN_PROCESSOR", value_name = "URL")]
+    #[arg(
+        long,
+        env = "LAKH_ORIGIN_PROCESSOR",
+        value_name = "URL",
+        value_parser = service_url
+    )]
     pub processor: Option<String>,
 
     /// The model to ask there
@@ -229,4 +242,65 @@ fn grant(text: &str) -> Result<(Role, String), String> {
         Some((role, email.to_lowercase()))
     });
     read.ok_or_else(|| "write staff=ada@example.org, or admin=… or member=…".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn read(arguments: &[&str]) -> Result<Settings, String> {
+        let arguments = [&["lakh-origin"], arguments].concat();
+        Settings::try_parse_from(arguments).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_set_counts_before_and_after_a_command() {
+        Settings::command().debug_assert();
+        for arguments in [
+            ["--data", "here", "backup", "file"],
+            ["backup", "--data", "here", "file"],
+            ["backup", "file", "--data", "here"],
+        ] {
+            let settings = read(&arguments).expect("it is read");
+            assert_eq!(settings.data, PathBuf::from("here"));
+            assert!(
+                matches!(settings.command, Some(Command::Backup { file }) if file.ends_with("file"))
+            );
+        }
+        let places = [
+            "--shard",
+            "..m=main",
+            "reshard",
+            "--shard",
+            "m..=main",
+            "sqlite:///x",
+        ];
+        let database = "postgres://host/name";
+        let replica = ["reshard", "--database", database, "--replica", database];
+        assert_eq!(read(&replica).expect("it is read").replicas, [database]);
+        assert!(read(&places).is_ok());
+    }
+
+    #[test]
+    fn addresses_of_another_kind_are_refused() {
+        for (name, good, wrong) in [
+            (
+                "--redis",
+                "redis://:secret@host:6379/1",
+                ["http://x", "rediss://host", "nonsense"],
+            ),
+            (
+                "--processor",
+                "https://host/v1",
+                ["nonsense", "ftp://host/v1", "http://"],
+            ),
+        ] {
+            assert!(read(&[name, good]).is_ok(), "{good}");
+            for wrong in wrong {
+                let said = read(&[name, wrong]).err().expect("it is refused");
+                assert!(said.contains("write it as"), "{said}");
+            }
+        }
+    }
 }

@@ -8,6 +8,7 @@
 use crate::domain::clock::Moment;
 use crate::domain::device::{DeviceName, Request};
 use crate::domain::page::{Page, Stamp};
+use crate::domain::random::hex;
 use crate::domain::ranges::{Range, Ranges};
 use crate::hub::{Bus, Hub};
 use crate::settings::Settings;
@@ -23,6 +24,9 @@ mod tests;
 
 /// The database that has everything else.
 const MAIN: &str = "main";
+
+/// What it takes to look at all databases, for those that are killed meanwhile.
+const MARK_SECONDS: i64 = 60;
 
 pub struct Shards {
     ranges: Ranges,
@@ -75,17 +79,33 @@ impl Shards {
         for url in urls {
             let store = match url {
                 MAIN => main.clone(),
-                url => Arc::new(open_shard(&nodes(settings, url), main).await?),
+                url => {
+                    let nodes = nodes(settings, url);
+                    Arc::new(Store::open_nodes(&nodes, &settings.data).await?)
+                }
             };
             let hub = Hub::open(&name, bus.clone());
             shards.push(Shard { store, hub });
         }
-        Ok(Self {
+        let shards = Self {
             ranges,
             shards,
             bus,
             turn: AtomicUsize::new(0),
-        })
+        };
+        tell_apart(shards.with(main).map(|(_, store)| store)).await?;
+        shards.number(main).await?;
+        Ok(shards)
+    }
+
+    /// Those that have not been shards before.
+    async fn number(&self, main: &Arc<Store>) -> sqlx::Result<()> {
+        for Shard { store, .. } in &self.shards {
+            if !Arc::ptr_eq(store, main) && !store.is_numbered().await? {
+                store.number_from(main.next_epoch().await?).await?;
+            }
+        }
+        Ok(())
     }
 
     /// And the main database, which may be none of them; with their numbers.
@@ -264,19 +284,44 @@ pub async fn databases(
     }
     let mut databases = Vec::with_capacity(named.len() + 1);
     for (name, url) in named {
-        let store = Store::open_nodes(&nodes(settings, url)).await?;
+        let store = Store::open_nodes(&nodes(settings, url), &settings.data).await?;
         databases.push((name, Arc::new(store)));
     }
     databases.push((MAIN.into(), main.clone()));
+    tell_apart(databases.iter().map(|(_, store)| store)).await?;
     Ok(databases)
 }
 
-async fn open_shard(nodes: &[&str], main: &Store) -> Result<Store, Box<dyn Error>> {
-    let store = Store::open_nodes(nodes).await?;
-    if !store.is_numbered().await? {
-        store.number_from(main.next_epoch().await?).await?;
+async fn tell_apart(stores: impl Iterator<Item = &Arc<Store>>) -> Result<(), Box<dyn Error>> {
+    match are_different(stores).await? {
+        true => Ok(()),
+        false => {
+            let reason = "--shard: two names lead to one database; write each database one way, \
+                          and the main one as `main`";
+            Err(reason.into())
+        }
     }
-    Ok(store)
+}
+
+/// Whether no two of them are one database: what is written by one of its names is read by the other. Something that
+/// a database was given once would not do, for a copy of its files has that too.
+async fn are_different(stores: impl Iterator<Item = &Arc<Store>>) -> sqlx::Result<bool> {
+    let (mark, mut marked) = (hex::<16>(), Vec::new());
+    let mut different = true;
+    for store in stores {
+        if store.holds_any(&mark).await? {
+            different = false;
+            break;
+        }
+        let (now, name) = (Moment::now(), format!("mark {mark}"));
+        let until = now.plus_seconds(MARK_SECONDS);
+        store.hold(&name, &mark, until, now).await?;
+        marked.push(store);
+    }
+    for store in marked {
+        store.let_go(&mark).await?;
+    }
+    Ok(different)
 }
 
 /// How far the move of a device is. Whatever was reached lasts.
@@ -311,7 +356,16 @@ pub async fn reshard(
         .collect();
     for url in former {
         // Of no range.
-        sources.push((usize::MAX, Arc::new(Store::open_at(url).await?)));
+        sources.push((
+            usize::MAX,
+            Arc::new(Store::open_at(url, &settings.data).await?),
+        ));
+    }
+    // What is moved from a database to itself would be removed there.
+    if !are_different(sources.iter().map(|(_, store)| store)).await? {
+        let reason = "reshard: a former shard is the main database, a shard of these settings, or named twice; \
+                      leave it out";
+        return Err(reason.into());
     }
     let (mut moved, mut numbered) = (0, BTreeSet::new());
     for (number, source) in sources {

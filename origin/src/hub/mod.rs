@@ -104,6 +104,15 @@ impl Hub {
         self.lines().told = message;
     }
 
+    /// Of what was told, what came after this message is lost. Those who listen are let go, and told when they come back
+    /// that they are ahead.
+    fn go_back_to(&self, message: i64) {
+        let mut lines = self.lines();
+        lines.told = message;
+        lines.rooms.clear();
+        lines.count = 0;
+    }
+
     /// Whether the device listens here, by whichever line.
     pub fn has(&self, device: &DeviceName) -> bool {
         self.lines().rooms.contains_key(device)
@@ -164,7 +173,12 @@ impl Drop for Place {
 /// Reads what is said, in order, and tells it on; until the process stops.
 pub async fn follow(store: Arc<Store>, hub: Arc<Hub>, mut stopping: watch::Receiver<bool>) {
     let mut woken = hub.bus.woken.subscribe();
+    let mut history = None;
     while !*stopping.borrow() {
+        let now = store.history();
+        if now != history && is_told(look_back(&store, &hub).await) {
+            history = now;
+        }
         match store.messages_after(hub.told()).await {
             Ok(said) if !said.is_empty() => {
                 for message in said.into_iter().map(Arc::new) {
@@ -172,8 +186,7 @@ pub async fn follow(store: Arc<Store>, hub: Arc<Hub>, mut stopping: watch::Recei
                 }
                 continue;
             }
-            Ok(_) => {}
-            Err(error) => log::error("hub", json!({ "reason": error.to_string() })),
+            failed => drop(is_told(failed)),
         }
         select! {
             // The other end is the hub's own.
@@ -182,6 +195,25 @@ pub async fn follow(store: Arc<Store>, hub: Arc<Hub>, mut stopping: watch::Recei
             _ = stopping.changed() => {}
         }
     }
+}
+
+/// Where another primary goes on that lacks what was told last, it gives its numbers again.
+async fn look_back(store: &Store, hub: &Hub) -> sqlx::Result<()> {
+    let given = store.last_message_given().await?;
+    let told = hub.told();
+    if given < told {
+        log::error("messages_lost", json!({ "told": told, "left": given }));
+        hub.go_back_to(given);
+    }
+    Ok(())
+}
+
+/// Whether that was done. It is tried again soon.
+fn is_told<T>(done: sqlx::Result<T>) -> bool {
+    if let Err(error) = &done {
+        log::error("hub", json!({ "reason": error.to_string() }));
+    }
+    done.is_ok()
 }
 
 /// Says again and again who is here.
@@ -256,5 +288,21 @@ mod tests {
         assert!(slow.messages.is_closed());
         drop(slow);
         assert_eq!(hub.present(), [name("a")]);
+    }
+
+    #[tokio::test]
+    async fn where_numbers_are_given_again_all_are_let_go_and_hear_them_when_they_come_back() {
+        let bus = Bus::join(None).expect("no Redis to fail");
+        let hub = Hub::open("here", Arc::new(bus));
+        let mut before = hub.join(&name("a")).expect("room");
+        hub.tell(&message(90, Some("a")));
+        hub.go_back_to(30);
+        assert_eq!(heard(&mut before), [90]);
+        assert!(before.messages.is_closed());
+        let mut after = hub.join(&name("a")).expect("room");
+        drop(before);
+        assert_eq!((hub.count(), after.told_before), (1, 30));
+        hub.tell(&message(31, Some("a")));
+        assert_eq!((heard(&mut after), hub.told()), (vec![31], 31));
     }
 }

@@ -251,7 +251,9 @@ mod tests {
     async fn the_folder_of_a_killed_watcher_is_another_one_s_within_thirty_seconds() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let url = format!("sqlite://{}/store", folder.path().display());
-        let store = Store::open_at(&url).await.expect("an empty database");
+        let store = Store::open_at(&url, folder.path())
+            .await
+            .expect("an empty database");
         let device: DeviceName = "kiosk".parse().expect("a good name");
         let is_its = async |name: &str, now: Moment| {
             let all = watchers(&store, name, now).await.expect("it is held");

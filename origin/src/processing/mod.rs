@@ -3,7 +3,7 @@
 mod model;
 mod rules;
 
-pub use model::Model;
+pub use model::{Model, service_url};
 pub use rules::Rules;
 
 use crate::jobs::Failure;

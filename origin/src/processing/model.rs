@@ -7,12 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task;
 use ureq::Agent;
+use url::Url;
 
 const MOST_TIME: Duration = Duration::from_secs(60);
 const MOST_BYTES: u64 = 256 * 1024;
 
 const TASK: &str =
     "You answer for a neighbourhood in which people lend each other things. Be short and plain.";
+
+/// The URL itself, where it may be a service's.
+pub fn service_url(url: &str) -> Result<String, String> {
+    let is_http = |read: Url| ["http", "https"].contains(&read.scheme()) && read.has_host();
+    match Url::parse(url).is_ok_and(is_http) {
+        true => Ok(url.into()),
+        false => Err("write it as https://host/v1".into()),
+    }
+}
 
 pub struct Model(Arc<Service>);
 

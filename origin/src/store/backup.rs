@@ -81,6 +81,8 @@ impl Store {
     pub async fn backup(&self, file: &mut impl Write) -> Result<u64> {
         let reader = self.nodes.writer()?;
         let mut reading = reader.begin_with(self.dialect.begin_snapshot()).await?;
+        let take_time = raw_sql(self.dialect.take_time());
+        take_time.execute(&mut *reading).await?;
         let mut count = 0;
         for table in TABLES {
             let sql = AssertSqlSafe(format!("SELECT * FROM {table} ORDER BY 1"));
@@ -96,6 +98,8 @@ impl Store {
     /// Only what has nobody's data yet.
     pub async fn restoring(&self) -> Result<Restoring> {
         let mut writing = self.write().await?;
+        let take_time = raw_sql(self.dialect.take_time());
+        take_time.execute(&mut *writing).await?;
         let sql = "SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM messages) \
                    + (SELECT count(*) FROM requests)";
         let there: i64 = query_scalar(sql).fetch_one(&mut *writing).await?;

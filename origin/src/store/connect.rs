@@ -1,7 +1,9 @@
 //! Opening a database, and bringing it to the schema that this version knows.
 
 use super::nodes::{Node, Nodes};
-use super::{Store, dialect::Dialect, listings::fold_places, sessions::InRedis};
+use super::{
+    Store, dialect::Dialect, listings::fold_places, sessions::InRedis, timelines::Timelines,
+};
 use crate::settings::{Sessions, Settings};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, install_drivers};
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Error, Result, raw_sql};
@@ -48,16 +50,17 @@ impl Store {
                 (nodes?, Dialect::Postgres)
             }
         };
+        let nodes = Nodes::of(nodes, Timelines::below(&settings.data));
         Self::on(nodes, dialect, sessions_in_redis(settings)?).await
     }
 
-    /// The database at that URL, of either kind, and nothing beside it.
-    pub async fn open_at(url: &str) -> Result<Self> {
-        Self::open_nodes(&[url]).await
+    /// The database at that URL, of either kind, and nothing beside it. What is known of it is in the data folder.
+    pub async fn open_at(url: &str, data: &Path) -> Result<Self> {
+        Self::open_nodes(&[url], data).await
     }
 
     /// PostgreSQL's nodes, one of which is the primary; or SQLite, which is one.
-    pub async fn open_nodes(urls: &[&str]) -> Result<Self> {
+    pub async fn open_nodes(urls: &[&str], data: &Path) -> Result<Self> {
         let file = urls.first().and_then(|url| url.strip_prefix("sqlite://"));
         let (nodes, dialect) = match file {
             Some(file) if urls.len() == 1 => (vec![sqlite(file)?], Dialect::Sqlite),
@@ -66,11 +69,12 @@ impl Store {
                 (nodes?, Dialect::Postgres)
             }
         };
+        let nodes = Nodes::of(nodes, Timelines::below(data));
         Self::on(nodes, dialect, None).await
     }
 
-    async fn on(nodes: Vec<Node>, dialect: Dialect, redis: Option<InRedis>) -> Result<Self> {
-        let nodes = Arc::new(Nodes::of(nodes));
+    async fn on(nodes: Nodes, dialect: Dialect, redis: Option<InRedis>) -> Result<Self> {
+        let nodes = Arc::new(nodes);
         let store = Self {
             _watch: nodes.watch(),
             nodes,
@@ -205,7 +209,9 @@ mod tests {
         }
         former.close().await.expect("it is whole");
 
-        let store = Store::open_at(&file).await.expect("it is brought here");
+        let store = Store::open_at(&file, folder.path())
+            .await
+            .expect("it is brought here");
         let search = SearchQuery::for_place("ÖSTERREICHER STRASSE").check();
         let found = store.listings(&search.expect("a good question")).await;
         assert_eq!(found.expect("it is read").len(), 1);

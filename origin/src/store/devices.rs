@@ -325,7 +325,8 @@ mod tests {
     async fn nobody_has_more_devices_than_so_many_and_each_claim_is_noted() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let url = format!("sqlite://{}/store", folder.path().display());
-        let store = Store::open_at(&url).await.expect("an empty database");
+        let opened = Store::open_at(&url, folder.path()).await;
+        let store = opened.expect("an empty database");
         let now = Moment(0);
         let person = store.insert_user("Ada", "ada@example.org", "", By::itself(now));
         let person = person.await.expect("it is written").expect("she is new").id;

@@ -25,6 +25,16 @@ impl Dialect {
         }
     }
 
+    /// Has the transaction last as long as there are rows.
+    pub fn take_time(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => {
+                "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+            }
+        }
+    }
+
     /// One process after the other; SQLite's lock is the transaction's.
     pub fn before_migrations(self) -> &'static str {
         match self {

@@ -30,6 +30,14 @@ impl Store {
             .await
     }
 
+    pub async fn holds_any(&self, holder: &str) -> Result<bool> {
+        let count: i64 = query_scalar("SELECT count(*) FROM leases WHERE holder = $1")
+            .bind(holder)
+            .fetch_one(self.nodes.writer()?)
+            .await?;
+        Ok(count > 0)
+    }
+
     pub async fn let_go(&self, holder: &str) -> Result<()> {
         query("DELETE FROM leases WHERE holder = $1")
             .bind(holder)

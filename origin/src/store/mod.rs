@@ -25,11 +25,13 @@ mod numbering;
 mod payments;
 mod photos;
 mod profiles;
+mod reading;
 mod search;
 mod seed;
 mod sessions;
 mod standing;
 mod tasks;
+mod timelines;
 mod users;
 mod writing;
 
@@ -47,12 +49,14 @@ pub use payments::{Applied, StartedPayment};
 pub use photos::{Added, Photo, RenditionMade};
 pub use seed::SeedListing;
 pub use sessions::Refreshed;
+pub use standing::History;
 pub use users::Known;
 
 use dialect::Dialect;
 use nodes::Nodes;
+use reading::Reader;
 use sessions::InRedis;
-use sqlx::{Any, AnyPool, Result, query_scalar};
+use sqlx::{Any, Result, query_scalar};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use writing::Writing;
@@ -100,7 +104,12 @@ impl Store {
         self.nodes.is_readable()
     }
 
-    fn reader(&self) -> &AnyPool {
+    /// Changes when another primary goes on, which may lack what was committed last.
+    pub fn history(&self) -> Option<History> {
+        self.nodes.history()
+    }
+
+    fn reader(&self) -> Reader<'_> {
         self.nodes.reader()
     }
 }

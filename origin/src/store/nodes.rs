@@ -1,10 +1,12 @@
 //! The database's nodes: one for SQLite, a primary and its replicas for PostgreSQL. Each is asked all the time
 //! what it is and how far, so that a promoted replica is written to without anybody being told.
 
-use super::standing::{LEASE, Report, Standing};
+use super::reading::Reader;
+use super::standing::{History, LEASE, Report, Standing};
+use super::timelines::Timelines;
 use crate::observe::log;
 use serde_json::json;
-use sqlx::{AnyPool, Error, Result, query_as, query_scalar};
+use sqlx::{AnyPool, ConnectOptions, Error, Result, query_as, query_scalar};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,17 +20,19 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 const MOST_SILENCE: Duration = Duration::from_millis(500);
 
 /// Beginning of the log's last flush, or of what was replayed of it, in bytes; a timeline in hexadecimal digits,
-/// which only a primary says.
+/// which only a primary says; and the cluster.
 const WHAT_ARE_YOU: &str = "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() \
     ELSE pg_current_wal_flush_lsn() END - '0/0'::pg_lsn)::bigint, \
     CASE WHEN pg_is_in_recovery() THEN '' \
-    ELSE substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8) END";
+    ELSE substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8) END, \
+    (SELECT system_identifier FROM pg_control_system())";
 
 const FLUSHED: &str = "SELECT (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint";
 
 pub struct Nodes {
     nodes: Vec<Node>,
     standing: watch::Sender<Standing>,
+    timelines: Timelines,
     turn: AtomicUsize,
 }
 
@@ -44,11 +48,15 @@ pub struct Node {
 }
 
 impl Nodes {
-    pub fn of(nodes: Vec<Node>) -> Self {
+    pub fn of(nodes: Vec<Node>, timelines: Timelines) -> Self {
         let mut standing = Standing::of(nodes.len());
         if nodes.iter().all(|node| node.ask.is_none()) {
-            let alone = Report::Primary {
+            let history = History {
+                cluster: 0,
                 timeline: 1,
+            };
+            let alone = Report::Primary {
+                history,
                 position: 0,
             };
             standing.hear(0, Instant::now(), Some(alone));
@@ -56,6 +64,7 @@ impl Nodes {
         Self {
             nodes,
             standing: watch::Sender::new(standing),
+            timelines,
             turn: AtomicUsize::new(0),
         }
     }
@@ -67,7 +76,7 @@ impl Nodes {
     }
 
     /// Where to read, each in its turn.
-    pub fn reader(&self) -> &AnyPool {
+    pub fn reader(&self) -> Reader<'_> {
         let standing = self.standing.borrow();
         let readable = match self.nodes.len() {
             1 => Vec::new(),
@@ -75,9 +84,13 @@ impl Nodes {
         };
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let node = match readable.len() {
-            0 => standing.primary().unwrap_or(0),
+            0 => standing.leader(),
             several => readable[turn % several],
         };
+        Reader::at(self, node)
+    }
+
+    pub fn read_pool(&self, node: usize) -> &AnyPool {
         &self.nodes[node].read
     }
 
@@ -86,11 +99,31 @@ impl Nodes {
         standing.primary().is_some() || !standing.readable(Instant::now()).is_empty()
     }
 
+    pub fn primary_now(&self) -> Option<usize> {
+        self.standing.borrow().primary()
+    }
+
+    /// Once a node answers no more.
+    pub async fn silence_of(&self, node: usize) -> Error {
+        let mut standing = self.standing.subscribe();
+        // The other end is `self`'s.
+        let _ = standing.wait_for(|standing| !standing.answers(node)).await;
+        Error::Io(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "a replica fell silent",
+        ))
+    }
+
     pub fn writer(&self) -> Result<&AnyPool> {
         let primary = self.standing.borrow().primary();
         let primary = primary.map(|node| &self.nodes[node].write);
         let nobody = || io::Error::new(io::ErrorKind::NotConnected, "no node takes writes");
         primary.ok_or_else(|| Error::Io(nobody()))
+    }
+
+    /// Of what is written to.
+    pub fn history(&self) -> Option<History> {
+        self.standing.borrow().history()
     }
 
     /// Until there is a node that takes writes.
@@ -166,10 +199,15 @@ async fn ask_on(nodes: Arc<Nodes>, number: usize) {
     let mut told = None;
     while let Some(pool) = &node.ask {
         let asked = Instant::now();
-        let said = time::timeout(MOST_SILENCE, ask(pool)).await;
-        let failed = said.as_ref().ok().and_then(|said| said.as_ref().err());
-        tell_once(&mut told, number, failed);
-        let said = said.ok().and_then(Result::ok);
+        let said = time::timeout(MOST_SILENCE, ask(pool, &nodes.timelines)).await;
+        let said = match said {
+            Ok(Ok(report)) => Ok(report),
+            Ok(Err(error)) if !matches!(error, Error::PoolTimedOut) => Err(error.to_string()),
+            _ if told.is_some() => Err(told.clone().unwrap_or_default()),
+            _ => Err(why_silent(pool).await),
+        };
+        tell_once(&mut told, number, said.as_ref().err());
+        let said = said.ok();
         nodes.standing.send_modify(|standing| {
             let before = standing.primary();
             standing.hear(number, asked, said);
@@ -185,22 +223,30 @@ async fn ask_on(nodes: Arc<Nodes>, number: usize) {
     }
 }
 
-/// Why a node can't be asked, where that is not what was told before.
-fn tell_once(told: &mut Option<String>, node: usize, failed: Option<&Error>) {
-    let reason = failed.map(Error::to_string);
-    if let Some(reason) = reason
-        .as_ref()
-        .filter(|reason| Some(*reason) != told.as_ref())
-    {
-        log::error("database_node", json!({ "node": node, "reason": reason }));
+/// Why a node says nothing. A pool goes on trying where it is refused, and does not tell.
+async fn why_silent(pool: &AnyPool) -> String {
+    let options = pool.connect_options();
+    match time::timeout(MOST_SILENCE, options.connect()).await {
+        Ok(Err(error)) => error.to_string(),
+        _ => format!("it says nothing for {} ms", MOST_SILENCE.as_millis()),
     }
-    *told = reason;
 }
 
-async fn ask(pool: &AnyPool) -> Result<Report> {
-    let (position, timeline): (i64, String) = query_as(WHAT_ARE_YOU).fetch_one(pool).await?;
-    Ok(match i64::from_str_radix(&timeline, 16) {
-        Ok(timeline) => Report::Primary { timeline, position },
-        Err(_) => Report::Replica { position },
-    })
+/// Where that is not what was told before.
+fn tell_once(told: &mut Option<String>, node: usize, failed: Option<&String>) {
+    if let Some(reason) = failed.filter(|reason| Some(*reason) != told.as_ref()) {
+        log::error("database_node", json!({ "node": node, "reason": reason }));
+    }
+    *told = failed.cloned();
+}
+
+async fn ask(pool: &AnyPool, timelines: &Timelines) -> Result<Report> {
+    let (position, timeline, cluster): (i64, String, i64) =
+        query_as(WHAT_ARE_YOU).fetch_one(pool).await?;
+    let Ok(timeline) = i64::from_str_radix(&timeline, 16) else {
+        return Ok(Report::Replica { position });
+    };
+    let history = History { cluster, timeline };
+    timelines.admit(history).await?;
+    Ok(Report::Primary { history, position })
 }

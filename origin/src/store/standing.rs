@@ -15,22 +15,26 @@ pub const LEASE: Duration = Duration::from_secs(1);
 /// Processes ask at different moments, so one may find a replica good for a lease longer than another does.
 const OTHERS_LEASE: Duration = LEASE.saturating_mul(2);
 
+/// Of which database cluster, and which of its timelines: with every promotion comes a higher one, so an old primary
+/// that returns is no rival.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct History {
+    pub cluster: i64,
+    pub timeline: i64,
+}
+
 /// What a node says of itself. A position is in bytes of the write-ahead log.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Report {
-    /// With every promotion comes a higher timeline, so an old primary that returns is no rival.
-    Primary {
-        timeline: i64,
-        position: i64,
-    },
-    Replica {
-        position: i64,
-    },
+    Primary { history: History, position: i64 },
+    Replica { position: i64 },
 }
 
 pub struct Standing {
     nodes: Vec<Known>,
     leader: usize,
+    /// What was written to last.
+    history: Option<History>,
     /// Since when the leader leads, as far as is known here.
     since: Option<Instant>,
     /// Where the leader was at which moment, oldest first.
@@ -51,6 +55,7 @@ impl Standing {
         Self {
             nodes: vec![Known::default(); nodes],
             leader: 0,
+            history: None,
             since: None,
             marks: VecDeque::new(),
         }
@@ -80,7 +85,21 @@ impl Standing {
 
     /// None while no node takes writes.
     pub fn primary(&self) -> Option<usize> {
-        self.timeline(self.leader).map(|_| self.leader)
+        self.history_of(self.leader).map(|_| self.leader)
+    }
+
+    /// The last node that took writes, whether or not it answers.
+    pub fn leader(&self) -> usize {
+        self.leader
+    }
+
+    pub fn answers(&self, node: usize) -> bool {
+        self.nodes[node].report.is_some()
+    }
+
+    /// Changes when another primary goes on, which may lack what was committed last.
+    pub fn history(&self) -> Option<History> {
+        self.history
     }
 
     /// The replicas that have all they should; those that answer, when nobody can write anyway.
@@ -112,11 +131,15 @@ impl Standing {
     }
 
     fn elect(&mut self) {
+        let timeline = |node: &usize| Some(self.history_of(*node)?.timeline);
         let best = (0..self.nodes.len())
-            .filter(|node| self.timeline(*node).is_some())
-            .max_by_key(|node| (self.timeline(*node), *node == self.leader));
-        if let Some(best) = best.filter(|best| *best != self.leader) {
-            self.leader = best;
+            .filter(|node| timeline(node).is_some())
+            .max_by_key(|node| (timeline(node), *node == self.leader));
+        let Some(best) = best else {
+            return;
+        };
+        let history = self.history_of(best);
+        if best != self.leader || self.history.is_some() && self.history != history {
             // Positions of another timeline mean something else.
             self.marks.clear();
             self.since = None;
@@ -124,11 +147,13 @@ impl Standing {
                 known.fresh = None;
             }
         }
+        self.leader = best;
+        self.history = history;
     }
 
-    fn timeline(&self, node: usize) -> Option<i64> {
+    fn history_of(&self, node: usize) -> Option<History> {
         match self.nodes[node].report {
-            Some(Report::Primary { timeline, .. }) => Some(timeline),
+            Some(Report::Primary { history, .. }) => Some(history),
             _ => None,
         }
     }
@@ -146,7 +171,11 @@ mod tests {
     const NONE: [usize; 0] = [];
 
     fn primary(timeline: i64, position: i64) -> Option<Report> {
-        Some(Report::Primary { timeline, position })
+        let history = History {
+            cluster: 7,
+            timeline,
+        };
+        Some(Report::Primary { history, position })
     }
 
     fn replica(position: i64) -> Option<Report> {
@@ -214,5 +243,19 @@ mod tests {
         assert_eq!(standing.readable(start), NONE);
         standing.hear(0, start, replica(120));
         assert_eq!(standing.readable(start), [0]);
+    }
+
+    #[test]
+    fn what_was_known_of_replicas_is_nothing_on_another_timeline_of_the_same_node() {
+        let (start, mut standing) = (Instant::now(), Standing::of(2));
+        standing.hear(0, start, primary(1, 100));
+        standing.hear(1, start, replica(100));
+        assert_eq!(standing.readable(start), [1]);
+        let before = standing.history();
+        // Its address leads to another one now.
+        standing.hear(0, start, primary(2, 90));
+        assert_eq!((standing.primary(), standing.leader()), (Some(0), 0));
+        assert_ne!(standing.history(), before);
+        assert_eq!(standing.readable(start), NONE);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
-pub struct Listener(WebSocket<TcpStream>);
+pub struct Listener(pub WebSocket<TcpStream>);
 
 impl Listener {
     pub fn open(origin: &Origin, token: &str, path: &str) -> Self {

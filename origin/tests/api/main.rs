@@ -20,6 +20,7 @@ mod search;
 mod sessions;
 mod shards;
 mod sockets;
+mod two_names;
 
 /// SQLite, which needs no URL.
 fn database() -> Option<String> {

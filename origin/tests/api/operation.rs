@@ -1,7 +1,8 @@
 //! What those see who run it: health, numbers, names of requests, the document.
 
-use crate::harness::{Origin, PATIENCE};
+use crate::harness::{Origin, PATIENCE, Starting};
 use serde_json::json;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -92,6 +93,35 @@ fn names_that_are_no_text_are_nothing_s() {
         b"",
     );
     none.expect_status(404);
+}
+
+#[test]
+fn who_waits_for_its_database_says_why_and_stops_when_it_is_asked_to() {
+    // Where nobody listens.
+    let nowhere = "postgres://postgres@127.0.0.1:1/postgres";
+    let backup: &[&str] = &["backup", "never-made"];
+    for (arguments, signal, code, last) in [
+        (&[][..], "TERM", 0, "stopped"),
+        (&[], "INT", 0, "stopped"),
+        (backup, "TERM", 1, "failed"),
+    ] {
+        let mut starting = Starting::at(nowhere, arguments);
+        let why = starting.log.next().expect("a line");
+        assert_eq!(why["event"], "database_node", "{why}");
+        assert!(why["reason"].to_string().contains("refused"), "{why}");
+        assert_eq!(starting.stop(signal), Some(code));
+        let end = starting.log.by_ref().last().expect("a line");
+        assert_eq!(end["event"], last, "{end}");
+        assert!(!end.to_string().contains("no database node"), "{end}");
+    }
+
+    // And who waits until another one has started.
+    let origin = Origin::start();
+    let turn = File::create(origin.data().join("start.lock")).expect("the folder is ours");
+    turn.lock().expect("nobody starts");
+    let mut starting = origin.start_unawaited();
+    origin.wait_until("it takes signals", || starting.takes_signals());
+    assert_eq!(starting.stop("TERM"), Some(0));
 }
 
 fn slow(origin: &Origin, sent: &str) -> TcpStream {

@@ -14,12 +14,12 @@ use tempfile::TempDir;
 use tokio::runtime::{self, Runtime};
 
 /// One on each of three shards, in their order.
-const DEVICES: [&str; 3] = ["alpha", "kiosk", "scanner"];
+pub const DEVICES: [&str; 3] = ["alpha", "kiosk", "scanner"];
 
 /// A database of its own, of the kind that these tests are about.
 pub struct Shard {
     folder: TempDir,
-    postgres: Option<String>,
+    pub postgres: Option<String>,
 }
 
 impl Shard {

@@ -37,11 +37,14 @@ mod search;
 mod sessions;
 #[path = "../api/shards.rs"]
 mod shards;
+#[path = "../api/two_names.rs"]
+mod two_names;
 
 mod moving;
 mod replicas;
 mod secured;
 mod shards_down;
+mod unhurried;
 
 fn database() -> Option<String> {
     Some(postgres::database())

@@ -102,6 +102,17 @@ impl Postgres {
         self.await_ready();
     }
 
+    /// It does nothing more, but its connections stay.
+    pub fn hang(&self) -> Hung {
+        let server = self.process.id();
+        let children = format!("/proc/{server}/task/{server}/children");
+        let children = fs::read_to_string(children).expect("it runs");
+        let processes = children.split_whitespace().map(str::to_owned);
+        let hung = Hung([server.to_string()].into_iter().chain(processes).collect());
+        hung.send("STOP");
+        hung
+    }
+
     pub fn promote(&self) {
         self.control(&["promote"]);
     }
@@ -151,6 +162,25 @@ impl Postgres {
             );
             thread::park_timeout(Duration::from_millis(20));
         }
+    }
+}
+
+/// A server that goes on when this is dropped.
+pub struct Hung(Vec<String>);
+
+impl Hung {
+    fn send(&self, signal: &str) {
+        // One of them may have ended by itself.
+        let _ = Command::new("kill")
+            .args(["-s", signal])
+            .args(&self.0)
+            .output();
+    }
+}
+
+impl Drop for Hung {
+    fn drop(&mut self) {
+        self.send("CONT");
     }
 }
 

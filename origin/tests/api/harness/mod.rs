@@ -2,8 +2,10 @@
 
 mod contract;
 mod redis;
+mod starting;
 
 pub use redis::Redis;
+pub use starting::Starting;
 
 use serde_json::{Value, json};
 use std::ffi::OsStr;
@@ -97,9 +99,7 @@ impl Origin {
     }
 
     pub fn signal(&self, signal: &str) {
-        let process = self.process.id().to_string();
-        let sent = Command::new("kill").args(["-s", signal, &process]).status();
-        assert!(sent.expect("kill runs").success());
+        send(&self.process, signal);
     }
 
     /// The exit code, once it has ended.
@@ -200,6 +200,11 @@ impl Origin {
     pub fn start_another(&self) -> Self {
         let process = self.home.spawn(ARGUMENTS);
         Self::listening(process, self.home.clone())
+    }
+
+    /// Another process on the same folder, which may not be able to serve.
+    pub fn start_unawaited(&self) -> Starting {
+        Starting::on(self.home.clone(), &[])
     }
 
     pub fn photo_files(&self) -> usize {
@@ -350,6 +355,12 @@ impl Home {
         command.stderr(Stdio::piped());
         command.spawn().expect("the binary starts")
     }
+}
+
+fn send(process: &Child, signal: &str) {
+    let process = process.id().to_string();
+    let sent = Command::new("kill").args(["-s", signal, &process]).status();
+    assert!(sent.expect("kill runs").success());
 }
 
 /// The one that this binary's tests are about.

@@ -38,6 +38,7 @@ mod sessions;
 #[path = "../api/shards.rs"]
 mod shards;
 
+mod at_once;
 mod moving;
 mod replicas;
 mod secured;

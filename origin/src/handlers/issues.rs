@@ -106,9 +106,16 @@ pub async fn add_photo(
     let may_add = async { find_concerning(&app, id, &author).await.map(drop) };
     let name = receive(&app, &headers, body, may_add).await?.name;
     let seen = find_concerning(&app, id, &author).await?;
-    if !app.store.set_issue_photo(&seen, &name, author.by()).await? {
-        app.files.remove(&name).await?;
-        return Err(changed_meanwhile());
+    match app.store.set_issue_photo(&seen, &name, author.by()).await {
+        Ok(true) => {}
+        Ok(false) => {
+            app.files.remove(&name).await?;
+            return Err(changed_meanwhile());
+        }
+        Err(error) => {
+            app.files.doubt(&name).await?;
+            return Err(error.into());
+        }
     }
     let changed = Representation::json(&find(&app, id).await?);
     Ok(changed.written(StatusCode::OK, &tags(id)))

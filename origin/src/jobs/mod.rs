@@ -19,6 +19,7 @@ use crate::observe::log;
 use crate::storage::Unavailable;
 use crate::store::{Claim, MOST_FORGOTTEN, Store};
 use serde_json::json;
+use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -185,11 +186,24 @@ async fn sweep(app: Arc<App>) {
         if let Ok(Err(error)) = spawn_blocking(move || files.sweep(SystemTime::now())).await {
             log::error("sweep", json!({ "reason": error.to_string() }));
         }
+        if let Err(error) = sweep_doubtful(&app).await {
+            log::error("sweep", json!({ "reason": error.to_string() }));
+        }
         select! {
             () = time::sleep(SWEEP_EVERY.min(app.keep_jobs)) => {}
             _ = stopping.changed() => {}
         }
     }
+}
+
+async fn sweep_doubtful(app: &App) -> Result<(), Box<dyn Error>> {
+    let files = app.files.clone();
+    let doubtful = spawn_blocking(move || files.doubtful(SystemTime::now()));
+    for name in doubtful.await?? {
+        let is_shown = app.store.is_photo_shown(&name).await?;
+        app.files.decide(&name, is_shown).await?;
+    }
+    Ok(())
 }
 
 async fn sweep_one(app: &App, store: &Store, now: Moment) -> sqlx::Result<()> {

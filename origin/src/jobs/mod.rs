@@ -115,7 +115,8 @@ async fn look(app: &App, lane: Lane) {
 /// `store`: whose queue it was taken from.
 async fn carry_out(app: &App, store: &Store, claim: &Claim) {
     let start = Instant::now();
-    let job = async {
+    let longest = claim.kind.longest();
+    let job = time::timeout(longest, async {
         match claim.kind {
             Kind::Drawing => demo::draw(app, claim).await,
             Kind::Photo => renditions::make(app, claim).await,
@@ -129,10 +130,13 @@ async fn carry_out(app: &App, store: &Store, claim: &Claim) {
             Kind::FileRemoval => files::remove(app, claim).await,
             Kind::Matching => matching::round(app, claim).await,
         }
-    };
+    });
+    let late = |_| Err(Failure::Passing(format!("it took more than {longest:?}")));
     let outcome = match while_held(app, store, claim, job).await {
-        Some(Ok(())) => "done",
-        Some(Err(failure)) => give_up(store, claim, failure).await,
+        Some(done) => match done.unwrap_or_else(late) {
+            Ok(()) => "done",
+            Err(failure) => give_up(store, claim, failure).await,
+        },
         None => "lost",
     };
     app.metrics.worked(claim.kind, outcome, start.elapsed());

@@ -44,7 +44,11 @@ impl Store {
         let mut writing = self.write().await?;
         match seen(&mut writing, booking.borrower, key, by.at).await? {
             Known::No => {}
-            Known::Result(payment) => return Ok(StartedPayment::Yes(payment)),
+            // Whoever asks again may be shown it by a replica.
+            Known::Result(payment) => {
+                writing.commit().await?;
+                return Ok(StartedPayment::Yes(payment));
+            }
             Known::OtherQuestion => return Ok(StartedPayment::KeyReused),
         }
         let id: Option<i64> = query_scalar(

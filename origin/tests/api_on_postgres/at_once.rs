@@ -1,9 +1,10 @@
 //! Two at the same moment, where a database lets both go on.
 
-use crate::bookings::street_on;
+use crate::bookings::{Street, street_on};
 use crate::harness::Origin;
-use crate::postgres::{ask, database, hold};
+use crate::postgres::{Postgres, ask, database, hold};
 use serde_json::json;
+use std::thread;
 
 #[test]
 fn of_two_events_of_a_payment_the_one_that_comes_later_changes_nothing() {
@@ -33,4 +34,31 @@ fn of_two_events_of_a_payment_the_one_that_comes_later_changes_nothing() {
     let path = format!("/api/v1/payments/{}", payment["id"]);
     assert_eq!(street.state(&path), "paid");
     assert_eq!(street.state(&booking), "confirmed");
+}
+
+#[test]
+fn what_is_sent_twice_at_once_is_answered_twice_though_a_replica_lags() {
+    let primary = Postgres::primary();
+    let replica = primary.replica();
+    replica.say("ALTER SYSTEM SET recovery_min_apply_delay = '200ms'");
+    replica.say("SELECT pg_reload_conf()");
+    let [writes, reads] = [&primary, &replica].map(|node| node.url("postgres"));
+    let origin = Origin::start_on(&["--database".into(), writes, "--replica".into(), reads]);
+    let replicas = "lakh_origin_database_nodes{role=\"replica\"} 1\n";
+    let is_read = || origin.get("/metrics").text().contains(replicas);
+    origin.wait_until("the replica is read", is_read);
+    let street = street_on(origin, 500);
+    let twice = |send: &(dyn Fn() -> serde_json::Value + Sync)| {
+        thread::scope(|scope| {
+            let other = scope.spawn(send);
+            assert_eq!(send(), other.join().expect("it is answered"));
+        });
+    };
+    for round in 0..3 {
+        let key = format!("k{round}");
+        let book = |street: &Street| street.book(&key, round, round).expect_status(201);
+        twice(&|| book(&street).json());
+        let booking = book(&street).header("location").to_owned();
+        twice(&|| street.pay(&booking, &format!("p{round}")));
+    }
 }

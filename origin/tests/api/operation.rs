@@ -235,3 +235,12 @@ fn finished_jobs_go_after_their_time_what_they_made_stays_and_so_do_dead_ones() 
     assert_eq!(dead["items"].as_array().map(Vec::len), Some(1), "{dead}");
     assert!(counts("lakh_origin_jobs{state=\"dead\"} 1"));
 }
+
+#[test]
+fn names_with_a_nul_name_nothing() {
+    let origin = Origin::start();
+    let paid = json!({"outcome": "paid"});
+    let reply = origin.post("/sandbox/payments/a%00b", None, &paid);
+    reply.expect_status(404);
+    origin.get("/api/v1/photos/a%00b.jpg").expect_status(404);
+}

@@ -34,7 +34,6 @@ pub struct IssueQuery {
 pub async fn list(
     State(app): State<Arc<App>>,
     Asked(query): Asked<IssueQuery>,
-    request: HeaderMap,
 ) -> Result<Response, Problem> {
     let mut faults = Faults::default();
     let page: Page = Page::read(query.limit.as_deref(), query.cursor.as_deref(), &mut faults);
@@ -45,7 +44,7 @@ pub async fn list(
     let state = state.unwrap_or_default();
     let found = app.store.issues(state, page.before(), page.limit + 1);
     let list = Representation::page(&page, found.await?, |issue| issue.id);
-    Ok(list.answer(&request, CACHE, LISTS))
+    Ok(list.answer(CACHE, LISTS))
 }
 
 pub async fn report(
@@ -63,13 +62,9 @@ pub async fn report(
     Ok(created.placed(path, StatusCode::CREATED, LISTS))
 }
 
-pub async fn show(
-    State(app): State<Arc<App>>,
-    Id(id): Id,
-    request: HeaderMap,
-) -> Result<Response, Problem> {
+pub async fn show(State(app): State<Arc<App>>, Id(id): Id) -> Result<Response, Problem> {
     let issue = find(&app, id).await?;
-    Ok(Representation::json(&issue).answer(&request, CACHE, &tag(id)))
+    Ok(Representation::json(&issue).answer(CACHE, &tag(id)))
 }
 
 pub async fn change(

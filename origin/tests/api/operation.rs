@@ -237,6 +237,27 @@ fn finished_jobs_go_after_their_time_what_they_made_stays_and_so_do_dead_ones() 
 }
 
 #[test]
+fn what_one_has_already_is_not_sent_again_also_of_what_is_for_one_alone() {
+    let origin = Origin::start();
+    let token = origin.register("ada@example.org");
+    let bearer = format!("Bearer {token}");
+    for path in ["/api/v1/me", "/api/v1/bookings", "/api/v1/listings"] {
+        let ask = |field: &str, etag: &str| {
+            let headers = [("authorization", bearer.as_str()), (field, etag)];
+            origin.call("GET", path, &headers, b"")
+        };
+        let shown = origin.get_as(&token, path).expect_status(200);
+        let etag = shown.header("etag");
+        let same = ask("if-none-match", etag).expect_status(304);
+        assert_eq!((same.header("etag"), same.body.len()), (etag, 0));
+        assert_eq!(same.header("cache-control"), shown.header("cache-control"));
+        ask("if-none-match", "\"other\"").expect_status(200);
+        ask("if-match", etag).expect_status(200);
+        ask("if-match", "\"other\"").expect_status(412);
+    }
+}
+
+#[test]
 fn names_with_a_nul_name_nothing() {
     let origin = Origin::start();
     let paid = json!({"outcome": "paid"});

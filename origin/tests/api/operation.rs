@@ -265,3 +265,23 @@ fn names_with_a_nul_name_nothing() {
     reply.expect_status(404);
     origin.get("/api/v1/photos/a%00b.jpg").expect_status(404);
 }
+
+#[test]
+fn who_counts_at_the_same_time_counts_the_same() {
+    let origin = Origin::start();
+    let lines = [
+        "lakh_origin_jobs{state=\"dead\"} 0\n",
+        "lakh_origin_jobs{state=\"waiting\"} 0\n",
+        "lakh_origin_database_nodes{role=\"known\"} 1\n",
+    ];
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let text = origin.get("/metrics").text();
+                    assert!(lines.iter().all(|line| text.contains(line)), "{text}");
+                }
+            });
+        }
+    });
+}

@@ -11,14 +11,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 use tempfile::NamedTempFile;
-use tokio::task;
+use tokio::{task, time};
 
-/// For each step of a conversation with the server.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// For reaching the server, and for all that is said with it.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Mail {
     from: Mailbox,
     way: Way,
+    patience: Duration,
 }
 
 enum Way {
@@ -33,7 +35,8 @@ impl Mail {
             Some(url) => {
                 let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(url)
                     .map_err(|error| format!("the mail server's URL can't be used: {error}"))?;
-                Way::Server(Box::new(server.timeout(Some(PATIENCE)).build()))
+                // It bounds no more than the way there.
+                Way::Server(Box::new(server.timeout(Some(CONNECT_PATIENCE)).build()))
             }
             None => {
                 let folder = data.join("mail");
@@ -42,7 +45,11 @@ impl Mail {
             }
         };
         let from = from.clone();
-        Ok(Self { from, way })
+        Ok(Self {
+            from,
+            way,
+            patience: PATIENCE,
+        })
     }
 
     /// Sending it twice, as happens when a worker is killed, sends the same mail under the same identifier.
@@ -50,7 +57,9 @@ impl Mail {
         let message = message(&self.from, letter)?;
         match &self.way {
             Way::Server(server) => {
-                server.send(message).await.map_err(refused)?;
+                let silent = |_| Failure::Passing("the mail server does not answer".into());
+                let sent = time::timeout(self.patience, server.send(message)).await;
+                sent.map_err(silent)?.map_err(refused)?;
                 Ok(())
             }
             Way::Folder(folder) => {
@@ -102,6 +111,37 @@ fn keep(folder: &Path, path: &Path, message: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::domain::letter::Letter;
+    use tokio::net::TcpListener;
+
+    fn letter(text: &str) -> Addressed {
+        Addressed {
+            id: 7,
+            name: "Ada".into(),
+            email: "ada@example.org".into(),
+            letter: Letter {
+                title: "Booked".into(),
+                text: text.into(),
+            },
+            created_at: "2026-05-31T10:00:00Z".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_is_left_and_asked_again_later() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("smtp://{}", silent.local_addr().expect("it is bound"));
+        let from = "Lakh <lakh@example.org>".parse().expect("a mailbox");
+        let mail = Mail::open(Some(&url), &from, Path::new("")).expect("a good URL");
+        let mail = Mail {
+            patience: Duration::from_millis(200),
+            ..mail
+        };
+        // The kernel takes the connection, and nobody reads from it.
+        let letter = letter("x");
+        let sending = time::timeout(Duration::from_secs(60), mail.send(&letter));
+        let sent = sending.await.expect("it is given up");
+        assert!(matches!(sent, Err(Failure::Passing(_))));
+    }
 
     #[test]
     fn a_title_stays_a_title_and_text_stays_text() {

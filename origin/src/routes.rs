@@ -3,12 +3,13 @@
 use crate::app::App;
 use crate::handlers::admission::{Admission, admit};
 use crate::handlers::{
-    accounts, bookings, content, devices, documents, events, exports, files, health, home, issues,
-    jobs, lend, listings, matches, payments, photos, problem, profile, progress, socket, tasks,
+    accounts, bookings, conditions, content, devices, documents, events, exports, files, health,
+    home, issues, jobs, lend, listings, matches, payments, photos, problem, profile, progress,
+    socket, tasks,
 };
 use crate::observe::request;
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, patch, post, put};
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub fn of(app: Arc<App>) -> Router {
         .route("/metrics", get(health::metrics))
         .fallback(problem::unknown_path)
         .method_not_allowed_fallback(problem::wrong_method)
+        .layer(from_fn(conditions::judge))
         .layer(from_fn_with_state(app.clone(), request::observe))
         .with_state(app)
 }

@@ -2,6 +2,7 @@
 
 use super::clock::Moment;
 use super::words::words;
+use std::time::Duration;
 
 pub const MOST_REQUEST_WORKERS: usize = 10;
 
@@ -68,6 +69,15 @@ impl Kind {
             | Self::Export
             | Self::Matching => Lane::Work,
         }
+    }
+
+    /// Whatever takes longer waits for somebody who will not answer, and holds up what comes after it. A file of
+    /// gigabytes goes over a network, and what was copied of it need not be copied again.
+    pub const fn longest(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::FileCheck | Self::FileCopies | Self::FileRemoval => 14_400,
+            _ => 900,
+        })
     }
 }
 

@@ -37,6 +37,8 @@ pub async fn login(
         password,
         device,
     } = Login::read(body)?;
+    // Looking at a password costs more than finding out that it would be in vain.
+    app.store.ping_sessions().await?;
     let known = app.store.user_by_email(&email).await?;
     let user = prove(&app, known, password).await?;
     sign_in(&app, &user, &device, StatusCode::OK).await

@@ -15,7 +15,7 @@ use crate::domain::search::SearchQuery;
 use crate::domain::user::Role;
 use crate::store::{Booked, StartedPayment};
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 use std::sync::Arc;
@@ -88,7 +88,6 @@ pub async fn availability(
     State(app): State<Arc<App>>,
     Id(id): Id,
     Asked(query): Asked<SearchQuery>,
-    request: HeaderMap,
 ) -> Result<Response, Problem> {
     let search = query.check().map_err(Problem::bad_query)?;
     let Some(days) = search.days.filter(|days| days.count() <= 366) else {
@@ -103,7 +102,7 @@ pub async fn availability(
         "free": lent && taken.is_empty(), "taken": taken,
     });
     let tag = super::listings::tag(id);
-    Ok(Representation::json(&answer).answer(&request, BOOKED, &tag))
+    Ok(Representation::json(&answer).answer(BOOKED, &tag))
 }
 
 pub async fn pay(

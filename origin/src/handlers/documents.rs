@@ -4,7 +4,7 @@
 use super::representation::Representation;
 use crate::app::App;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use serde_json::Value;
 use std::sync::{Arc, LazyLock};
@@ -17,18 +17,18 @@ static OPENAPI: LazyLock<Value> = LazyLock::new(|| {
     serde_saphyr::from_str(include_str!("docs/openapi.yaml")).expect("it is read by a test")
 });
 
-pub async fn openapi(request: HeaderMap) -> Response {
-    Representation::json(&*OPENAPI).answer(&request, CACHE, "")
+pub async fn openapi() -> Response {
+    Representation::json(&*OPENAPI).answer(CACHE, "")
 }
 
 /// By which others check our tokens. RFC 7517.
-pub async fn keys(State(app): State<Arc<App>>, request: HeaderMap) -> Response {
-    Representation::json(app.tokens.published()).answer(&request, CACHE, "")
+pub async fn keys(State(app): State<Arc<App>>) -> Response {
+    Representation::json(app.tokens.published()).answer(CACHE, "")
 }
 
-pub async fn page(request: HeaderMap) -> Response {
+pub async fn page() -> Response {
     let page = Representation::html(include_str!("docs/page.html").into());
-    let mut response = page.answer(&request, CACHE, "");
+    let mut response = page.answer(CACHE, "");
     let policy = HeaderValue::from_static(CONTENT_POLICY);
     response
         .headers_mut()
@@ -36,8 +36,8 @@ pub async fn page(request: HeaderMap) -> Response {
     response
 }
 
-pub async fn script(request: HeaderMap) -> Response {
-    Representation::script(include_str!("docs/page.js").into()).answer(&request, CACHE, "")
+pub async fn script() -> Response {
+    Representation::script(include_str!("docs/page.js").into()).answer(CACHE, "")
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::domain::clock::Moment;
 use crate::domain::event::{Draft, Event};
 use crate::domain::user::Role;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use std::sync::Arc;
 
@@ -23,13 +23,12 @@ const EVENTS: &str = "events";
 pub async fn list(
     State(app): State<Arc<App>>,
     AskedPage(page): AskedPage,
-    request: HeaderMap,
 ) -> Result<Response, Problem> {
     let found = app
         .store
         .events(Moment::now(), page.before(), page.limit + 1);
     let list = Representation::page(&page, found.await?, |event| event.id);
-    Ok(list.answer(&request, CACHE, EVENTS))
+    Ok(list.answer(CACHE, EVENTS))
 }
 
 pub async fn create(
@@ -50,13 +49,9 @@ pub async fn create(
     Ok(created.placed(path, StatusCode::CREATED, EVENTS))
 }
 
-pub async fn show(
-    State(app): State<Arc<App>>,
-    Id(id): Id,
-    request: HeaderMap,
-) -> Result<Response, Problem> {
+pub async fn show(State(app): State<Arc<App>>, Id(id): Id) -> Result<Response, Problem> {
     let event = find(&app, id).await?;
-    Ok(Representation::json(&event).answer(&request, CACHE, EVENTS))
+    Ok(Representation::json(&event).answer(CACHE, EVENTS))
 }
 
 /// Cancelling what is cancelled changes nothing, and is no mistake.

@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::domain::listing::{Availability, Listing};
 use crate::domain::search::SearchQuery;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use std::sync::Arc;
 
@@ -24,14 +24,13 @@ const FORM: &str = include_str!("home_form.html");
 pub async fn show(
     State(app): State<Arc<App>>,
     Asked(query): Asked<SearchQuery>,
-    request: HeaderMap,
 ) -> Result<Response, Problem> {
     let search = query.check().map_err(Problem::bad_query)?;
     let cache = while_complete(&app, kept(&search, CACHE)).await?;
     let (listings, next) = turn(&app, &search).await?;
     let older = next.map(|cursor| search.query_after(cursor));
     let page = Representation::html(html(&listings, older.as_deref()));
-    let mut response = page.answer(&request, cache, LISTS);
+    let mut response = page.answer(cache, LISTS);
     let policy = HeaderValue::from_static(CONTENT_POLICY);
     response
         .headers_mut()
@@ -40,8 +39,8 @@ pub async fn show(
 }
 
 /// Browsers ask for one.
-pub async fn icon(request: HeaderMap) -> Response {
-    Representation::svg(ICON.into()).answer(&request, FOR_A_DAY, "")
+pub async fn icon() -> Response {
+    Representation::svg(ICON.into()).answer(FOR_A_DAY, "")
 }
 
 fn html(listings: &[Listing], older: Option<&str>) -> String {

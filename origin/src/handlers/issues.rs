@@ -35,7 +35,6 @@ pub struct IssueQuery {
 pub async fn list(
     State(app): State<Arc<App>>,
     Asked(query): Asked<IssueQuery>,
-    request: HeaderMap,
 ) -> Result<Response, Problem> {
     let mut faults = Faults::default();
     let page: Page = Page::read(query.limit.as_deref(), query.cursor.as_deref(), &mut faults);
@@ -46,7 +45,7 @@ pub async fn list(
     let state = state.unwrap_or_default();
     let found = app.store.issues(state, page.before(), page.limit + 1);
     let list = Representation::page(&page, found.await?, |issue| issue.id);
-    Ok(list.answer(&request, CACHE, LISTS))
+    Ok(list.answer(CACHE, LISTS))
 }
 
 pub async fn report(
@@ -64,13 +63,9 @@ pub async fn report(
     Ok(created.placed(path, StatusCode::CREATED, LISTS))
 }
 
-pub async fn show(
-    State(app): State<Arc<App>>,
-    Id(id): Id,
-    request: HeaderMap,
-) -> Result<Response, Problem> {
+pub async fn show(State(app): State<Arc<App>>, Id(id): Id) -> Result<Response, Problem> {
     let issue = find(&app, id).await?;
-    Ok(Representation::json(&issue).answer(&request, CACHE, &tag(id)))
+    Ok(Representation::json(&issue).answer(CACHE, &tag(id)))
 }
 
 pub async fn change(
@@ -106,20 +101,27 @@ pub async fn add_photo(
 ) -> Result<Response, Problem> {
     let may_add = async { find_concerning(&app, id, &author).await.map(drop) };
     let name = receive(&app, &headers, body, may_add).await?.name;
-    if let Err(refused) = show_photo(&app, id, &name, &author).await {
-        app.files.remove(&name).await?;
-        return Err(refused);
-    }
+    show_photo(&app, id, &name, &author).await?;
     let changed = Representation::json(&find(&app, id).await?);
     Ok(changed.written(StatusCode::OK, &tags(id)))
 }
 
+/// Has the issue show what was received; if it may not, nothing is left of it.
 async fn show_photo(app: &App, id: i64, name: &PhotoName, author: &Author) -> Result<(), Problem> {
-    let seen = find_concerning(app, id, author).await?;
-    match app.store.set_issue_photo(&seen, name, author.by()).await? {
-        true => Ok(()),
-        false => Err(changed_meanwhile()),
-    }
+    let refused = match find_concerning(app, id, author).await {
+        Err(refused) => refused,
+        Ok(seen) => match app.store.set_issue_photo(&seen, name, author.by()).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => changed_meanwhile(),
+            Err(error) => {
+                // Perhaps the issue shows it all the same: that is looked at later.
+                app.files.doubt(name).await?;
+                return Err(error.into());
+            }
+        },
+    };
+    app.files.remove(name).await?;
+    Err(refused)
 }
 
 async fn find(app: &App, id: i64) -> Result<Issue, Problem> {

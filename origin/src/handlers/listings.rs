@@ -35,13 +35,12 @@ pub const LISTS: &str = "listings";
 pub async fn list(
     State(app): State<Arc<App>>,
     Asked(query): Asked<SearchQuery>,
-    request: HeaderMap,
 ) -> Result<Response, Problem> {
     let search = query.check().map_err(Problem::bad_query)?;
     let cache = while_complete(&app, kept(&search, LIST)).await?;
     let (items, next) = turn(&app, &search).await?;
     let list = json!({ "items": items, "next": next.map(|cursor| cursor.to_string()) });
-    let mut response = Representation::json(&list).answer(&request, cache, LISTS);
+    let mut response = Representation::json(&list).answer(cache, LISTS);
     if let Some(cursor) = next {
         let query = search.query_after(cursor);
         let link = format!("</api/v1/listings?{query}>; rel=\"next\"");
@@ -54,18 +53,16 @@ pub async fn list(
 pub async fn facets(
     State(app): State<Arc<App>>,
     Asked(query): Asked<SearchQuery>,
-    request: HeaderMap,
 ) -> Result<Response, Problem> {
     let search = query.check().map_err(Problem::bad_query)?;
     let facets = app.store.facets(&search).await?;
-    Ok(Representation::json(&facets).answer(&request, kept(&search, LIST), LISTS))
+    Ok(Representation::json(&facets).answer(kept(&search, LIST), LISTS))
 }
 
 /// Nothing typed suggests nothing.
 pub async fn suggestions(
     State(app): State<Arc<App>>,
     Asked(query): Asked<SearchQuery>,
-    request: HeaderMap,
 ) -> Result<Response, Problem> {
     let search = query.check().map_err(Problem::bad_query)?;
     let cache = kept(&search, LIST);
@@ -74,16 +71,12 @@ pub async fn suggestions(
         Some(_) => app.store.suggestions(&search).await?,
     };
     let list = json!({ "items": titles });
-    Ok(Representation::json(&list).answer(&request, cache, LISTS))
+    Ok(Representation::json(&list).answer(cache, LISTS))
 }
 
-pub async fn show(
-    State(app): State<Arc<App>>,
-    Id(id): Id,
-    request: HeaderMap,
-) -> Result<Response, Problem> {
+pub async fn show(State(app): State<Arc<App>>, Id(id): Id) -> Result<Response, Problem> {
     let listing = find(&app, id).await?;
-    Ok(Representation::json(&listing).answer(&request, ONE, &tag(id)))
+    Ok(Representation::json(&listing).answer(ONE, &tag(id)))
 }
 
 pub async fn create(

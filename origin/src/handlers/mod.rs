@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod admission;
 pub mod bookings;
+pub mod conditions;
 pub mod content;
 pub mod devices;
 pub mod documents;

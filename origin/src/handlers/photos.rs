@@ -68,7 +68,7 @@ pub async fn add(
     Ok(Representation::json(&shown).placed(path, StatusCode::CREATED, &tags(id)))
 }
 
-/// Has the listing show what was received; if it can't, nothing is left of it.
+/// Has the listing show what was received; if it may not, nothing is left of it.
 pub async fn attach(app: &App, id: i64, received: &Received, by: By) -> Result<(), Problem> {
     let name = &received.name;
     let refused = match app.batches.add_photo(id, name, by).await {
@@ -79,7 +79,11 @@ pub async fn attach(app: &App, id: i64, received: &Received, by: By) -> Result<(
         }
         Ok(Added::NoRoom) => no_room(),
         Ok(Added::TooManyWaiting) => Problem::busy(),
-        Err(error) => error.into(),
+        Err(error) => {
+            // Perhaps the listing shows it all the same: that is looked at later.
+            app.files.doubt(name).await?;
+            return Err(error.into());
+        }
     };
     app.files.remove(name).await?;
     Err(refused)

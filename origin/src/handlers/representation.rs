@@ -3,7 +3,6 @@
 
 use super::problem::Problem;
 use crate::domain::page::Page;
-use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -62,23 +61,8 @@ impl Representation {
         }
     }
 
-    /// The answer to a read: nothing but the validator when the client has these very bytes. `tags`
-    /// are what a write names when it has changed this; none for what is not shared.
-    pub fn answer(self, request: &HeaderMap, cache_control: &'static str, tags: &str) -> Response {
-        if names(
-            request,
-            &header::IF_NONE_MATCH,
-            &self.etag,
-            Comparison::Weak,
-        ) == Some(true)
-        {
-            let headers = [
-                (header::ETAG, self.etag.as_str()),
-                (header::CACHE_CONTROL, cache_control),
-            ];
-            let unchanged = (StatusCode::NOT_MODIFIED, headers, Body::empty()).into_response();
-            return tagged(unchanged, SURROGATE_KEY, tags);
-        }
+    /// The answer to a read. `tags` are what a write names when it has changed this; none for what is not shared.
+    pub fn answer(self, cache_control: &'static str, tags: &str) -> Response {
         let shown = self.with_status(StatusCode::OK, cache_control);
         tagged(shown, SURROGATE_KEY, tags)
     }
@@ -194,16 +178,6 @@ mod tests {
     fn with(field: HeaderName, value: &str) -> HeaderMap {
         let value = HeaderValue::from_str(value).expect("a header value");
         HeaderMap::from_iter([(field, value)])
-    }
-
-    #[test]
-    fn a_read_compares_weakly() {
-        for condition in [page().etag, format!("\"x\", W/{}", page().etag), "*".into()] {
-            let answer = page().answer(&with(header::IF_NONE_MATCH, &condition), NO_STORE, "");
-            assert_eq!(answer.status(), StatusCode::NOT_MODIFIED, "{condition}");
-        }
-        let answer = page().answer(&with(header::IF_NONE_MATCH, "\"x\""), NO_STORE, "");
-        assert_eq!(answer.status(), StatusCode::OK);
     }
 
     #[test]

@@ -27,21 +27,17 @@ const TASKS: &str = "tasks";
 pub async fn list(
     State(app): State<Arc<App>>,
     Asked(query): Asked<TaskQuery>,
-    request: HeaderMap,
 ) -> Result<Response, Problem> {
     let asked = query.check().map_err(Problem::bad_query)?;
     let found = app.store.tasks(&asked).await?;
     let list = Representation::page(&asked.page, found, |task| task.id);
-    Ok(list.answer(&request, CACHE, TASKS))
+    Ok(list.answer(CACHE, TASKS))
 }
 
-pub async fn statistics(
-    State(app): State<Arc<App>>,
-    request: HeaderMap,
-) -> Result<Response, Problem> {
+pub async fn statistics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let lists = app.store.task_statistics(Moment::now().day()).await?;
     let answer = json!({ "lists": lists });
-    Ok(Representation::json(&answer).answer(&request, STATISTICS, TASKS))
+    Ok(Representation::json(&answer).answer(STATISTICS, TASKS))
 }
 
 pub async fn create(
@@ -59,13 +55,9 @@ pub async fn create(
     Ok(created.placed(path, StatusCode::CREATED, TASKS))
 }
 
-pub async fn show(
-    State(app): State<Arc<App>>,
-    Id(id): Id,
-    request: HeaderMap,
-) -> Result<Response, Problem> {
+pub async fn show(State(app): State<Arc<App>>, Id(id): Id) -> Result<Response, Problem> {
     let task = find(&app, id).await?;
-    Ok(Representation::json(&task).answer(&request, CACHE, TASKS))
+    Ok(Representation::json(&task).answer(CACHE, TASKS))
 }
 
 pub async fn change(

@@ -19,6 +19,7 @@ use crate::observe::log;
 use crate::storage::Unavailable;
 use crate::store::{Claim, MOST_FORGOTTEN, Store};
 use serde_json::json;
+use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -114,7 +115,8 @@ async fn look(app: &App, lane: Lane) {
 /// `store`: whose queue it was taken from.
 async fn carry_out(app: &App, store: &Store, claim: &Claim) {
     let start = Instant::now();
-    let job = async {
+    let longest = claim.kind.longest();
+    let job = time::timeout(longest, async {
         match claim.kind {
             Kind::Drawing => demo::draw(app, claim).await,
             Kind::Photo => renditions::make(app, claim).await,
@@ -128,10 +130,13 @@ async fn carry_out(app: &App, store: &Store, claim: &Claim) {
             Kind::FileRemoval => files::remove(app, claim).await,
             Kind::Matching => matching::round(app, claim).await,
         }
-    };
+    });
+    let late = |_| Err(Failure::Passing(format!("it took more than {longest:?}")));
     let outcome = match while_held(app, store, claim, job).await {
-        Some(Ok(())) => "done",
-        Some(Err(failure)) => give_up(store, claim, failure).await,
+        Some(done) => match done.unwrap_or_else(late) {
+            Ok(()) => "done",
+            Err(failure) => give_up(store, claim, failure).await,
+        },
         None => "lost",
     };
     app.metrics.worked(claim.kind, outcome, start.elapsed());
@@ -185,11 +190,24 @@ async fn sweep(app: Arc<App>) {
         if let Ok(Err(error)) = spawn_blocking(move || files.sweep(SystemTime::now())).await {
             log::error("sweep", json!({ "reason": error.to_string() }));
         }
+        if let Err(error) = sweep_doubtful(&app).await {
+            log::error("sweep", json!({ "reason": error.to_string() }));
+        }
         select! {
             () = time::sleep(SWEEP_EVERY.min(app.keep_jobs)) => {}
             _ = stopping.changed() => {}
         }
     }
+}
+
+async fn sweep_doubtful(app: &App) -> Result<(), Box<dyn Error>> {
+    let files = app.files.clone();
+    let doubtful = spawn_blocking(move || files.doubtful(SystemTime::now()));
+    for name in doubtful.await?? {
+        let is_shown = app.store.is_photo_shown(&name).await?;
+        app.files.decide(&name, is_shown).await?;
+    }
+    Ok(())
 }
 
 async fn sweep_one(app: &App, store: &Store, now: Moment) -> sqlx::Result<()> {

@@ -1,7 +1,7 @@
 //! Every metric's name. Labels are routes, states and kinds: what a client chose is never one.
 
 use crate::app::App;
-use crate::domain::job::Kind;
+use crate::domain::job::{Kind, State};
 use crate::store::Store;
 use axum::http::Method;
 use prometheus::core::Collector;
@@ -9,6 +9,7 @@ use prometheus::{
     Encoder, Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub struct Metrics {
@@ -140,11 +141,19 @@ impl Metrics {
 
     /// In Prometheus' text format. What is a state, not an event, is looked at now.
     pub async fn text(&self, app: &App) -> sqlx::Result<String> {
-        self.queue.reset();
-        self.connections.reset();
-        self.nodes.reset();
-        for store in app.stores() {
-            self.add(store).await?;
+        let now = Counts::of(app).await?;
+        // Nothing of before is set to nothing first: another one may be reading.
+        for (state, count) in now.jobs.iter().flatten() {
+            self.queue.with_label_values(&[state.as_str()]).set(*count);
+        }
+        if now.jobs.is_none() {
+            self.queue.reset();
+        }
+        for (labels, count) in now.connections {
+            set(&self.connections, &labels, count);
+        }
+        for (role, count) in now.nodes {
+            set(&self.nodes, &[role], count);
         }
         for (gauge, gate) in [(&self.uploads, &app.uploads), (&self.chunks, &app.chunks)] {
             let (running, waiting) = gate.counts();
@@ -159,27 +168,46 @@ impl Metrics {
             .expect("memory can be written to");
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
+}
 
-    /// Of one database, to what the others have.
-    async fn add(&self, store: &Store) -> sqlx::Result<()> {
-        let counts = match store.is_reachable() {
-            true => store.job_counts().await?,
-            false => Vec::new(),
-        };
-        for (state, count) in counts {
-            self.queue.with_label_values(&[state.as_str()]).add(count);
+/// Of all databases together.
+#[derive(Default)]
+struct Counts {
+    /// By state. None where no database can be asked.
+    jobs: Option<BTreeMap<String, i64>>,
+    connections: BTreeMap<[&'static str; 2], usize>,
+    nodes: BTreeMap<&'static str, usize>,
+}
+
+impl Counts {
+    async fn of(app: &App) -> sqlx::Result<Self> {
+        let mut counts = Self::default();
+        for store in app.stores() {
+            counts.add(store).await?;
         }
-        let add = |gauge: &IntGaugeVec, labels: &[&str], count: usize| {
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            gauge.with_label_values(labels).add(count);
-        };
+        Ok(counts)
+    }
+
+    async fn add(&mut self, store: &Store) -> sqlx::Result<()> {
+        if store.is_reachable() {
+            let none = || {
+                State::ALL
+                    .iter()
+                    .map(|state| (state.to_string(), 0))
+                    .collect()
+            };
+            let jobs = self.jobs.get_or_insert_with(none);
+            for (state, count) in store.job_counts().await? {
+                *jobs.entry(state).or_default() += count;
+            }
+        }
         for (pool, open, idle) in store.connections() {
             let used = (open as usize).saturating_sub(idle);
-            add(&self.connections, &[pool, "idle"], idle);
-            add(&self.connections, &[pool, "used"], used);
+            *self.connections.entry([pool, "idle"]).or_default() += idle;
+            *self.connections.entry([pool, "used"]).or_default() += used;
         }
         for (role, count) in store.node_counts() {
-            add(&self.nodes, &[role], count);
+            *self.nodes.entry(role).or_default() += count;
         }
         Ok(())
     }

@@ -81,11 +81,6 @@ impl Provider {
         self.attempted("get", getting).await
     }
 
-    pub async fn has(&self, path: &Path) -> bool {
-        let looking = || self.store.head(path);
-        self.attempted("look", looking).await.is_ok()
-    }
-
     /// What is already gone is as good as removed.
     pub async fn remove(&self, path: &Path) -> Result<()> {
         let removing = || self.store.delete(path);

@@ -119,6 +119,24 @@ async fn what_a_provider_does_not_take_is_kept_here_until_it_does() {
 }
 
 #[tokio::test]
+async fn half_a_chunk_at_a_provider_is_no_copy() {
+    let case = Case::of(&[1]);
+    let (bytes, object) = chunk(1);
+    case.storage
+        .local
+        .put(&object.path(), &bytes)
+        .await
+        .expect("a place");
+    // As when it breaks off, and says so, in the middle of a chunk.
+    let left = case.folder(0).join(object.path().to_string());
+    fs::create_dir_all(left.parent().expect("its file's folder")).expect("it is ours");
+    fs::write(&left, &bytes[..4]).expect("it is ours");
+    case.storage.replicate(object).await.expect("a copy");
+    assert_eq!(case.kept(object), (vec![0], false));
+    assert_eq!(case.storage.get(object).await.expect("it is there"), bytes);
+}
+
+#[tokio::test]
 async fn another_provider_stands_in_and_a_damaged_copy_is_passed_by() {
     let case = Case::of(&[1, 1, 1]);
     let (bytes, object) = chunk(1);

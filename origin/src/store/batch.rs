@@ -44,7 +44,7 @@ impl Batches {
     }
 }
 
-/// If the transaction fails, each is told so, by being tried alone.
+/// If the transaction fails, each is tried alone, and told what came of that.
 async fn commit(store: &Store, wanted: &[Wanted], answers: Vec<Answer>) {
     // Whoever asked may have left; then nobody shows what was added.
     if wanted.len() > 1
@@ -56,8 +56,19 @@ async fn commit(store: &Store, wanted: &[Wanted], answers: Vec<Answer>) {
         return;
     }
     for (one, answer) in wanted.iter().zip(answers) {
-        let alone = together(store, slice::from_ref(one)).await;
-        let _ = answer.send(alone.map(|outcomes| outcomes[0]));
+        let _ = answer.send(alone(store, one).await);
+    }
+}
+
+/// What fails may have been written all the same, now or with the others: a connection can end between a commit
+/// and word of it.
+async fn alone(store: &Store, wanted: &Wanted) -> Result<Added> {
+    match together(store, slice::from_ref(wanted)).await {
+        Ok(outcomes) => Ok(outcomes[0]),
+        Err(error) => match store.is_photo_shown(&wanted.name).await {
+            Ok(true) => Ok(Added::Yes),
+            _ => Err(error),
+        },
     }
 }
 
@@ -66,4 +77,41 @@ async fn together(store: &Store, wanted: &[Wanted]) -> Result<Vec<Added>> {
     let outcomes = add_photos(&mut writing, wanted).await?;
     writing.commit().await?;
     Ok(outcomes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::clock::Moment;
+    use crate::domain::listing::Draft;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn what_was_written_though_it_was_not_said_so_is_not_refused() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let url = format!("sqlite://{}/store", folder.path().display());
+        let store = Store::open_at(&url).await.expect("an empty database");
+        let by = By::itself(Moment(0));
+        let ada = store.insert_user("Ada", "ada@example.org", "", by).await;
+        let ada = ada.expect("it is written").expect("she is new").id;
+        let draft = json!({"title": "Tent", "text": "x", "category": "travel", "price_cents": 500,
+                           "place": "Lake Road"});
+        let draft = Draft::read(draft).expect("a good listing");
+        let listing = store.insert_listing(ada, &draft, by).await;
+        let listing = listing.expect("it is written");
+        let wanted = ["a.jpg", "b.jpg", "c.jpg"].map(|name| Wanted {
+            listing,
+            name: name.parse().expect("a good name"),
+            by,
+        });
+        // Two of them were committed, and word of that was lost.
+        together(&store, &wanted[..2]).await.expect("it is written");
+        let (answers, answered): (Vec<_>, Vec<_>) =
+            wanted.iter().map(|_| oneshot::channel()).unzip();
+        commit(&store, &wanted, answers).await;
+        for (one, answer) in wanted.iter().zip(answered) {
+            let outcome = answer.await.expect("each is answered");
+            assert_eq!(outcome.expect("it is written"), Added::Yes, "{}", one.name);
+        }
+    }
 }

@@ -41,7 +41,11 @@ impl Store {
         let mut writing = self.write().await?;
         match seen(&mut writing, borrower, key, by.at).await? {
             Known::No => {}
-            Known::Result(booking) => return Ok(Booked::Yes(booking)),
+            // Whoever asks again may be shown it by a replica.
+            Known::Result(booking) => {
+                writing.commit().await?;
+                return Ok(Booked::Yes(booking));
+            }
             Known::OtherQuestion => return Ok(Booked::KeyReused),
         }
         let Some(price) = price_if_lent(&mut writing, wish).await? else {

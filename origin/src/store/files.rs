@@ -4,6 +4,7 @@
 use crate::domain::photo::{MAGIC_BYTES, MOST_BYTES, PhotoKind, PhotoName};
 use axum::body::Bytes;
 use futures_util::{Stream, StreamExt};
+use std::fs::DirEntry;
 use std::io::{self, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,9 @@ const WRITE_BYTES: usize = 256 * 1024;
 
 /// Names of what is not whole yet begin so: `tempfile`'s do.
 const UNFINISHED: &[u8] = b".tmp";
+
+/// Has an empty file under the name of each photo of which it is not known whether anything shows it.
+const DOUBTFUL: &str = ".doubtful";
 
 /// Many times what an upload may take.
 const MOST_AGE: Duration = Duration::from_secs(3600);
@@ -105,16 +109,43 @@ impl PhotoFiles {
             if !entry.file_name().as_encoded_bytes().starts_with(UNFINISHED) {
                 continue;
             }
-            // What has gone meanwhile needs no sweeping.
-            let written = entry.metadata().and_then(|about| about.modified());
-            let age = written
-                .ok()
-                .and_then(|written| now.duration_since(written).ok());
-            if age.is_some_and(|age| age > MOST_AGE) {
+            if is_old(&entry, now) {
                 std::fs::remove_file(entry.path())?;
             }
         }
         Ok(())
+    }
+
+    /// Has somebody look later whether anything shows the photo: the database did not say.
+    pub async fn doubt(&self, name: &PhotoName) -> io::Result<()> {
+        let doubtful = self.folder.join(DOUBTFUL);
+        fs::create_dir_all(&doubtful).await?;
+        fs::write(doubtful.join(name.to_string()), "").await
+    }
+
+    /// Those that have been doubtful for so long that nobody writes of them any more.
+    pub fn doubtful(&self, now: SystemTime) -> io::Result<Vec<PhotoName>> {
+        let entries = match std::fs::read_dir(self.folder.join(DOUBTFUL)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            if is_old(&entry, now) {
+                let name = entry.file_name();
+                names.extend(name.to_str().and_then(|name| name.parse().ok()));
+            }
+        }
+        Ok(names)
+    }
+
+    /// What shows the photo, if anything does, is known now.
+    pub async fn decide(&self, name: &PhotoName, is_shown: bool) -> io::Result<()> {
+        if !is_shown {
+            self.remove(name).await?;
+        }
+        fs::remove_file(self.folder.join(DOUBTFUL).join(name.to_string())).await
     }
 
     /// A file that is already gone is as good as removed.
@@ -124,6 +155,15 @@ impl PhotoFiles {
             _ => Ok(()),
         }
     }
+}
+
+/// What has gone meanwhile is not old.
+fn is_old(entry: &DirEntry, now: SystemTime) -> bool {
+    let written = entry.metadata().and_then(|about| about.modified());
+    let age = written
+        .ok()
+        .and_then(|written| now.duration_since(written).ok());
+    age.is_some_and(|age| age > MOST_AGE)
 }
 
 /// A file that is written beside what reads for it: while a thread writes some chunks, the next ones come.
@@ -218,5 +258,27 @@ mod tests {
         files.sweep(now + 2 * MOST_AGE).expect("it can be read");
         assert_eq!(names(), 1);
         assert!(!left.path().exists() && folder.join("photo.jpg").exists());
+    }
+
+    #[tokio::test]
+    async fn what_is_doubtful_is_looked_at_later_and_goes_where_nothing_shows_it() {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let files = PhotoFiles::open(data.path()).expect("the folder is ours");
+        let now = SystemTime::now();
+        let later = now + 2 * MOST_AGE;
+        assert_eq!(files.doubtful(later).expect("it can be read"), []);
+        let names = ["a.jpg", "b.jpg"].map(|name| name.parse().expect("a good name"));
+        for name in &names {
+            files.put(name, b"x").expect("the folder is ours");
+            files.doubt(name).await.expect("the folder is ours");
+        }
+        assert_eq!(files.doubtful(now).expect("it can be read"), []);
+        assert_eq!(files.doubtful(later).expect("it can be read").len(), 2);
+        for (name, is_shown) in names.iter().zip([true, false]) {
+            let decided = files.decide(name, is_shown).await;
+            decided.expect("the folder is ours");
+            assert_eq!(files.path(name).exists(), is_shown);
+        }
+        assert_eq!(files.doubtful(later).expect("it can be read"), []);
     }
 }

@@ -44,7 +44,11 @@ impl Store {
         let mut writing = self.write().await?;
         match seen(&mut writing, booking.borrower, key, by.at).await? {
             Known::No => {}
-            Known::Result(payment) => return Ok(StartedPayment::Yes(payment)),
+            // Whoever asks again may be shown it by a replica.
+            Known::Result(payment) => {
+                writing.commit().await?;
+                return Ok(StartedPayment::Yes(payment));
+            }
             Known::OtherQuestion => return Ok(StartedPayment::KeyReused),
         }
         let id: Option<i64> = query_scalar(
@@ -122,11 +126,7 @@ impl Store {
         let mut refund = false;
         let mut outcome = "nothing to do";
         if let Some(state) = event.state() {
-            let payment: Option<Payment> = query_as("SELECT * FROM payments WHERE reference = $1")
-                .bind(event.payment.clone())
-                .fetch_optional(&mut *writing)
-                .await?;
-            let Some(payment) = payment else {
+            let Some(payment) = held(&mut writing, &event.payment).await? else {
                 return Ok(Applied::UnknownPayment);
             };
             outcome = "outdated";
@@ -146,6 +146,15 @@ impl Store {
         }
         Ok(Applied::Done { refund })
     }
+}
+
+/// The payment of that reference, which changes for nobody else until the end of the transaction: of two events
+/// at once, the second one sees what came of the first.
+async fn held(writing: &mut Writing, reference: &str) -> Result<Option<Payment>> {
+    query_as("UPDATE payments SET state = state WHERE reference = $1 RETURNING *")
+        .bind(reference)
+        .fetch_optional(&mut **writing)
+        .await
 }
 
 /// Brings a payment to that state, and its booking to what follows. Whether the money goes back: it does

@@ -90,6 +90,20 @@ impl Store {
         Ok(Some(photo))
     }
 
+    /// Whether a listing or an issue names it, as the primary knows, once whoever reads sees that too.
+    pub async fn is_photo_shown(&self, name: &PhotoName) -> Result<bool> {
+        let mut writing = self.write().await?;
+        let count: i64 = query_scalar(
+            "SELECT (SELECT count(*) FROM photos WHERE name = $1) \
+             + (SELECT count(*) FROM issues WHERE photo = $1)",
+        )
+        .bind(name.to_string())
+        .fetch_one(&mut *writing)
+        .await?;
+        writing.commit().await?;
+        Ok(count > 0)
+    }
+
     /// Renditions and the end of the job that made them are written together. Whether they count;
     /// the listing may be gone, or the job somebody else's.
     pub async fn add_renditions(&self, claim: &Claim, made: &[RenditionMade]) -> Result<bool> {

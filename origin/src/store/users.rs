@@ -51,8 +51,10 @@ impl Store {
             .await
     }
 
-    /// Tokens say what somebody may do, so those of before the change are taken back with it.
+    /// Tokens say what somebody may do, so those of before the change are taken back with it. Those in Redis are
+    /// before it, so that nothing changes where that can't be done, and after it: somebody may have signed in.
     pub async fn grant(&self, id: i64, grant: Grant, by: By) -> Result<Option<User>> {
+        self.end_in_redis(id, None).await?;
         let mut writing = self.write().await?;
         let user: Option<User> = query_as(
             "UPDATE users SET role = coalesce($1, role), class = coalesce($2, class) \
@@ -69,6 +71,7 @@ impl Store {
             note(&mut writing, by, "grant", format!("user {id}"), detail).await?;
         }
         writing.commit().await?;
+        self.end_in_redis(id, None).await?;
         Ok(user)
     }
 }

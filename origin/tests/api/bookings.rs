@@ -7,15 +7,18 @@ use sha2::Sha256;
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{fs, thread};
 
-struct Street {
-    origin: Origin,
+pub struct Street {
+    pub origin: Origin,
     owner: String,
     borrower: String,
     listing: i64,
 }
 
 fn street(cents: i64) -> Street {
-    let origin = Origin::start();
+    street_on(Origin::start(), cents)
+}
+
+pub fn street_on(origin: Origin, cents: i64) -> Street {
     let owner = origin.register("ada@example.org");
     let borrower = origin.register("bob@example.org");
     let thing = json!({"title": "Tent", "text": "For three.", "category": "travel",
@@ -55,13 +58,13 @@ impl Street {
         json!({"listing": self.listing, "from": ahead(from), "to": ahead(to)})
     }
 
-    fn book(&self, key: &str, from: i64, to: i64) -> crate::harness::Reply {
+    pub fn book(&self, key: &str, from: i64, to: i64) -> crate::harness::Reply {
         let wish = self.wish(from, to);
         self.origin
             .post_once("/api/v1/bookings", &self.borrower, key, &wish)
     }
 
-    fn state(&self, path: &str) -> Value {
+    pub fn state(&self, path: &str) -> Value {
         self.origin
             .get_as(&self.borrower, path)
             .expect_status(200)
@@ -69,7 +72,7 @@ impl Street {
             .clone()
     }
 
-    fn pay(&self, booking: &str, key: &str) -> Value {
+    pub fn pay(&self, booking: &str, key: &str) -> Value {
         let path = format!("{booking}/payments");
         let reply = self
             .origin
@@ -77,7 +80,7 @@ impl Street {
         reply.expect_status(201).json()
     }
 
-    fn tell(&self, event: &Value, signature: Option<&str>) -> crate::harness::Reply {
+    pub fn tell(&self, event: &Value, signature: Option<&str>) -> crate::harness::Reply {
         let body = event.to_string();
         let signature = signature.map_or_else(|| self.sign(&body), str::to_owned);
         let headers = [

@@ -208,7 +208,7 @@ fn a_letter_waits_for_a_server_that_is_away_and_for_a_process_that_was_killed() 
     assert!(mail.contains("Bob looks at it."));
     let counts = origin.get("/metrics").expect_status(200).text();
     assert!(
-        !counts.contains("lakh_origin_jobs{state=\"dead\"}"),
+        counts.contains("lakh_origin_jobs{state=\"dead\"} 0\n"),
         "{counts}"
     );
 }

@@ -265,3 +265,53 @@ fn finished_jobs_go_after_their_time_what_they_made_stays_and_so_do_dead_ones() 
     assert_eq!(dead["items"].as_array().map(Vec::len), Some(1), "{dead}");
     assert!(counts("lakh_origin_jobs{state=\"dead\"} 1"));
 }
+
+#[test]
+fn what_one_has_already_is_not_sent_again_also_of_what_is_for_one_alone() {
+    let origin = Origin::start();
+    let token = origin.register("ada@example.org");
+    let bearer = format!("Bearer {token}");
+    for path in ["/api/v1/me", "/api/v1/bookings", "/api/v1/listings"] {
+        let ask = |field: &str, etag: &str| {
+            let headers = [("authorization", bearer.as_str()), (field, etag)];
+            origin.call("GET", path, &headers, b"")
+        };
+        let shown = origin.get_as(&token, path).expect_status(200);
+        let etag = shown.header("etag");
+        let same = ask("if-none-match", etag).expect_status(304);
+        assert_eq!((same.header("etag"), same.body.len()), (etag, 0));
+        assert_eq!(same.header("cache-control"), shown.header("cache-control"));
+        ask("if-none-match", "\"other\"").expect_status(200);
+        ask("if-match", etag).expect_status(200);
+        ask("if-match", "\"other\"").expect_status(412);
+    }
+}
+
+#[test]
+fn names_with_a_nul_name_nothing() {
+    let origin = Origin::start();
+    let paid = json!({"outcome": "paid"});
+    let reply = origin.post("/sandbox/payments/a%00b", None, &paid);
+    reply.expect_status(404);
+    origin.get("/api/v1/photos/a%00b.jpg").expect_status(404);
+}
+
+#[test]
+fn who_counts_at_the_same_time_counts_the_same() {
+    let origin = Origin::start();
+    let lines = [
+        "lakh_origin_jobs{state=\"dead\"} 0\n",
+        "lakh_origin_jobs{state=\"waiting\"} 0\n",
+        "lakh_origin_database_nodes{role=\"known\"} 1\n",
+    ];
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let text = origin.get("/metrics").text();
+                    assert!(lines.iter().all(|line| text.contains(line)), "{text}");
+                }
+            });
+        }
+    });
+}

@@ -40,6 +40,7 @@ mod shards;
 #[path = "../api/two_names.rs"]
 mod two_names;
 
+mod at_once;
 mod moving;
 mod replicas;
 mod secured;

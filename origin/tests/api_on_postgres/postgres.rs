@@ -2,6 +2,7 @@
 //! and, for those who break things, primaries and streaming replicas for one test alone. It refuses to run
 //! as root, so there it runs as nobody. It ends with the process that started it.
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -32,6 +33,36 @@ pub fn database() -> String {
     let arguments = ["-h", "127.0.0.1", "-p", &port, "-U", "postgres", &name];
     succeed(Command::new(program("createdb")).args(arguments));
     shared.url(&name)
+}
+
+/// What the statement gives, as text.
+pub fn ask(url: &str, statement: &str) -> String {
+    let said = succeed(Command::new(program("psql")).args([url, "-Atc", statement]));
+    String::from_utf8_lossy(&said.stdout).trim().to_owned()
+}
+
+/// What a statement has locked, until it is dropped.
+pub struct Held(Child);
+
+pub fn hold(url: &str, statement: &str) -> Held {
+    let mut command = Command::new(program("psql"));
+    command.args([url, "-At"]);
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut session = piped.spawn().expect("psql starts");
+    let mut told = session.stdin.as_ref().expect("it is piped");
+    writeln!(told, "BEGIN; {statement}; SELECT 'held';").expect("it reads");
+    let said = BufReader::new(session.stdout.as_mut().expect("it is piped"));
+    let mut lines = said.lines().map_while(Result::ok);
+    assert!(lines.any(|line| line == "held"), "it can't be held");
+    Held(session)
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Its transaction ends with its connection.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 impl Postgres {

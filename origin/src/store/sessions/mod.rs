@@ -58,16 +58,19 @@ impl Store {
         expires: Moment,
         now: Moment,
     ) -> Result<()> {
-        let mut writing = self.write().await?;
         let by = By {
             user: Some(user),
             at: now,
         };
-        note(&mut writing, by, "sign_in", subject(user), json!({})).await?;
+        // Nobody waits for Redis with the database's lock.
         if let Some(redis) = &self.redis {
             let moments = (expires, now);
             let opened = redis.open(user, id, device, refresh, moments, MOST_SESSIONS);
             opened.await.map_err(away)?;
+        }
+        let mut writing = self.write().await?;
+        note(&mut writing, by, "sign_in", subject(user), json!({})).await?;
+        if self.redis.is_some() {
             return writing.commit().await;
         }
         query("DELETE FROM sessions WHERE user_id = $1 AND (expires < $2 OR id IN \
@@ -187,6 +190,7 @@ impl Store {
 
     /// One session, or with None all.
     pub async fn end_sessions(&self, user: i64, session: Option<&str>, by: By) -> Result<()> {
+        self.end_in_redis(user, session).await?;
         let mut writing = self.write().await?;
         self.end_sessions_in(&mut writing, user, session).await?;
         let detail = json!({ "everywhere": session.is_none() });
@@ -194,15 +198,23 @@ impl Store {
         writing.commit().await
     }
 
-    /// In Redis at once: without them nothing is lost if the transaction fails.
+    /// Where they are in Redis: outside of any transaction, whose lock all others would wait for as well.
+    pub(super) async fn end_in_redis(&self, user: i64, session: Option<&str>) -> Result<()> {
+        match &self.redis {
+            Some(redis) => redis.end_of(user, session).await.map_err(away),
+            None => Ok(()),
+        }
+    }
+
+    /// Where they are in the database.
     pub(super) async fn end_sessions_in(
         &self,
         writing: &mut Writing,
         user: i64,
         session: Option<&str>,
     ) -> Result<()> {
-        if let Some(redis) = &self.redis {
-            return redis.end_of(user, session).await.map_err(away);
+        if self.redis.is_some() {
+            return Ok(());
         }
         query("DELETE FROM sessions WHERE user_id = $1 AND id = coalesce($2, id)")
             .bind(user)
@@ -275,5 +287,72 @@ impl FromRow<'_, AnyRow> for Session {
             created_at: row.try_get("created_at")?,
             used_at: row.try_get("used_at")?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::user::{Grant, Role};
+    use crate::settings::Settings;
+    use clap::Parser;
+    use tokio::net::TcpListener;
+    use tokio::select;
+
+    /// Whether somebody else can write while that waits.
+    async fn others_write(store: &Store, number: usize, waiting: impl Future) -> bool {
+        let email = format!("{number}@example.org");
+        select! {
+            biased;
+            _ = waiting => false,
+            written = store.insert_user("Bob", &email, "", By::itself(Moment(0))) => written.is_ok(),
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_silent_redis_with_the_lock_for_writing() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("redis://{}", silent.local_addr().expect("it is bound"));
+        let data = tempfile::tempdir().expect("a folder");
+        let folder = data.path().to_str().expect("a plain name");
+        let settings = ["--sessions", "redis", "--redis", &url, "--data", folder];
+        let settings = Settings::parse_from([&["lakh-origin"], &settings[..]].concat());
+        let store = Store::open(&settings).await.expect("a database");
+        let (now, by) = (Moment(0), By::itself(Moment(0)));
+        let ada = store.insert_user("Ada", "ada@example.org", "", by).await;
+        let ada = ada.expect("it is written").expect("she is new").id;
+        let grant = || Grant {
+            role: Some(Role::Staff),
+            class: None,
+        };
+        // On a busy machine Redis may be given up before the other has written; with the lock it always is.
+        let mut numbers = 0..20;
+        assert!(loop {
+            let Some(number) = numbers.next() else {
+                break false;
+            };
+            let opening = store.open_session(ada, "s", "", "r", Moment(1), now);
+            if others_write(&store, number, opening).await {
+                break true;
+            }
+        });
+        let mut numbers = 20..40;
+        assert!(loop {
+            let Some(number) = numbers.next() else {
+                break false;
+            };
+            if others_write(&store, number, store.end_sessions(ada, None, by)).await {
+                break true;
+            }
+        });
+        let mut numbers = 40..60;
+        assert!(loop {
+            let Some(number) = numbers.next() else {
+                break false;
+            };
+            if others_write(&store, number, store.grant(ada, grant(), by)).await {
+                break true;
+            }
+        });
     }
 }

@@ -90,7 +90,9 @@ mod tests {
     async fn what_was_written_though_it_was_not_said_so_is_not_refused() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let url = format!("sqlite://{}/store", folder.path().display());
-        let store = Store::open_at(&url).await.expect("an empty database");
+        let store = Store::open_at(&url, folder.path())
+            .await
+            .expect("an empty database");
         let by = By::itself(Moment(0));
         let ada = store.insert_user("Ada", "ada@example.org", "", by).await;
         let ada = ada.expect("it is written").expect("she is new").id;

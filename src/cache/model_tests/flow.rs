@@ -378,7 +378,6 @@ impl World {
         let exchange = &mut self.exchanges[fill.exchange];
         fill.filling.finish(body_of(fill.exchange), |outcome| {
             if let Outcome::Body(body) = outcome {
-                exchange.stored_in = Some(self.step);
                 let object = Object::new(
                     StatusCode::from_u16(exchange.status).expect("a status"),
                     end_to_end(&exchange.fields),
@@ -386,7 +385,8 @@ impl World {
                     freshness,
                     names,
                 );
-                self.zone.store(key, Arc::new(object));
+                let is_stored = self.zone.store(key, Arc::new(object));
+                exchange.stored_in = is_stored.then_some(self.step);
             }
         });
     }
@@ -434,8 +434,8 @@ impl World {
             false => Opening::Own(object.clone()),
         };
         if !fill.filling.is_outdated() {
-            exchange.stored_in = Some(self.step);
-            self.zone.store(key, object);
+            let is_stored = self.zone.store(key, object);
+            exchange.stored_in = is_stored.then_some(self.step);
         }
         fill.filling.open(opening);
     }

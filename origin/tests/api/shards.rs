@@ -70,6 +70,20 @@ pub fn ask(origin: &Origin, token: &str, device: &str) -> String {
     asked.expect_status(202).header("location").to_owned()
 }
 
+/// One request of each device, answered.
+pub fn answered(origin: &Origin, token: &str) -> Vec<Value> {
+    for device in DEVICES {
+        ask(origin, token, device);
+    }
+    origin.wait_until("all are answered", || is_all_done(origin, token));
+    listed(origin, token, 100)
+}
+
+fn is_all_done(origin: &Origin, token: &str) -> bool {
+    let all = listed(origin, token, 100);
+    all.len() == DEVICES.len() && all.iter().all(|one| one["state"] == "done")
+}
+
 /// Of all pages, by that many at once.
 pub fn listed(origin: &Origin, token: &str, limit: u32) -> Vec<Value> {
     pages(origin, token, "/api/v1/requests", limit)
@@ -334,15 +348,7 @@ fn a_move_that_is_killed_while_it_removes_loses_nothing_and_is_completed_by_anot
         .map(|url| ["--database".to_owned(), url]);
     let mut origin = Origin::start_on(&database.into_iter().flatten().collect::<Vec<_>>());
     let token = origin.register("ada@example.org");
-    for device in DEVICES {
-        ask(&origin, &token, device);
-    }
-    let all_done = |origin: &Origin| {
-        let listed = listed(origin, &token, 100);
-        listed.len() == 3 && listed.iter().all(|one| one["state"] == "done")
-    };
-    origin.wait_until("all are answered", || all_done(&origin));
-    let before = listed(&origin, &token, 100);
+    let before = answered(&origin, &token);
     assert_eq!(origin.stop("TERM"), Some(0));
 
     let far = Shard::new();
@@ -387,14 +393,7 @@ fn a_backup_has_all_shards_and_is_restored_to_others_of_the_same_ranges() {
     let (_middle, _last, before) = shards();
     let origin = Origin::start_always_with(&before);
     let token = origin.register("ada@example.org");
-    for device in DEVICES {
-        ask(&origin, &token, device);
-    }
-    let is_done = |origin: &Origin, token: &str| {
-        let all = listed(origin, token, 10);
-        all.len() == 3 && all.iter().all(|one| one["state"] == "done")
-    };
-    origin.wait_until("all are answered", || is_done(&origin, &token));
+    answered(&origin, &token);
     let file = origin.data().join("backup");
     assert!(origin.run(&["backup".as_ref(), file.as_os_str()]));
 

@@ -1,7 +1,7 @@
 //! One database under two names.
 
 use crate::harness::Origin;
-use crate::shards::{DEVICES, Shard, ask, listed, sharded};
+use crate::shards::{Shard, answered, listed, sharded};
 use std::ffi::OsStr;
 
 /// Another name of the same database.
@@ -23,15 +23,7 @@ fn a_database_that_has_two_names_is_not_moved_into_itself() {
     let file = format!("sqlite://{}/lakh.sqlite", origin.data().display());
     let main = main.postgres.clone().unwrap_or(file);
     let token = origin.register("ada@example.org");
-    for device in DEVICES {
-        ask(&origin, &token, device);
-    }
-    let all_done = |origin: &Origin| {
-        let listed = listed(origin, &token, 100);
-        listed.len() == 3 && listed.iter().all(|one| one["state"] == "done")
-    };
-    origin.wait_until("all are answered", || all_done(&origin));
-    let before = listed(&origin, &token, 100);
+    let before = answered(&origin, &token);
     assert_eq!(origin.stop("TERM"), Some(0));
 
     // As a former shard, and as a shard.

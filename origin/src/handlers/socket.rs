@@ -123,7 +123,7 @@ impl Talk {
                 message = self.place.messages.recv() => match message {
                     Some(message) if message.id > self.last => self.tell(&message).await?,
                     Some(_) => {}
-                    None => return self.close(close_code::AGAIN, "too slow").await,
+                    None => return self.close(close_code::AGAIN, "resume after what was heard last").await,
                 },
                 frame = self.socket.recv() => match frame {
                     Some(Ok(Frame::Close(_))) => return self.part().await,

@@ -1,12 +1,16 @@
 //! Sessions in Redis: the same walks as with those in the database.
 
-use crate::harness::{Origin, Redis};
+use crate::harness::{Origin, Redis, Wire};
 use crate::people::{give_roles, login, refresh, sign_out, text};
 use serde_json::json;
 use std::fs;
 
 fn on(redis: &Redis) -> Origin {
-    let arguments = ["--sessions", "redis", "--redis", &redis.url()];
+    at(&redis.url())
+}
+
+fn at(redis: &str) -> Origin {
+    let arguments = ["--sessions", "redis", "--redis", redis];
     Origin::start_always_with(&arguments.map(str::to_owned))
 }
 
@@ -71,4 +75,19 @@ fn they_are_in_redis_alone_and_while_it_is_away_nobody_is_taken_for_a_stranger()
     origin
         .post("/api/v1/register", None, &eve)
         .expect_status(201);
+}
+
+#[test]
+fn a_connection_that_passes_nothing_any_more_is_replaced() {
+    let redis = Redis::start();
+    let wire = Wire::to(redis.address());
+    let origin = at(&format!("redis://{}", wire.address()));
+    let token = origin.register("ada@example.org");
+    for _ in 0..2 {
+        wire.cut();
+        origin.get_as(&token, "/api/v1/me").expect_status(503);
+        origin.wait_until("it is asked over a new connection", || {
+            origin.get_as(&token, "/api/v1/me").status == 200
+        });
+    }
 }

@@ -3,9 +3,11 @@
 mod contract;
 mod redis;
 mod starting;
+mod wire;
 
 pub use redis::Redis;
 pub use starting::Starting;
+pub use wire::Wire;
 
 use serde_json::{Value, json};
 use std::ffi::OsStr;

@@ -5,6 +5,7 @@ use crate::domain::clock::Moment;
 use crate::domain::file::CHUNKS_AT_ONCE;
 use crate::domain::job::Lane;
 use crate::handlers::admission::{Each, Gate};
+use crate::handlers::machine::Machine;
 use crate::handlers::turns::Turns;
 use crate::mail::Mail;
 use crate::observe::metrics::Metrics;
@@ -134,7 +135,7 @@ impl App {
             sandbox,
             uploads: Gate::of(UPLOADS_AT_ONCE, UPLOADS_WAITING),
             forms: Gate::of(FORMS, FORMS_WAITING),
-            turns: Turns::of(UPLOADS_READ_AT_ONCE),
+            turns: Turns::of(UPLOADS_READ_AT_ONCE, Machine::open(data)?),
             storage: Storage::open(&settings.storage, data, &metrics.storage)?,
             chunks: Gate::of(CHUNKS, CHUNKS_WAITING),
             chunks_of_each: Each::at_most(CHUNKS_AT_ONCE),

@@ -16,6 +16,7 @@ pub mod issues;
 pub mod jobs;
 pub mod lend;
 pub mod listings;
+pub mod machine;
 pub mod matches;
 pub mod payments;
 pub mod photos;

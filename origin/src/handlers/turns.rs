@@ -1,6 +1,7 @@
 //! Bodies that are read in turns; whose turn it is, `domain::turns` says.
 
-use crate::domain::turns::{Standing, Turns as Rules};
+use crate::domain::turns::{PATIENCE, Standing, Turns as Rules};
+use crate::handlers::machine::{Held, Machine};
 use axum::body::{Body, Bytes};
 use futures_util::{Stream, stream};
 use http_body_util::BodyExt;
@@ -11,7 +12,10 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use tokio::time;
 
-pub struct Turns(Mutex<Crowd>);
+pub struct Turns {
+    crowd: Mutex<Crowd>,
+    machine: Machine,
+}
 
 struct Crowd {
     rules: Rules,
@@ -24,16 +28,22 @@ struct Reading<'a> {
     turns: &'a Turns,
     number: u64,
     bell: Arc<Notify>,
+    /// While it has a turn.
+    held: Option<Held>,
     body: &'a mut Body,
 }
 
 impl Turns {
     /// So many of those who send fast are read at a time.
-    pub fn of(most: usize) -> Self {
-        Self(Mutex::new(Crowd {
+    pub fn of(most: usize, machine: Machine) -> Self {
+        let crowd = Crowd {
             rules: Rules::of(most),
             bells: HashMap::new(),
-        }))
+        };
+        Self {
+            crowd: Mutex::new(crowd),
+            machine,
+        }
     }
 
     /// What comes of a body that has so many bytes at most.
@@ -50,7 +60,7 @@ impl Turns {
     }
 
     fn crowd(&self) -> MutexGuard<'_, Crowd> {
-        self.0.lock().expect("nothing panics while it is held")
+        self.crowd.lock().expect("nothing panics while it is held")
     }
 }
 
@@ -64,6 +74,7 @@ impl<'a> Reading<'a> {
             turns,
             number,
             bell,
+            held: None,
             body,
         }
     }
@@ -77,7 +88,13 @@ impl<'a> Reading<'a> {
                     continue;
                 }
                 Standing::Slow => next_chunk(self.body).await,
-                Standing::Fast { until } => {
+                Standing::Fast { since, .. } if self.held.is_none() => {
+                    let deadline = since + PATIENCE;
+                    self.held = Some(self.turns.machine.acquire(deadline.into()).await);
+                    self.turns.crowd().rules.begin(self.number, Instant::now());
+                    continue;
+                }
+                Standing::Fast { until, .. } => {
                     let chunk = time::timeout_at(until.into(), next_chunk(self.body));
                     let Ok(chunk) = chunk.await else {
                         self.came(0);
@@ -93,9 +110,12 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn came(&self, bytes: u64) {
+    fn came(&mut self, bytes: u64) {
         let mut crowd = self.turns.crowd();
         let next = crowd.rules.came(self.number, bytes, Instant::now());
+        if !matches!(crowd.rules.standing(self.number), Standing::Fast { .. }) {
+            self.held = None;
+        }
         crowd.call(next);
     }
 }
@@ -141,9 +161,15 @@ mod tests {
     use std::time::Duration;
 
     /// On a machine that does much else.
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_secs(60);
 
     const LARGE: u64 = 10 * FAST;
+
+    fn alone() -> (Turns, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let machine = Machine::open(folder.path()).expect("it opens");
+        (Turns::of(1, machine), folder)
+    }
 
     fn chunk() -> io::Result<Bytes> {
         Ok(Bytes::from_static(&[0; TRICKLE as usize + 1]))
@@ -160,7 +186,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_a_turn_and_is_silent_holds_up_nobody_and_is_read_when_it_goes_on() {
-        let turns = Turns::of(1);
+        let (turns, _folder) = alone();
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
         let receiver = stream::unfold(receiver, async |mut receiver| {
             Some((receiver.recv().await?, receiver))
@@ -184,14 +210,14 @@ mod tests {
             count
         };
         let all = async { tokio::join!(counting, go_on, silent.next()) };
-        let ((), count, next) = time::timeout(PATIENCE, all).await.expect("nobody waits");
+        let ((), count, next) = time::timeout(LONG, all).await.expect("nobody waits");
         assert_eq!(count, 20);
         assert!(next.is_some());
     }
 
     #[tokio::test]
     async fn a_turn_is_given_back_when_its_body_ends_breaks_off_or_is_dropped() {
-        let turns = Turns::of(1);
+        let (turns, _folder) = alone();
         for way in ["ends", "breaks off", "is dropped"] {
             let mut first = match way {
                 "breaks off" => {
@@ -212,9 +238,25 @@ mod tests {
                 assert_eq!(last.is_some_and(|last| last.is_err()), way == "breaks off");
             }
             drop(first);
-            let next = time::timeout(PATIENCE, waiting).await;
+            let next = time::timeout(LONG, waiting).await;
             assert!(next.expect("it has a turn").is_some());
         }
         assert!(turns.crowd().bells.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_has_a_turn_in_another_process_is_waited_for() {
+        let (turns, folder) = alone();
+        let another = Machine::open(folder.path()).expect("it opens");
+        let held = another.acquire((Instant::now() + LONG).into()).await;
+        let mut body = body(2, true);
+        let mut chunks = pin!(turns.read(&mut body, LARGE));
+        // It was read before it was known to be fast.
+        assert!(chunks.next().await.is_some());
+        let mut waiting = chunks.next();
+        assert!(poll!(&mut waiting).is_pending());
+        drop(held);
+        let next = time::timeout(LONG, waiting).await;
+        assert!(next.expect("it has a turn").is_some());
     }
 }

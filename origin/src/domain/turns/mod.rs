@@ -65,8 +65,8 @@ pub enum Standing {
     Slow,
     /// Until it is its turn it is not read.
     Waiting { since: Instant },
-    /// It has a turn, and must bring something until then.
-    Fast { until: Instant },
+    /// It has a turn, for which it has waited since then, and must bring something until then.
+    Fast { since: Instant, until: Instant },
 }
 
 impl Turns {
@@ -95,6 +95,14 @@ impl Turns {
         self.count
     }
 
+    /// It may be read only now, where it had to wait for more than its turn.
+    pub fn begin(&mut self, number: u64, now: Instant) {
+        let upload = self.upload_mut(number);
+        if let Standing::Fast { until, .. } = &mut upload.standing {
+            *until = now + WINDOW;
+        }
+    }
+
     pub fn standing(&self, number: u64) -> Standing {
         self.upload(number).standing
     }
@@ -110,9 +118,9 @@ impl Turns {
                     upload.standing = Standing::Waiting { since: now };
                 }
             }
-            Standing::Fast { until } => {
+            Standing::Fast { since, until } => {
                 let until = (until + worth(bytes)).min(now + EARLY);
-                upload.standing = Standing::Fast { until };
+                upload.standing = Standing::Fast { since, until };
                 if until <= now {
                     upload.standing = Standing::Slow;
                     upload.allowance = FAST;
@@ -152,9 +160,11 @@ impl Turns {
             return None;
         }
         let (number, _) = first?;
-        self.upload_mut(number).standing = Standing::Fast {
-            until: now + WINDOW,
-        };
+        let upload = self.upload_mut(number);
+        if let Standing::Waiting { since } = upload.standing {
+            let until = now + WINDOW;
+            upload.standing = Standing::Fast { since, until };
+        }
         self.out += 1;
         Some(number)
     }

@@ -212,8 +212,11 @@ fn who_becomes_slow_is_read_without_a_turn_until_it_is_fast_again() {
     assert_eq!(turns.standing(other), Standing::Waiting { since: start });
 
     let until = start + WINDOW;
-    assert_eq!(turns.standing(one), Standing::Fast { until });
+    let fast = |since, until| Standing::Fast { since, until };
+    assert_eq!(turns.standing(one), fast(start, until));
     assert_eq!(turns.came(one, 0, until), Some(other));
+    turns.begin(other, until + WINDOW);
+    assert_eq!(turns.standing(other), fast(start, until + 2 * WINDOW));
     assert_eq!(turns.came(one, FAST, until), None);
     assert_eq!(turns.standing(one), Standing::Slow);
     assert_eq!(turns.came(one, 1, until), None);

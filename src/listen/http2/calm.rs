@@ -1,7 +1,7 @@
-//! What `h2` has no bound for, a head that never ends and frames that ask for nothing; and what it tells nobody at
-//! once, that a client cancels.
+//! What `h2` has no bound for, a head that never ends and frames that ask for nothing; that who floods comes back no
+//! sooner than in a while; and what `h2` tells nobody at once, that a client cancels.
 //!
-//! Of the latter a client may send some (a PING tells it how far the edge is, SETTINGS what it
+//! Of frames that ask for nothing a client may send some (a PING tells it how far the edge is, SETTINGS what it
 //! has room for), and each is answered; who sends them without end keeps a worker busy for nothing
 //! (CVE-2019-9512, CVE-2019-9515, CVE-2019-9518). `h2` has no bound for them. RFC 9113 §10.5.
 
@@ -10,10 +10,12 @@ use crate::listen::Malformed;
 use bytes::Buf;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Sleep, sleep};
 
 /// As many as may come at once: two for each stream that a connection may have, and no browser comes near that.
@@ -23,6 +25,12 @@ const MILLIS: u64 = 10;
 /// Bytes sent to the client that pay for one: there are clients that measure their way to the edge by a PING
 /// for as good as each frame that they get.
 const BYTES: u64 = 1 << 10;
+
+/// How long a connection with an error stays open once its client was told: a thousand new ones in a second cost more
+/// than whatever is sent on them.
+const TARPIT: Duration = Duration::from_secs(1);
+/// Such connections at a time, each with what its client has sent and nobody reads any more.
+static TARPITS: Semaphore = Semaphore::const_new(128);
 
 /// A connection's bytes, with an eye on the frames that come.
 pub struct Calm<S> {
@@ -34,7 +42,33 @@ pub struct Calm<S> {
     /// When the head that is coming, the one of this number, must have come.
     deadline: Option<(u64, Pin<Box<Sleep>>)>,
     lost: Lost,
+    leaving: Leaving,
+    end: End,
     watched: Watched,
+}
+
+/// How far a connection's end is.
+enum End {
+    NotYet,
+    Waits(
+        Pin<Box<Sleep>>,
+        #[expect(dead_code, reason = "it is held")] SemaphorePermit<'static>,
+    ),
+    Now,
+}
+
+/// Whether one of both sides has said that it goes: then the end is no error.
+#[derive(Clone, Default)]
+pub struct Leaving(Arc<AtomicBool>);
+
+impl Leaving {
+    pub fn begins(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn has_begun(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Whether nothing more is read of a connection.
@@ -61,8 +95,14 @@ impl<S> Calm<S> {
             patience,
             deadline: None,
             lost: Lost::default(),
+            leaving: Leaving::default(),
+            end: End::NotYet,
             watched: Watched::default(),
         }
+    }
+
+    pub fn leaving(&self) -> Leaving {
+        self.leaving.clone()
     }
 
     pub fn lost(&self) -> Lost {
@@ -91,6 +131,21 @@ impl<S> Calm<S> {
         }
         deadline.as_mut().poll(cx)
     }
+
+    /// Ready: the connection may end. An error makes its client wait for that, while there is room to.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if matches!(self.end, End::NotYet) && !self.leaving.has_begun() {
+            self.end = match TARPITS.try_acquire() {
+                Ok(place) => End::Waits(Box::pin(sleep(TARPIT)), place),
+                Err(_) => End::Now,
+            };
+        }
+        if let End::Waits(until, _) = &mut self.end {
+            ready!(until.as_mut().poll(cx));
+            self.end = End::Now;
+        }
+        Poll::Ready(())
+    }
 }
 
 impl<S> Drop for Calm<S> {
@@ -115,6 +170,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Calm<S> {
                 self.lost.because("a head that does not end");
             }
             return Poll::Pending;
+        }
+        if buf.filled().len() == before {
+            self.leaving.begins();
         }
         let Calm {
             frames, watched, ..
@@ -157,6 +215,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Calm<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_end(cx));
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
@@ -287,6 +346,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::time::Duration;
+    use tokio::io::AsyncWriteExt;
 
     fn frame(kind: u8, flags: u8, length: usize) -> Vec<u8> {
         let mut frame = (length as u32).to_be_bytes()[1..].to_vec();
@@ -368,5 +428,35 @@ mod tests {
             let now = begun + Duration::from_millis(tick * MILLIS);
             assert!(budget.spend(1, || now), "at {tick}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_is_waited_for_where_there_is_room_and_a_farewell_is_not() {
+        let started = tokio::time::Instant::now();
+        let calm = || Calm::new(tokio::io::duplex(1).0, Duration::ZERO);
+        let mut gone = calm();
+        gone.leaving().begins();
+        gone.shutdown().await.expect("nobody is there");
+        let most = TARPITS.available_permits();
+        let mut held: Vec<_> = (0..most).map(|_| calm()).collect();
+        let mut waiting: Vec<_> = held
+            .iter_mut()
+            .map(|one| Box::pin(one.shutdown()))
+            .collect();
+        for one in &mut waiting {
+            tokio::select! {
+                biased;
+                _ = one => panic!("it is held"),
+                () = std::future::ready(()) => {}
+            }
+        }
+        calm().shutdown().await.expect("there is no room");
+        assert_eq!(started.elapsed(), Duration::ZERO);
+        for one in waiting {
+            one.await.expect("its time is over");
+        }
+        assert_eq!(started.elapsed(), TARPIT);
+        drop(held);
+        assert_eq!(TARPITS.available_permits(), most);
     }
 }

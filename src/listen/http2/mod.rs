@@ -11,7 +11,7 @@ mod websocket;
 use super::session::{Moved, Session, Terms, check};
 use super::{Conn, Limits, Malformed};
 use bytes::Bytes;
-use calm::{Calm, Lost};
+use calm::{Calm, Leaving, Lost};
 pub use cancel::Cancelled;
 use cancel::Watched;
 use exchange::Exchange;
@@ -37,6 +37,7 @@ pub const REFUSAL: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\
 pub struct Connection {
     http: H2<Calm<Box<Conn>>, Bytes>,
     lost: Lost,
+    leaving: Leaving,
     watched: Watched,
     terms: Terms,
     malformed: usize,
@@ -72,10 +73,11 @@ impl Connection {
         // Room for several streams' windows: one whose server is slow to read holds none of the others up.
         builder.initial_connection_window_size(WINDOW);
         let conn = Calm::new(conn, limits.header_timeout);
-        let (lost, watched) = (conn.lost(), conn.watched());
+        let (lost, leaving, watched) = (conn.lost(), conn.leaving(), conn.watched());
         Ok(Connection {
             http: builder.handshake(conn).await?,
             lost,
+            leaving,
             watched,
             terms,
             malformed: 0,
@@ -135,6 +137,7 @@ impl Connection {
     /// Tells the client to go elsewhere with what it has not asked yet: RFC 9113 §6.8. The connection is over
     /// once all that it has asked is answered.
     pub fn go_away(&mut self) {
+        self.leaving.begins();
         self.http.graceful_shutdown();
     }
 }

@@ -2,10 +2,11 @@
 //! the edge ends it or no longer reads; what it may cost the edge is memory and the service of others.
 
 use super::frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, End, Frames, HEADERS, PING, PRIORITY, RST_STREAM,
-    SETTINGS, WINDOW_UPDATE, block,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, End, Event, Frames, HEADERS, PING, PRIORITY,
+    RST_STREAM, SETTINGS, WINDOW_UPDATE, block,
 };
 use crate::harness::{Answer, Edge, Origin, get};
+use std::time::{Duration, Instant};
 
 /// Beyond what the edge had before; less than a hundred large answers would be, were they held whole.
 const MOST_MEMORY: u64 = 64 << 20;
@@ -18,6 +19,7 @@ const ASK: &[(&[u8], &[u8])] = &[
     (b":authority", b"h"),
 ];
 const CANCEL: &[u8] = &[0, 0, 0, 8];
+const ENHANCE_YOUR_CALM: u32 = 11;
 
 struct Flood {
     /// With the name that it is known by.
@@ -139,6 +141,26 @@ fn floods_cost_a_bounded_memory_and_nobody_elses_service() {
         let grown = edge.peak_memory().saturating_sub(before);
         assert!(grown < MOST_MEMORY, "{}: {} MiB", flood.what, grown >> 20);
     }
+}
+
+/// What its next connection would cost is not spent until then.
+#[test]
+fn who_floods_is_told_at_once_and_let_go_later() {
+    let origin = Origin::saying("here");
+    let edge = Edge::before(&origin);
+    let begun = Instant::now();
+    let mut frames = Frames::connect(edge.web);
+    (0..5_000).for_each(|_| frames.frame(PING, 0, 0, b"whatever"));
+    let mut told = None;
+    let over = loop {
+        match frames.event() {
+            Event::GoAway { code } => told = Some(code),
+            over @ (Event::Closed | Event::Silence) => break over,
+            _ => {}
+        }
+    };
+    assert_eq!((told, over), (Some(ENHANCE_YOUR_CALM), Event::Closed));
+    assert!(begun.elapsed() >= Duration::from_secs(1));
 }
 
 /// RFC 9113 §10.5.

@@ -27,8 +27,8 @@ const MILLIS: u64 = 10;
 const BYTES: u64 = 1 << 10;
 
 /// How long a connection with an error stays open once its client was told: a thousand new ones in a second cost more
-/// than whatever is sent on them.
-const TARPIT: Duration = Duration::from_secs(1);
+/// than whatever is sent on them. It is less than anybody waits who looks whether it ends.
+const TARPIT: Duration = Duration::from_millis(250);
 /// Such connections at a time, each with what its client has sent and nobody reads any more.
 static TARPITS: Semaphore = Semaphore::const_new(128);
 

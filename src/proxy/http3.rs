@@ -3,7 +3,9 @@
 use super::answer::Problem;
 use super::front::{Front, Open};
 use super::within;
-use crate::listen::quic::{self, Connection, Incoming, STREAMS, Socket, Stream, Unshaken};
+use crate::listen::quic::{
+    self, Connection, Incoming, NoRequest, STREAMS, Socket, Stream, Unshaken,
+};
 use crate::listen::tls::{Listening, Secured};
 use crate::listen::{Entry, Manner, Places};
 use crate::observe::Handshake;
@@ -126,10 +128,11 @@ impl Front {
                 return;
             }
             Ok(Ok(None)) => return,
-            Ok(Err(what)) => Problem::Malformed(what.0),
+            Ok(Err(NoRequest::Malformed(what))) => Problem::Malformed(what.0),
+            Ok(Err(NoRequest::TooLarge)) => Problem::HeadTooLarge,
             Err(_) => Problem::HeadTimeout,
         };
-        // It was reset.
+        // It was reset, or answered by `h3`.
         self.note_reset(&entry, peer, Version::HTTP_3, &refused);
     }
 }

@@ -57,3 +57,24 @@ fn pseudo_fields_come_once_and_first() {
     edge.await_metric("lakh_bad_requests_total", f64::from(count));
     assert_eq!(origin.count(), 4, "no part of any went on");
 }
+
+/// They are answered and reset by the library, and counted and told as all others are.
+#[test]
+fn what_brings_no_head_is_counted() {
+    let (origin, authority) = (Origin::saying("hello"), Authority::new());
+    let edge = start(&origin, &authority, "");
+    let client = connect(&edge, &authority);
+    let none = client.exchange(b"");
+    assert_eq!(none, Err(Code::H3_REQUEST_INCOMPLETE.value()));
+    // `accept: */*`, in the table: 41 bytes each as RFC 9114 §4.2.2 counts them.
+    let fields = b"\xdd".repeat(15_000);
+    let large = client.exchange(&request(&[METHOD, SCHEME, PATH, HOST, &fields]));
+    assert!(large.is_ok(), "{large:?}");
+    for code in ["400", "431"] {
+        let counted =
+            format!(r#"lakh_http_requests_total{{code="{code}",method="other",route="-"}}"#);
+        edge.await_metric(&counted, 1.0);
+    }
+    edge.await_metric("lakh_bad_requests_total", 2.0);
+    assert_eq!(origin.count(), 0);
+}

@@ -7,7 +7,7 @@ use super::streams::{Beside, Bidi, Later, Side, Streams};
 use crate::listen::session::{Moved, Session, Terms, check};
 use crate::listen::{Limits, Malformed};
 use bytes::Bytes;
-use h3::error::Code;
+use h3::error::{Code, StreamError};
 use h3::proto::frame::Frame;
 use h3::quic::SendStream;
 use h3::server::{RequestResolver, RequestStream, builder};
@@ -45,6 +45,13 @@ pub struct Stream {
     moved: Moved,
     whole: Whole,
     local: Option<SocketAddr>,
+}
+
+/// Why a stream brings no request; its client was told.
+#[derive(Debug)]
+pub enum NoRequest {
+    Malformed(Malformed),
+    TooLarge,
 }
 
 /// Turns true when the handshake is whole.
@@ -109,7 +116,7 @@ impl Stream {
     }
 
     /// Reads the head. None: nobody is left to answer to. To be called with a deadline.
-    pub async fn read(mut self, limits: &Limits) -> Result<Option<Asked>, Malformed> {
+    pub async fn read(mut self, limits: &Limits) -> Result<Option<Asked>, NoRequest> {
         let Side {
             is_early,
             held,
@@ -155,24 +162,30 @@ impl Stream {
 /// The head, if it is a request's, and its stream. None: nobody is left to answer to.
 async fn head(
     mut resolver: RequestResolver<Streams, Bytes>,
-) -> Result<Option<(RequestHeader, RequestStream<Bidi, Bytes>)>, Malformed> {
+) -> Result<Option<(RequestHeader, RequestStream<Bidi, Bytes>)>, NoRequest> {
     let frame = poll_fn(|cx| resolver.frame_stream.poll_next(cx)).await;
     let said = match &frame {
         Ok(Some(Frame::Headers(section))) => pseudo::check(section),
         _ => Ok(()),
     };
-    let Ok(resolved) = resolver.accept_with_frame(frame) else {
-        return Ok(None);
+    let resolved = match resolver.accept_with_frame(frame) {
+        Ok(resolved) => resolved.resolve().await,
+        Err(error) => Err(error),
     };
-    let Ok((request, mut stream)) = resolved.resolve().await else {
-        return Ok(None);
+    let (request, mut stream) = match resolved {
+        Ok(resolved) => resolved,
+        Err(StreamError::StreamError { .. }) => {
+            return Err(NoRequest::Malformed(Malformed("it has no head of HTTP/3")));
+        }
+        Err(StreamError::HeaderTooBig { .. }) => return Err(NoRequest::TooLarge),
+        Err(_) => return Ok(None),
     };
     match said.and_then(|()| check(request)) {
         Ok(head) => Ok(Some((head, stream))),
         Err(malformed) => {
             stream.stop_stream(Code::H3_MESSAGE_ERROR);
             stream.stop_sending(Code::H3_MESSAGE_ERROR);
-            Err(malformed)
+            Err(NoRequest::Malformed(malformed))
         }
     }
 }

@@ -118,7 +118,7 @@ impl Carrier for Exchange {
 impl Drop for Exchange {
     /// Whoever drops an answer that is not whole need not know why it isn't.
     fn drop(&mut self) {
-        if self.malformed && !self.ended {
+        if !self.ended {
             self.reset();
         }
     }

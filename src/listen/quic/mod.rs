@@ -10,7 +10,7 @@ mod pseudo;
 mod socket;
 mod streams;
 
-pub use connection::{Connection, Stream};
+pub use connection::{Connection, NoRequest, Stream};
 pub use handshake::{Rest, Unshaken, shake};
 pub use pseudo::check as check_pseudo_fields;
 pub use quinn::Incoming;

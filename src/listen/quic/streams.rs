@@ -71,6 +71,8 @@ pub struct SendHalf {
     stream: quinn::SendStream,
     moved: Moved,
     writing: Option<WriteBuf<Bytes>>,
+    /// Something was sent on it.
+    begun: bool,
     ended: bool,
 }
 
@@ -254,6 +256,7 @@ impl SendHalf {
             stream,
             moved,
             writing: None,
+            begun: false,
             ended: false,
         }
     }
@@ -279,6 +282,7 @@ impl quic::SendStream<Bytes> for SendHalf {
             return Err(StreamErrorIncoming::Unknown("a write is under way".into()));
         }
         self.writing = Some(data.into());
+        self.begun = true;
         Ok(())
     }
 
@@ -300,9 +304,9 @@ impl quic::SendStream<Bytes> for SendHalf {
 }
 
 impl Drop for SendHalf {
-    /// Quinn would say that this is the end.
+    /// Quinn would say that this is the end. What was begun is ended by its exchange, or is what `h3` itself answers.
     fn drop(&mut self) {
-        if !self.ended {
+        if !self.begun && !self.ended {
             let _ = self.stream.reset(number(Code::H3_INTERNAL_ERROR.value()));
         }
     }

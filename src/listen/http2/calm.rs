@@ -18,13 +18,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Sleep, sleep};
 
-/// As many as may come at once: two for each stream that a connection may have, and no browser comes near that.
-const MOST: u64 = 200;
-/// Time that pays for one.
-const MILLIS: u64 = 10;
-/// Bytes sent to the client that pay for one: there are clients that measure their way to the edge by a PING
-/// for as good as each frame that they get.
-const BYTES: u64 = 1 << 10;
+/// What a frame costs that asks for nothing.
+const IDLE: u64 = 64;
+/// And one that takes little to read, and may come with each that is sent: WINDOW_UPDATE, RST_STREAM.
+const LIGHT: u64 = 1;
+/// What may come at once: two idle frames for each stream that a connection may have, and no browser comes near that.
+const MOST: f64 = (200 * IDLE) as f64;
+/// What a second pays for.
+const A_SECOND: f64 = (100 * IDLE) as f64;
+/// Bytes sent to the client that pay for a light frame: a DATA frame that brings one byte has ten. A thousand pay for
+/// an idle one: there are clients that measure their way to the edge by a PING for as good as each frame that they get.
+const BYTES: f64 = 16.0;
 
 /// How long a connection with an error stays open once its client was told: a thousand new ones in a second cost more
 /// than whatever is sent on them. It is less than anybody waits who looks whether it ends.
@@ -177,8 +181,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Calm<S> {
         let Calm {
             frames, watched, ..
         } = &mut *self;
-        let idle = frames.pass(&buf.filled()[before..], |stream| watched.cancel(stream));
-        if idle > 0 && !self.budget.spend(idle, Instant::now) {
+        let cost = frames.pass(&buf.filled()[before..], |stream| watched.cancel(stream));
+        if cost > 0 && !self.budget.spend(cost, Instant::now) {
             self.lost.because("too many frames that ask for nothing");
         }
         Poll::Ready(Ok(()))
@@ -226,6 +230,7 @@ const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -257,10 +262,9 @@ impl Default for Frames {
 }
 
 impl Frames {
-    /// These bytes have come; with them, so many heads of frames that ask for nothing. `cancelled`: is told each
-    /// stream that its client resets.
+    /// These bytes have come; what their frames cost. `cancelled`: is told each stream that its client resets.
     fn pass(&mut self, mut bytes: &[u8], mut cancelled: impl FnMut(u32)) -> u64 {
-        let mut idle = 0;
+        let mut cost = 0;
         while !bytes.is_empty() {
             let skipped = self.left.min(bytes.len());
             self.left -= skipped;
@@ -280,10 +284,10 @@ impl Frames {
                     cancelled(u32::from_be_bytes(stream) & !(1 << 31));
                 }
                 self.ended += u64::from(!self.goes_on);
-                idle += u64::from(is_idle(kind, flags, self.left));
+                cost += cost_of(kind, flags, self.left);
             }
         }
-        idle
+        cost
     }
 }
 
@@ -296,20 +300,22 @@ impl Frames {
     }
 }
 
-/// A window that is widened is asked for by what was sent.
-fn is_idle(kind: u8, flags: u8, length: usize) -> bool {
+/// By what the edge does for it; a request has bounds of its own.
+fn cost_of(kind: u8, flags: u8, length: usize) -> u64 {
     match kind {
-        DATA => length == 0 && flags & END_STREAM == 0,
-        PRIORITY | SETTINGS | PING => true,
-        kind => kind > CONTINUATION,
+        DATA if length == 0 && flags & END_STREAM == 0 => IDLE,
+        PRIORITY | SETTINGS | PING => IDLE,
+        WINDOW_UPDATE | RST_STREAM => LIGHT,
+        kind if kind > CONTINUATION => IDLE,
+        _ => 0,
     }
 }
 
-/// What a connection may still send of them.
+/// What a connection's frames may still cost.
 struct Budget {
     since: Instant,
     /// Since then.
-    came: u64,
+    spent: f64,
     written: u64,
 }
 
@@ -317,27 +323,25 @@ impl Budget {
     fn new(now: Instant) -> Budget {
         Budget {
             since: now,
-            came: 0,
+            spent: 0.0,
             written: 0,
         }
     }
 
     /// False: there is not enough. The clock is not asked while there is anyhow.
-    fn spend(&mut self, frames: u64, now: impl FnOnce() -> Instant) -> bool {
-        self.came += frames;
-        if self.came <= MOST {
+    fn spend(&mut self, cost: u64, now: impl FnOnce() -> Instant) -> bool {
+        self.spent += cost as f64;
+        if self.spent <= MOST {
             return true;
         }
         let now = now();
-        let waited = now.duration_since(self.since).as_millis() as u64;
-        let came = self
-            .came
-            .saturating_sub(waited / MILLIS + self.written / BYTES);
+        let waited = now.duration_since(self.since).as_secs_f64() * A_SECOND;
+        let spent = self.spent - waited - self.written as f64 / BYTES;
         *self = Budget {
-            came,
+            spent: spent.max(0.0),
             ..Budget::new(now)
         };
-        came <= MOST
+        spent <= MOST
     }
 }
 
@@ -362,35 +366,36 @@ mod tests {
             frames in proptest::collection::vec((0u8..12, 0u8..2, 0usize..300), 0..30),
             cut in 1usize..400,
         ) {
-            let (mut sent, mut idle, mut resets) = (vec![0; PREFACE], 0, 0);
+            let (mut sent, mut cost, mut resets) = (vec![0; PREFACE], 0, 0);
             for (kind, flags, length) in frames {
                 sent.extend(frame(kind, flags, length));
-                idle += u64::from(is_idle(kind, flags, length));
+                cost += cost_of(kind, flags, length);
                 resets += u32::from(kind == RST_STREAM);
             }
             let (mut seen, mut cancelled) = (Frames::default(), 0);
             // All of them are of the first stream.
             let parts = sent.chunks(cut);
             let counted: u64 = parts.map(|part| seen.pass(part, |stream| cancelled += stream)).sum();
-            prop_assert_eq!((counted, cancelled), (idle, resets));
+            prop_assert_eq!((counted, cancelled), (cost, resets));
         }
 
         /// Never more than what is there at once and what time and bytes have paid for.
         #[test]
         fn a_budget_is_kept(
-            steps in proptest::collection::vec((0u64..1500, 0u64..3000, 0u64..2_000_000), 1..40),
+            steps in proptest::collection::vec((0u64..100_000, 0u64..3000, 0u64..2_000_000), 1..40),
         ) {
             let begun = Instant::now();
             let (mut budget, mut now) = (Budget::new(begun), begun);
-            let (mut came, mut written) = (0, 0);
-            for (frames, millis, bytes) in steps {
+            let (mut spent, mut written) = (0.0, 0);
+            for (cost, millis, bytes) in steps {
                 now += Duration::from_millis(millis);
                 written += bytes;
                 budget.written += bytes;
-                came += frames;
-                let paid = now.duration_since(begun).as_millis() as u64 / MILLIS + written / BYTES;
-                let has_room = budget.spend(frames, || now);
-                prop_assert!(!has_room || came <= MOST + paid);
+                spent += cost as f64;
+                let waited = now.duration_since(begun).as_secs_f64();
+                let paid = waited * A_SECOND + written as f64 / BYTES;
+                let has_room = budget.spend(cost, || now);
+                prop_assert!(!has_room || spent <= MOST + paid + 1e-6);
                 if !has_room {
                     break;
                 }
@@ -400,23 +405,20 @@ mod tests {
 
     #[test]
     fn what_asks_for_something_costs_nothing() {
-        for (kind, flags, length) in [
-            (DATA, 0, 1),
-            (DATA, END_STREAM, 0),
-            (1, 0, 9),
-            (8, 0, 4),
-            (9, 0, 0),
+        for (kind, flags, length, cost) in [
+            (DATA, 0, 1, 0),
+            (DATA, END_STREAM, 0, 0),
+            (HEADERS, 0, 9, 0),
+            (CONTINUATION, 0, 0, 0),
+            (WINDOW_UPDATE, 0, 4, LIGHT),
+            (RST_STREAM, 0, 4, LIGHT),
+            (DATA, 0, 0, IDLE),
+            (PING, 0, 8, IDLE),
+            (PING, 1, 8, IDLE),
+            (SETTINGS, 0, 0, IDLE),
+            (0x21, 0, 1, IDLE),
         ] {
-            assert!(!is_idle(kind, flags, length), "{kind}");
-        }
-        for (kind, flags, length) in [
-            (DATA, 0, 0),
-            (PING, 0, 8),
-            (PING, 1, 8),
-            (SETTINGS, 0, 0),
-            (0x21, 0, 1),
-        ] {
-            assert!(is_idle(kind, flags, length), "{kind}");
+            assert_eq!(cost_of(kind, flags, length), cost, "{kind}");
         }
     }
 
@@ -425,8 +427,20 @@ mod tests {
         let begun = Instant::now();
         let mut budget = Budget::new(begun);
         for tick in 0..100_000 {
-            let now = begun + Duration::from_millis(tick * MILLIS);
-            assert!(budget.spend(1, || now), "at {tick}");
+            let now = begun + Duration::from_millis(10 * tick);
+            assert!(budget.spend(IDLE, || now), "at {tick}");
+        }
+    }
+
+    /// Two windows are widened for each frame that brings one byte.
+    #[test]
+    fn who_is_sent_little_at_a_time_may_say_so_each_time() {
+        let begun = Instant::now();
+        let mut budget = Budget::new(begun);
+        for tick in 0..100_000 {
+            let now = begun + Duration::from_micros(500 * tick);
+            budget.written += 10;
+            assert!(budget.spend(2 * LIGHT, || now), "at {tick}");
         }
     }
 

@@ -97,6 +97,13 @@ const FLOODS: &[Flood] = &[
         },
     },
     Flood {
+        what: "windows that nobody asked for",
+        sends: |to| {
+            to.frame(HEADERS, END_HEADERS, 1, POST);
+            (0..200_000).for_each(|_| to.frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]));
+        },
+    },
+    Flood {
         what: "a window that never opens, CVE-2019-9517",
         sends: |to| {
             to.frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
@@ -168,20 +175,21 @@ fn who_floods_is_told_at_once_and_let_go_later() {
 fn who_asks_for_nothing_may_do_so_a_while() {
     let origin = Origin::saying("here");
     let edge = Edge::before(&origin);
-    let idle: [(u8, &[u8]); 4] = [
-        (PING, b"whatever"),
-        (SETTINGS, &[0, 3, 0, 0, 0, 100]),
-        (PRIORITY, &[0, 0, 0, 0, 255]),
-        (0xfe, b"what nobody knows"),
+    let idle: [(u8, &[u8], usize); 5] = [
+        (PING, b"whatever", 150),
+        (SETTINGS, &[0, 3, 0, 0, 0, 100], 150),
+        (PRIORITY, &[0, 0, 0, 0, 255], 150),
+        (0xfe, b"what nobody knows", 150),
+        (WINDOW_UPDATE, &[0, 0, 0, 1], 10_000),
     ];
-    for (told, (kind, payload)) in idle.into_iter().enumerate() {
+    for (told, (kind, payload, some)) in idle.into_iter().enumerate() {
         let mut frames = Frames::connect(edge.web);
         let stream = u32::from(kind == PRIORITY);
-        (0..150).for_each(|_| frames.frame(kind, 0, stream, payload));
+        (0..some).for_each(|_| frames.frame(kind, 0, stream, payload));
         let asked = frames.request(ASK, None);
         assert_eq!(frames.end(asked), End::Status(200), "after some of {kind}");
 
-        (0..5_000).for_each(|_| frames.frame(kind, 0, stream, payload));
+        (0..30 * some).for_each(|_| frames.frame(kind, 0, stream, payload));
         edge.await_metric("lakh_bad_requests_total", (told + 1) as f64);
         let asked = frames.request(ASK, None);
         assert_eq!(frames.end(asked), End::Refused, "after many of {kind}");

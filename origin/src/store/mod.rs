@@ -42,6 +42,7 @@ pub use bookings::Booked;
 pub use exports::Export;
 pub use files::{PhotoFiles, Received, Refused};
 pub use idempotency::Key;
+pub use issues::PhotoAdded;
 pub use jobs::{Claim, MOST_FORGOTTEN};
 pub use large_files::{ChunkAdded, LargeFile};
 pub use listings::Removed;

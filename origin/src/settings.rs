@@ -169,10 +169,16 @@ pub struct Settings {
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     lease: u64,
 
-    /// Seconds for which a finished job is kept; by default a week. Dead ones are kept until somebody replays them
+    /// Seconds for which a finished job is kept, and an answered request; by default a week. Dead ones are kept until
+    /// somebody replays them
     #[arg(long, env = "LAKH_ORIGIN_KEEP_JOBS", default_value_t = 604_800, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..=315_360_000))]
     keep_jobs: u64,
+
+    /// Days for which it is kept who changed what
+    #[arg(long, env = "LAKH_ORIGIN_KEEP_AUDIT", default_value_t = 365, value_name = "DAYS",
+          value_parser = clap::value_parser!(u64).range(1..=36_500))]
+    keep_audit: u64,
 
     /// Only give somebody a role (member, staff or admin), as staff=ada@example.org, and end
     #[arg(long, value_name = "ROLE=E-MAIL", value_parser = grant)]
@@ -229,6 +235,10 @@ impl Settings {
 
     pub fn keep_jobs(&self) -> Duration {
         Duration::from_secs(self.keep_jobs)
+    }
+
+    pub fn keep_audit(&self) -> Duration {
+        Duration::from_secs(self.keep_audit * 86_400)
     }
 
     pub fn wants_demo(&self) -> bool {

@@ -11,19 +11,19 @@ mod matching;
 mod payments;
 mod renditions;
 mod requests;
+mod sweep;
 
 use crate::app::App;
 use crate::domain::clock::Moment;
 use crate::domain::job::{Kind, Lane, MOST_REQUEST_WORKERS, State, workers_for};
 use crate::observe::log;
 use crate::storage::Unavailable;
-use crate::store::{Claim, MOST_FORGOTTEN, Store};
+use crate::store::{Claim, Store};
 use serde_json::json;
-use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
-use tokio::task::{JoinSet, spawn_blocking};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 use tokio::{select, sync::watch, time};
 
 /// In each process.
@@ -33,8 +33,6 @@ const FILE_WORKERS: usize = 2;
 
 /// Jobs put there by this process are seen at once, those of others after this.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
 /// Why a job failed, for whoever reads the list of dead ones.
 pub enum Failure {
@@ -62,7 +60,7 @@ impl Workers {
         }
         workers.spawn(requests::scale(app.clone(), wanted));
         workers.spawn(folder::watch(app.clone()));
-        workers.spawn(sweep(app.clone()));
+        workers.spawn(sweep::sweep(app.clone()));
         Self(workers)
     }
 
@@ -176,51 +174,6 @@ async fn give_up(store: &Store, claim: &Claim, failure: Failure) -> &'static str
         // Without an answer from the database the lease runs out, which leads to the same.
         _ => "again",
     }
-}
-
-async fn sweep(app: Arc<App>) {
-    let mut stopping = app.stopping.subscribe();
-    while !*stopping.borrow() {
-        for store in app.stores().filter(|store| store.is_reachable()) {
-            if let Err(error) = sweep_one(&app, store, Moment::now()).await {
-                log::error("sweep", json!({ "reason": error.to_string() }));
-            }
-        }
-        let files = app.files.clone();
-        if let Ok(Err(error)) = spawn_blocking(move || files.sweep(SystemTime::now())).await {
-            log::error("sweep", json!({ "reason": error.to_string() }));
-        }
-        if let Err(error) = sweep_doubtful(&app).await {
-            log::error("sweep", json!({ "reason": error.to_string() }));
-        }
-        select! {
-            () = time::sleep(SWEEP_EVERY.min(app.keep_jobs)) => {}
-            _ = stopping.changed() => {}
-        }
-    }
-}
-
-async fn sweep_doubtful(app: &App) -> Result<(), Box<dyn Error>> {
-    let files = app.files.clone();
-    let doubtful = spawn_blocking(move || files.doubtful(SystemTime::now()));
-    for name in doubtful.await?? {
-        let is_shown = app.store.is_photo_shown(&name).await?;
-        app.files.decide(&name, is_shown).await?;
-    }
-    Ok(())
-}
-
-async fn sweep_one(app: &App, store: &Store, now: Moment) -> sqlx::Result<()> {
-    store.sweep(now).await?;
-    let kept = app.keep_jobs.as_secs().cast_signed();
-    while !*app.stopping.borrow() {
-        let count = store.forget_jobs(now.plus_seconds(-kept)).await?;
-        app.metrics.forgot(count);
-        if count < MOST_FORGOTTEN {
-            break;
-        }
-    }
-    Ok(())
 }
 
 impl From<sqlx::Error> for Failure {

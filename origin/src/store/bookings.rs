@@ -134,7 +134,6 @@ impl Store {
             writing.commit().await?;
         }
         self.forget_keys(now).await?;
-        self.forget_messages().await?;
         self.forget_exports(now).await?;
         self.forget_files(now).await?;
         self.sweep_matches(now).await?;

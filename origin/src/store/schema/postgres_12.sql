@@ -11,3 +11,5 @@ INSERT INTO issue_photos (issue_id, name)
     WHERE a.action = 'add_photo' ORDER BY a.at, a.id ON CONFLICT (name) DO NOTHING;
 INSERT INTO issue_photos (issue_id, name) SELECT id, photo FROM issues WHERE photo IS NOT NULL ORDER BY id
     ON CONFLICT (name) DO NOTHING;
+
+CREATE INDEX requests_by_time ON requests (created_at, id);

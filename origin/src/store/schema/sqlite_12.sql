@@ -12,3 +12,6 @@ INSERT OR IGNORE INTO issue_photos (issue_id, name)
     JOIN issues i ON i.id = CAST(substr(a.subject, 7) AS INTEGER)
     WHERE a.action = 'add_photo' AND a.subject LIKE 'issue %' ORDER BY a.at, a.id;
 INSERT OR IGNORE INTO issue_photos (issue_id, name) SELECT id, photo FROM issues WHERE photo IS NOT NULL ORDER BY id;
+
+-- Those that are answered are forgotten by their age.
+CREATE INDEX requests_by_time ON requests (created_at, id);

@@ -203,7 +203,8 @@ pub enum Command {
     /// they had then
     Restore { file: PathBuf },
 
-    /// Move what belongs to devices to the shards that the settings name now, while no process serves
+    /// Move what belongs to devices to the shards that the settings name now, and what was noted on former ones to the
+    /// main database, while no process serves
     Reshard {
         /// URLs of databases that were shards, and are none any more
         former: Vec<String>,

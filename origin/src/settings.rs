@@ -78,7 +78,8 @@ pub struct Settings {
 
     /// Who stores large files, as 70=s3://bucket/folder?endpoint=https://host, with the weight that its share
     /// follows from; any number, also of 20=file:///folder and 10=memory:///. What the query doesn't say is said
-    /// by AWS's environment variables. Without one, they are in the folder `files`
+    /// by AWS's environment variables. What one has lost is copied anew from another one, sixty chunks of 10 MiB a
+    /// minute being looked after; leave out one that is gone for good. Without any, they are in the folder `files`
     #[arg(
         long,
         env = "LAKH_ORIGIN_STORAGE",

@@ -10,6 +10,7 @@ mod letters;
 mod matching;
 mod payments;
 mod renditions;
+mod repairs;
 mod requests;
 mod sweep;
 
@@ -60,6 +61,7 @@ impl Workers {
         }
         workers.spawn(requests::scale(app.clone(), wanted));
         workers.spawn(folder::watch(app.clone()));
+        workers.spawn(repairs::watch(app.clone()));
         workers.spawn(sweep::sweep(app.clone()));
         Self(workers)
     }

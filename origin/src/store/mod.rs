@@ -44,7 +44,7 @@ pub use files::{PhotoFiles, Received, Refused};
 pub use idempotency::Key;
 pub use issues::PhotoAdded;
 pub use jobs::{Claim, MOST_FORGOTTEN};
-pub use large_files::{ChunkAdded, LargeFile};
+pub use large_files::{ChunkAdded, LargeFile, StoredChunk};
 pub use listings::Removed;
 pub use payments::{Applied, StartedPayment};
 pub use photos::{Added, Photo, RenditionMade};

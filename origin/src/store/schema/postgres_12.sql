@@ -13,3 +13,11 @@ INSERT INTO issue_photos (issue_id, name) SELECT id, photo FROM issues WHERE pho
     ON CONFLICT (name) DO NOTHING;
 
 CREATE INDEX requests_by_time ON requests (created_at, id);
+
+CREATE TABLE copies_look (
+    file_id BIGINT NOT NULL,
+    number  BIGINT NOT NULL,
+    due     BIGINT NOT NULL
+);
+
+INSERT INTO copies_look (file_id, number, due) VALUES (0, 0, 0);

@@ -15,3 +15,13 @@ INSERT OR IGNORE INTO issue_photos (issue_id, name) SELECT id, photo FROM issues
 
 -- Those that are answered are forgotten by their age.
 CREATE INDEX requests_by_time ON requests (created_at, id);
+
+-- How far it was looked whether chunks still have their copies, after which chunk, and when the next ones are to be
+-- looked at, in milliseconds since 1970. One row.
+CREATE TABLE copies_look (
+    file_id INTEGER NOT NULL,
+    number  INTEGER NOT NULL,
+    due     INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO copies_look (file_id, number, due) VALUES (0, 0, 0);

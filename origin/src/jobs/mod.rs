@@ -115,8 +115,7 @@ async fn look(app: &App, lane: Lane) {
 /// `store`: whose queue it was taken from.
 async fn carry_out(app: &App, store: &Store, claim: &Claim) {
     let start = Instant::now();
-    let longest = claim.kind.longest();
-    let job = time::timeout(longest, async {
+    let job = in_time(claim.kind, async {
         match claim.kind {
             Kind::Drawing => demo::draw(app, claim).await,
             Kind::Photo => renditions::make(app, claim).await,
@@ -131,15 +130,22 @@ async fn carry_out(app: &App, store: &Store, claim: &Claim) {
             Kind::Matching => matching::round(app, claim).await,
         }
     });
-    let late = |_| Err(Failure::Passing(format!("it took more than {longest:?}")));
     let outcome = match while_held(app, store, claim, job).await {
-        Some(done) => match done.unwrap_or_else(late) {
-            Ok(()) => "done",
-            Err(failure) => give_up(store, claim, failure).await,
-        },
+        Some(Ok(())) => "done",
+        Some(Err(failure)) => give_up(store, claim, failure).await,
         None => "lost",
     };
     app.metrics.worked(claim.kind, outcome, start.elapsed());
+}
+
+/// No longer than a job of that kind may take.
+async fn in_time(
+    kind: Kind,
+    job: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let longest = kind.longest();
+    let late = |_| Err(Failure::Passing(format!("it took more than {longest:?}")));
+    time::timeout(longest, job).await.unwrap_or_else(late)
 }
 
 /// None when the job was taken over by somebody else, who took this worker for dead.
@@ -205,6 +211,27 @@ mod tests {
     use clap::Parser;
 
     const KILLED: Moment = Moment(1_780_272_000_000);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_waits_for_who_does_not_answer_is_given_up_and_tried_again() {
+        for kind in Kind::ALL.iter().copied() {
+            let (longest, margin) = (kind.longest(), Duration::from_secs(1));
+            let after = async |time| {
+                let answered = async {
+                    time::sleep(time).await;
+                    Ok(())
+                };
+                in_time(kind, answered).await
+            };
+            assert!(after(longest - margin).await.is_ok(), "{kind}");
+            let late = after(longest + margin).await;
+            assert!(
+                matches!(&late, Err(Failure::Passing(reason)) if reason.contains("more than")),
+                "{kind}"
+            );
+        }
+        assert!(Kind::FileCopies.longest() > Kind::Refund.longest());
+    }
 
     /// As others look while they wait, without anybody telling them.
     #[tokio::test]

@@ -84,6 +84,8 @@ pub struct App {
     pub lease: Duration,
     /// How long a finished one is kept.
     pub keep_jobs: Duration,
+    /// How long it is kept who changed what.
+    pub keep_audit: Duration,
     /// Whether photos of the demonstration may still come.
     pub drawing: AtomicBool,
     /// Whether the process is about to end.
@@ -154,6 +156,7 @@ impl App {
             filed: Notify::new(),
             lease: settings.lease(),
             keep_jobs: settings.keep_jobs(),
+            keep_audit: settings.keep_audit(),
             drawing: AtomicBool::new(settings.wants_demo()),
             stopping: watch::Sender::new(false),
         })

@@ -78,7 +78,8 @@ pub struct Settings {
 
     /// Who stores large files, as 70=s3://bucket/folder?endpoint=https://host, with the weight that its share
     /// follows from; any number, also of 20=file:///folder and 10=memory:///. What the query doesn't say is said
-    /// by AWS's environment variables. Without one, they are in the folder `files`
+    /// by AWS's environment variables. What one has lost is copied anew from another one, sixty chunks of 10 MiB a
+    /// minute being looked after; leave out one that is gone for good. Without any, they are in the folder `files`
     #[arg(
         long,
         env = "LAKH_ORIGIN_STORAGE",
@@ -169,10 +170,16 @@ pub struct Settings {
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     lease: u64,
 
-    /// Seconds for which a finished job is kept; by default a week. Dead ones are kept until somebody replays them
+    /// Seconds for which a finished job is kept, and an answered request; by default a week. Dead ones are kept until
+    /// somebody replays them
     #[arg(long, env = "LAKH_ORIGIN_KEEP_JOBS", default_value_t = 604_800, value_name = "SECONDS",
           value_parser = clap::value_parser!(u64).range(1..=315_360_000))]
     keep_jobs: u64,
+
+    /// Days for which it is kept who changed what
+    #[arg(long, env = "LAKH_ORIGIN_KEEP_AUDIT", default_value_t = 365, value_name = "DAYS",
+          value_parser = clap::value_parser!(u64).range(1..=36_500))]
+    keep_audit: u64,
 
     /// Only give somebody a role (member, staff or admin), as staff=ada@example.org, and end
     #[arg(long, value_name = "ROLE=E-MAIL", value_parser = grant)]
@@ -197,7 +204,8 @@ pub enum Command {
     /// they had then
     Restore { file: PathBuf },
 
-    /// Move what belongs to devices to the shards that the settings name now, while no process serves
+    /// Move what belongs to devices to the shards that the settings name now, and what was noted on former ones to the
+    /// main database, while no process serves
     Reshard {
         /// URLs of databases that were shards, and are none any more
         former: Vec<String>,
@@ -229,6 +237,10 @@ impl Settings {
 
     pub fn keep_jobs(&self) -> Duration {
         Duration::from_secs(self.keep_jobs)
+    }
+
+    pub fn keep_audit(&self) -> Duration {
+        Duration::from_secs(self.keep_audit * 86_400)
     }
 
     pub fn wants_demo(&self) -> bool {

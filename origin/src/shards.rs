@@ -324,6 +324,9 @@ async fn are_different(stores: impl Iterator<Item = &Arc<Store>>) -> sqlx::Resul
     Ok(different)
 }
 
+/// Stands for the number of a database that is no shard any more.
+const FORMER: usize = usize::MAX;
+
 /// How far the move of a device is. Whatever was reached lasts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step {
@@ -333,11 +336,14 @@ pub enum Step {
     Copied,
     /// And there alone.
     Moved,
+    /// Some of what was noted on a former shard is on the main database too.
+    Noted,
 }
 
 /// Moves each device's belongings to the shard of its range: copies them to what it has there, looks whether the copy is
 /// the same, and then removes them where they were. Where that was broken off before, it goes on, whatever was served
-/// in between. `reached` is told of each step, and may break off after it. How many devices were moved.
+/// in between. What was noted on former shards goes to the main database, for nobody asks them any more. `reached` is
+/// told of each step, and may break off after it. How many devices were moved.
 pub async fn reshard(
     settings: &Settings,
     main: &Arc<Store>,
@@ -356,10 +362,7 @@ pub async fn reshard(
         .collect();
     for url in former {
         // Of no range.
-        sources.push((
-            usize::MAX,
-            Arc::new(Store::open_at(url, &settings.data).await?),
-        ));
+        sources.push((FORMER, Arc::new(Store::open_at(url, &settings.data).await?)));
     }
     // What is moved from a database to itself would be removed there.
     if !are_different(sources.iter().map(|(_, store)| store)).await? {
@@ -384,8 +387,27 @@ pub async fn reshard(
             reached(Step::Moved)?;
             moved += 1;
         }
+        if number == FORMER {
+            move_notes(&source, main, || reached(Step::Noted)).await?;
+        }
     }
     Ok(moved)
+}
+
+/// To the main database. What was noted of devices that move from shard to shard stays where it is: it is listed of all
+/// databases, by its time, and none of them is left.
+async fn move_notes(
+    source: &Store,
+    main: &Store,
+    mut reached: impl FnMut() -> Result<(), Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    // If the former shard is one again, its next lines get none of the main database's next numbers.
+    main.number_from(main.next_epoch().await?).await?;
+    while let Some(last) = main.take_in_notes(source).await? {
+        reached()?;
+        source.give_away_notes(last).await?;
+    }
+    Ok(())
 }
 
 async fn copy_device(source: &Store, target: &Store, device: &str) -> Result<(), Box<dyn Error>> {

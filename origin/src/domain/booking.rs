@@ -41,6 +41,30 @@ pub struct Booking {
     pub owner: i64,
 }
 
+/// Who would cancel a booking.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Side {
+    Borrower,
+    /// Who lends it, or the staff: what is paid back is theirs to give.
+    Lender,
+}
+
+impl Booking {
+    /// Why it can't be cancelled any more by that side. Until somebody has paid for it, it can; then by both sides
+    /// until it begins, and by who lends it until it is over. Days are those of UTC.
+    pub fn is_past_cancelling(&self, side: Side, today: Date) -> Option<&'static str> {
+        if self.state != State::Confirmed || today < self.from {
+            return None;
+        }
+        if today > self.to {
+            return Some("Its days are over.");
+        }
+        let detail =
+            "It has begun; whoever lends it, or the staff, may still cancel it and pay it back.";
+        (side == Side::Borrower).then_some(detail)
+    }
+}
+
 /// What a borrower asks for.
 #[derive(Debug, PartialEq)]
 pub struct Wish {
@@ -71,6 +95,39 @@ mod tests {
     use super::*;
     use crate::domain::days::day;
     use serde_json::json;
+
+    #[test]
+    fn both_sides_cancel_until_it_begins_and_the_lender_until_it_is_over() {
+        let on = |text: &str| day(text).expect("a day");
+        let booking = |state| Booking {
+            id: 1,
+            listing: 2,
+            borrower: 3,
+            from: on("2026-06-05"),
+            to: on("2026-06-06"),
+            state,
+            price_cents: 500,
+            created_at: String::new(),
+            updated_at: String::new(),
+            owner: 4,
+        };
+        for (today, borrower_may, lender_may) in [
+            ("2026-06-04", true, true),
+            ("2026-06-05", false, true),
+            ("2026-06-06", false, true),
+            ("2026-06-07", false, false),
+        ] {
+            let may = |side, state| {
+                let past = booking(state).is_past_cancelling(side, on(today));
+                past.is_none()
+            };
+            assert_eq!(may(Side::Borrower, State::Confirmed), borrower_may);
+            assert_eq!(may(Side::Lender, State::Confirmed), lender_may);
+            for state in [State::Held, State::Cancelled] {
+                assert!(may(Side::Borrower, state), "nothing was paid");
+            }
+        }
+    }
 
     #[test]
     fn days_lie_ahead_run_forward_and_are_few() {

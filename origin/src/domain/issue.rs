@@ -21,8 +21,10 @@ pub struct Issue {
     pub report: Report,
     pub reporter: i64,
     pub state: State,
-    /// Path of its photo.
+    /// Path of its last photo.
     pub photo: Option<String>,
+    /// Paths of all of them, in order.
+    pub photos: Vec<String>,
     /// From the report on, in order.
     pub history: Vec<Step>,
     pub created_at: String,

@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 pub const MOST_BYTES: u64 = 10 * 1024 * 1024;
 pub const MOST_PER_LISTING: u32 = 10;
+pub const MOST_PER_ISSUE: u32 = 10;
 
 /// What is made of each photo. The edge has presets of the same names, and makes the same of them.
 pub const PRESETS: [&str; 3] = ["original", "medium", "thumbnail"];

@@ -9,7 +9,7 @@ use super::problem::Problem;
 use super::query::{Asked, AskedPage};
 use super::representation::Representation;
 use crate::app::App;
-use crate::domain::booking::{Booking, State as BookingState, Wish};
+use crate::domain::booking::{Booking, Side, State as BookingState, Wish};
 use crate::domain::days::{Days, written};
 use crate::domain::search::SearchQuery;
 use crate::domain::user::Role;
@@ -76,11 +76,25 @@ pub async fn cancel(
     Id(id): Id,
 ) -> Result<Response, Problem> {
     let booking = find(&app, id, &author).await?;
-    if app.store.cancel(id, author.by()).await? {
+    let side = match author.id() == booking.borrower && !author.may(Role::Staff) {
+        true => Side::Borrower,
+        false => Side::Lender,
+    };
+    if let Some(reason) = booking.is_past_cancelling(side, author.at.day()) {
+        return Err(Problem::conflict(format!(
+            "It can't be cancelled. {reason}"
+        )));
+    }
+    if app.store.cancel(&booking, author.by()).await? {
         app.work.notify_one();
     }
-    let cancelled = Representation::json(&find(&app, id, &author).await?);
-    Ok(cancelled.written(StatusCode::OK, &tags(booking.listing)))
+    let now = find(&app, id, &author).await?;
+    // Paid for, or given back, in this moment.
+    if now.state != BookingState::Cancelled {
+        let detail = "It has changed meanwhile; look at it, and try again.";
+        return Err(Problem::conflict(detail));
+    }
+    Ok(Representation::json(&now).written(StatusCode::OK, &tags(booking.listing)))
 }
 
 /// Which days of a listing are taken. `from` and `to` are those of a search.

@@ -11,8 +11,9 @@ use crate::app::App;
 use crate::domain::fields::Faults;
 use crate::domain::issue::{Change, Issue, Report};
 use crate::domain::page::Page;
-use crate::domain::photo::PhotoName;
+use crate::domain::photo::{MOST_PER_ISSUE, PhotoName};
 use crate::domain::user::Role;
+use crate::store::PhotoAdded;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -91,7 +92,7 @@ pub async fn change(
     Ok(changed.written(StatusCode::OK, &tags(id)))
 }
 
-/// The photo that it had before is kept, so that history can be told.
+/// Those that it had before are kept, so that history can be told.
 pub async fn add_photo(
     State(app): State<Arc<App>>,
     author: Author,
@@ -99,20 +100,31 @@ pub async fn add_photo(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let may_add = async { find_concerning(&app, id, &author).await.map(drop) };
-    let name = receive(&app, &headers, body, may_add).await?.name;
+    let name = receive(&app, &headers, body, may_add_photo(&app, id, &author))
+        .await?
+        .name;
     show_photo(&app, id, &name, &author).await?;
     let changed = Representation::json(&find(&app, id).await?);
     Ok(changed.written(StatusCode::OK, &tags(id)))
+}
+
+/// Asked before the upload for the sake of its sender; what counts is checked again with the insert.
+async fn may_add_photo(app: &App, id: i64, author: &Author) -> Result<(), Problem> {
+    let issue = find_concerning(app, id, author).await?;
+    match issue.photos.len() < MOST_PER_ISSUE as usize {
+        true => Ok(()),
+        false => Err(no_room()),
+    }
 }
 
 /// Has the issue show what was received; if it may not, nothing is left of it.
 async fn show_photo(app: &App, id: i64, name: &PhotoName, author: &Author) -> Result<(), Problem> {
     let refused = match find_concerning(app, id, author).await {
         Err(refused) => refused,
-        Ok(seen) => match app.store.set_issue_photo(&seen, name, author.by()).await {
-            Ok(true) => return Ok(()),
-            Ok(false) => changed_meanwhile(),
+        Ok(seen) => match app.store.add_issue_photo(&seen, name, author.by()).await {
+            Ok(PhotoAdded::Yes) => return Ok(()),
+            Ok(PhotoAdded::NoRoom) => no_room(),
+            Ok(PhotoAdded::Changed) => changed_meanwhile(),
             Err(error) => {
                 // Perhaps the issue shows it all the same: that is looked at later.
                 app.files.doubt(name).await?;
@@ -136,6 +148,12 @@ async fn find_concerning(app: &App, id: i64, author: &Author) -> Result<Issue, P
     }
     let detail = "Only the staff and whoever reported an issue may change it.";
     Err(Problem::forbidden(detail))
+}
+
+fn no_room() -> Problem {
+    Problem::conflict(format!(
+        "An issue may have at most {MOST_PER_ISSUE} photos."
+    ))
 }
 
 fn tag(id: i64) -> String {

@@ -10,20 +10,21 @@ mod letters;
 mod matching;
 mod payments;
 mod renditions;
+mod repairs;
 mod requests;
+mod sweep;
 
 use crate::app::App;
 use crate::domain::clock::Moment;
 use crate::domain::job::{Kind, Lane, MOST_REQUEST_WORKERS, State, workers_for};
 use crate::observe::log;
 use crate::storage::Unavailable;
-use crate::store::{Claim, MOST_FORGOTTEN, Store};
+use crate::store::{Claim, Store};
 use serde_json::json;
-use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
-use tokio::task::{JoinSet, spawn_blocking};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 use tokio::{select, sync::watch, time};
 
 /// In each process.
@@ -33,8 +34,6 @@ const FILE_WORKERS: usize = 2;
 
 /// Jobs put there by this process are seen at once, those of others after this.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
 /// Why a job failed, for whoever reads the list of dead ones.
 pub enum Failure {
@@ -62,7 +61,8 @@ impl Workers {
         }
         workers.spawn(requests::scale(app.clone(), wanted));
         workers.spawn(folder::watch(app.clone()));
-        workers.spawn(sweep(app.clone()));
+        workers.spawn(repairs::watch(app.clone()));
+        workers.spawn(sweep::sweep(app.clone()));
         Self(workers)
     }
 
@@ -115,8 +115,7 @@ async fn look(app: &App, lane: Lane) {
 /// `store`: whose queue it was taken from.
 async fn carry_out(app: &App, store: &Store, claim: &Claim) {
     let start = Instant::now();
-    let longest = claim.kind.longest();
-    let job = time::timeout(longest, async {
+    let job = in_time(claim.kind, async {
         match claim.kind {
             Kind::Drawing => demo::draw(app, claim).await,
             Kind::Photo => renditions::make(app, claim).await,
@@ -131,15 +130,22 @@ async fn carry_out(app: &App, store: &Store, claim: &Claim) {
             Kind::Matching => matching::round(app, claim).await,
         }
     });
-    let late = |_| Err(Failure::Passing(format!("it took more than {longest:?}")));
     let outcome = match while_held(app, store, claim, job).await {
-        Some(done) => match done.unwrap_or_else(late) {
-            Ok(()) => "done",
-            Err(failure) => give_up(store, claim, failure).await,
-        },
+        Some(Ok(())) => "done",
+        Some(Err(failure)) => give_up(store, claim, failure).await,
         None => "lost",
     };
     app.metrics.worked(claim.kind, outcome, start.elapsed());
+}
+
+/// No longer than a job of that kind may take.
+async fn in_time(
+    kind: Kind,
+    job: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let longest = kind.longest();
+    let late = |_| Err(Failure::Passing(format!("it took more than {longest:?}")));
+    time::timeout(longest, job).await.unwrap_or_else(late)
 }
 
 /// None when the job was taken over by somebody else, who took this worker for dead.
@@ -178,51 +184,6 @@ async fn give_up(store: &Store, claim: &Claim, failure: Failure) -> &'static str
     }
 }
 
-async fn sweep(app: Arc<App>) {
-    let mut stopping = app.stopping.subscribe();
-    while !*stopping.borrow() {
-        for store in app.stores().filter(|store| store.is_reachable()) {
-            if let Err(error) = sweep_one(&app, store, Moment::now()).await {
-                log::error("sweep", json!({ "reason": error.to_string() }));
-            }
-        }
-        let files = app.files.clone();
-        if let Ok(Err(error)) = spawn_blocking(move || files.sweep(SystemTime::now())).await {
-            log::error("sweep", json!({ "reason": error.to_string() }));
-        }
-        if let Err(error) = sweep_doubtful(&app).await {
-            log::error("sweep", json!({ "reason": error.to_string() }));
-        }
-        select! {
-            () = time::sleep(SWEEP_EVERY.min(app.keep_jobs)) => {}
-            _ = stopping.changed() => {}
-        }
-    }
-}
-
-async fn sweep_doubtful(app: &App) -> Result<(), Box<dyn Error>> {
-    let files = app.files.clone();
-    let doubtful = spawn_blocking(move || files.doubtful(SystemTime::now()));
-    for name in doubtful.await?? {
-        let is_shown = app.store.is_photo_shown(&name).await?;
-        app.files.decide(&name, is_shown).await?;
-    }
-    Ok(())
-}
-
-async fn sweep_one(app: &App, store: &Store, now: Moment) -> sqlx::Result<()> {
-    store.sweep(now).await?;
-    let kept = app.keep_jobs.as_secs().cast_signed();
-    while !*app.stopping.borrow() {
-        let count = store.forget_jobs(now.plus_seconds(-kept)).await?;
-        app.metrics.forgot(count);
-        if count < MOST_FORGOTTEN {
-            break;
-        }
-    }
-    Ok(())
-}
-
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
         Self::Passing(error.to_string())
@@ -250,6 +211,27 @@ mod tests {
     use clap::Parser;
 
     const KILLED: Moment = Moment(1_780_272_000_000);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_waits_for_who_does_not_answer_is_given_up_and_tried_again() {
+        for kind in Kind::ALL.iter().copied() {
+            let (longest, margin) = (kind.longest(), Duration::from_secs(1));
+            let after = async |time| {
+                let answered = async {
+                    time::sleep(time).await;
+                    Ok(())
+                };
+                in_time(kind, answered).await
+            };
+            assert!(after(longest - margin).await.is_ok(), "{kind}");
+            let late = after(longest + margin).await;
+            assert!(
+                matches!(&late, Err(Failure::Passing(reason)) if reason.contains("more than")),
+                "{kind}"
+            );
+        }
+        assert!(Kind::FileCopies.longest() > Kind::Refund.longest());
+    }
 
     /// As others look while they wait, without anybody telling them.
     #[tokio::test]

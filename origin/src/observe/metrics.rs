@@ -23,6 +23,7 @@ pub struct Metrics {
     chunks: IntGaugeVec,
     /// By provider, operation and outcome.
     pub storage: IntCounterVec,
+    repairs: IntCounterVec,
     connections: IntGaugeVec,
     nodes: IntGaugeVec,
     hub: IntGauge,
@@ -67,6 +68,16 @@ impl Metrics {
                         "What providers of storage were asked for, after all attempts",
                     ),
                     &["provider", "operation", "outcome"],
+                ),
+            )?,
+            repairs: in_registry(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "lakh_origin_storage_repairs_total",
+                        "Chunks of large files that providers had lost: copied anew, or not (yet)",
+                    ),
+                    &["outcome"],
                 ),
             )?,
             uploads: gauge("lakh_origin_uploads", "Uploads of this process", &["state"])?,
@@ -133,6 +144,12 @@ impl Metrics {
         self.jobs
             .with_label_values(&[kind.to_string().as_str(), outcome])
             .observe(time.as_secs_f64());
+    }
+
+    /// Whether it could be.
+    pub fn repaired(&self, done: bool) {
+        let outcome = if done { "repaired" } else { "failed" };
+        self.repairs.with_label_values(&[outcome]).inc();
     }
 
     pub fn forgot(&self, jobs: u64) {

@@ -157,6 +157,22 @@ impl Known {
     }
 }
 
+/// Each line of what was noted in these databases, by its number.
+async fn noted(stores: &[&Arc<Store>]) -> BTreeMap<i64, serde_json::Value> {
+    let newest = Stamp {
+        at: Moment::now(),
+        id: i64::MAX,
+    };
+    let mut lines = BTreeMap::new();
+    for store in stores {
+        for entry in store.audit(newest, 10_000).await.expect("it is read") {
+            let line = serde_json::to_value(&entry).expect("it is plain");
+            assert_eq!(lines.insert(entry.id, line), None, "{} is twice", entry.id);
+        }
+    }
+    lines
+}
+
 /// With something of each device in the main database.
 async fn town() -> (Town, Known) {
     let town = Town::new();
@@ -236,5 +252,31 @@ async fn what_breaks_off_on_its_way_from_former_shards_may_be_served_and_is_comp
         );
         assert_eq!(after.answers.len(), 9);
         town.serve(&together).await;
+    }
+}
+
+/// Nobody would list what is left there.
+#[tokio::test]
+async fn what_was_noted_on_former_shards_is_on_the_main_database_wherever_it_breaks_off() {
+    // Each former shard's lines are one step more.
+    for steps in 0..=STEPS + 2 {
+        let (town, _) = town().await;
+        let (together, apart) = (town.all_in_main(), town.in_three());
+        assert_eq!(town.reshard(&apart, &[], usize::MAX).await, None);
+        town.serve(&apart).await;
+        let before = {
+            let (main, shards) = town.open(&apart).await.expect("it is in order");
+            let others = shards.all().iter().map(|shard| &shard.store);
+            let others = others.filter(|store| !Arc::ptr_eq(store, &main));
+            noted(&others.chain([&main]).collect::<Vec<_>>()).await
+        };
+        let former = ["middle", "far"];
+        town.reshard(&together, &former, steps).await;
+        town.serve(&together).await;
+        assert_eq!(town.reshard(&together, &former, usize::MAX).await, None);
+        let after = noted(&[&town.main().await]).await;
+        for (id, line) in before {
+            assert_eq!(after.get(&id), Some(&line), "after {steps}");
+        }
     }
 }

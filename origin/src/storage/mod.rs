@@ -123,6 +123,32 @@ impl Storage {
         Ok(())
     }
 
+    /// Whether anybody but this machine keeps anything.
+    pub fn has_providers(&self) -> bool {
+        !self.providers.is_empty()
+    }
+
+    /// Whether as many providers as are to have a copy say that they have one, of so many bytes; nothing is read. Can't
+    /// be told while one of those that are asked fails: what it has is not lost.
+    pub async fn has_copies(&self, object: Object<'_>, bytes: u64) -> Result<bool, Unavailable> {
+        let wanted = COPIES.min(self.providers.len());
+        let mut copies = 0;
+        for provider in self.order(object) {
+            if copies == wanted {
+                break;
+            }
+            if !provider.may_be_asked() {
+                return Err(Unavailable(format!("{provider} has failed lately")));
+            }
+            match provider.size(&object.path()).await {
+                Ok(size) => copies += usize::from(size == bytes),
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(copies == wanted)
+    }
+
     /// All there is of a file, wherever it is.
     pub async fn remove(&self, file: &str) -> Result<(), Unavailable> {
         for provider in self.providers.iter().chain([&self.local]) {

@@ -81,6 +81,12 @@ impl Provider {
         self.attempted("get", getting).await
     }
 
+    /// In bytes, as far as is told without reading it.
+    pub async fn size(&self, path: &Path) -> Result<u64> {
+        let asking = || async { Ok(self.store.head(path).await?.size) };
+        self.attempted("head", asking).await
+    }
+
     /// What is already gone is as good as removed.
     pub async fn remove(&self, path: &Path) -> Result<()> {
         let removing = || self.store.delete(path);

@@ -158,6 +158,37 @@ async fn another_provider_stands_in_and_a_damaged_copy_is_passed_by() {
     assert_eq!(case.kept(object), (vec![], false));
 }
 
+#[tokio::test]
+async fn a_copy_that_is_lost_or_cut_short_is_missed_and_made_anew() {
+    let case = Case::of(&[1, 1, 1]);
+    let (bytes, object) = chunk(1);
+    let has_copies = async || {
+        let known = case.storage.has_copies(object, bytes.len() as u64).await;
+        known.map_err(|error| error.to_string())
+    };
+    case.storage.put(object, &bytes).await.expect("a place");
+    assert_eq!(has_copies().await, Ok(false));
+    case.storage.replicate(object).await.expect("a copy");
+    assert_eq!(has_copies().await, Ok(true));
+    let (copies, _) = case.kept(object);
+    let at = |provider: usize| case.folder(provider).join(object.path().to_string());
+    for provider in &copies {
+        fs::remove_file(at(*provider)).expect("it is there");
+        assert_eq!(has_copies().await, Ok(false));
+        case.storage.replicate(object).await.expect("a copy");
+        assert_eq!(has_copies().await, Ok(true));
+        fs::write(at(*provider), &bytes[..4]).expect("it is there");
+        assert_eq!(has_copies().await, Ok(false));
+        case.storage.replicate(object).await.expect("a copy");
+        assert_eq!(fs::read(at(*provider)).expect("it is there"), bytes);
+    }
+    assert_eq!(case.kept(object), (copies.clone(), false));
+    // Who is away has lost nothing.
+    case.stop(copies[0]);
+    let unknown = has_copies().await.expect_err("it can't be told");
+    assert!(unknown.contains("can't be stored or read"), "{unknown}");
+}
+
 #[test]
 fn a_place_that_is_written_wrongly_is_refused() {
     let refused = |text: &str| text.parse::<Place>().err().expect("it is wrong");

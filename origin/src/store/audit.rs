@@ -1,13 +1,13 @@
 //! Who changed what: written in the transaction of the change, so there is neither without the other. So what is
 //! noted of devices is on their shards. What follows by itself, pictures, letters, who is present, is not a change.
 
-use super::{Store, Writing};
+use super::{MOST_FORGOTTEN, Store, Writing};
 use crate::domain::clock::Moment;
 use crate::domain::page::Stamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::any::AnyRow;
-use sqlx::{FromRow, Result, Row, query, query_as};
+use sqlx::{AssertSqlSafe, FromRow, Result, Row, query, query_as};
 
 /// Whose change it is, and when.
 #[derive(Clone, Copy)]
@@ -55,6 +55,17 @@ impl Store {
         .bind(i64::from(most))
         .fetch_all(self.reader())
         .await
+    }
+
+    /// Forgets some of what was noted before that moment, as many lines as `MOST_FORGOTTEN`; how many.
+    pub async fn forget_audit(&self, before: Moment) -> Result<u64> {
+        let sql = format!(
+            "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 \
+             ORDER BY at, id LIMIT {MOST_FORGOTTEN} {})",
+            self.dialect.skip_taken()
+        );
+        self.forget(query(AssertSqlSafe(sql)).bind(before.iso()))
+            .await
     }
 }
 

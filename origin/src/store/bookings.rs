@@ -105,12 +105,15 @@ impl Store {
         .await
     }
 
-    /// Whether it was not cancelled before. What was paid is paid back.
-    pub async fn cancel(&self, id: i64, by: By) -> Result<bool> {
+    /// Whether it still was as it was seen, and so is cancelled. What was paid is paid back.
+    pub async fn cancel(&self, seen: &Booking, by: By) -> Result<bool> {
         let mut writing = self.write().await?;
-        let cancelled = cancel_in(&mut writing, id, by).await?;
+        if !is_still(&mut writing, seen.id, seen.state).await? {
+            return Ok(false);
+        }
+        cancel_in(&mut writing, seen.id, by).await?;
         writing.commit().await?;
-        Ok(cancelled)
+        Ok(true)
     }
 
     /// Gives back what nobody paid for, and forgets what need not be known any longer.
@@ -125,13 +128,12 @@ impl Store {
         for id in late {
             let mut writing = self.write().await?;
             // Paid or cancelled meanwhile: then it stays as it is.
-            if is_still_held(&mut writing, id).await? {
+            if is_still(&mut writing, id, State::Held).await? {
                 cancel_in(&mut writing, id, By::itself(now)).await?;
             }
             writing.commit().await?;
         }
         self.forget_keys(now).await?;
-        self.forget_messages().await?;
         self.forget_exports(now).await?;
         self.forget_files(now).await?;
         self.sweep_matches(now).await?;
@@ -226,9 +228,11 @@ async fn take_days(writing: &mut Writing, booking: i64, wish: &Wish) -> Result<b
     Ok(taken.rows_affected() == rows.len() as u64)
 }
 
-async fn is_still_held(writing: &mut Writing, id: i64) -> Result<bool> {
-    let held = query("UPDATE bookings SET state = state WHERE id = $1 AND state = 'held'")
+/// In that state, which changes for nobody else until the end of the transaction.
+async fn is_still(writing: &mut Writing, id: i64, state: State) -> Result<bool> {
+    let held = query("UPDATE bookings SET state = state WHERE id = $1 AND state = $2")
         .bind(id)
+        .bind(state.to_string())
         .execute(&mut **writing)
         .await?;
     Ok(held.rows_affected() == 1)

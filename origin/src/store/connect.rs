@@ -184,36 +184,56 @@ mod tests {
     use crate::domain::search::SearchQuery;
     use sqlx::Connection;
 
-    /// The last schema that did not fold places.
-    const BEFORE: usize = 10;
+    const PEOPLE: &str = "INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')";
 
-    #[tokio::test]
-    async fn places_of_before_are_folded_when_the_database_is_opened() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = format!("sqlite://{}/store", folder.path().display());
+    /// A database that had that schema and these rows, and is opened now.
+    async fn opened(folder: &Path, schema: usize, rows: &[&str]) -> Store {
+        let file = format!("sqlite://{}/store", folder.display());
         install();
         let dialect = Dialect::Sqlite;
         let mut former = AnyConnection::connect(&format!("{file}?mode=rwc"))
             .await
             .expect("a new database");
-        let people = "INSERT INTO users (name, email) VALUES ('Ada', 'ada@example.org')";
-        let things = "INSERT INTO listings (owner_id, title, text, category, price_cents, place, available) \
-                      VALUES (1, 'Ladder', 'x', 'tools', 1, 'Österreicher Straße', 1)";
-        let version = dialect.set_schema_version(BEFORE);
-        let steps = dialect.migrations()[..BEFORE].iter().copied();
-        for sql in steps.chain([people, things, version.as_str()]) {
-            let done = raw_sql(AssertSqlSafe(sql.to_owned()))
+        let version = dialect.set_schema_version(schema);
+        let steps = &dialect.migrations()[..schema];
+        for sql in steps.iter().chain(rows).chain([&version.as_str()]) {
+            let done = raw_sql(AssertSqlSafe((*sql).to_owned()))
                 .execute(&mut former)
                 .await;
             done.expect("it is written");
         }
         former.close().await.expect("it is whole");
+        let store = Store::open_at(&file, folder).await;
+        store.expect("it is brought here")
+    }
 
-        let store = Store::open_at(&file, folder.path())
-            .await
-            .expect("it is brought here");
+    #[tokio::test]
+    async fn places_of_before_are_folded_when_the_database_is_opened() {
+        let things = "INSERT INTO listings (owner_id, title, text, category, price_cents, place, available) \
+                      VALUES (1, 'Ladder', 'x', 'tools', 1, 'Österreicher Straße', 1)";
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = opened(folder.path(), 10, &[PEOPLE, things]).await;
         let search = SearchQuery::for_place("ÖSTERREICHER STRASSE").check();
         let found = store.listings(&search.expect("a good question")).await;
         assert_eq!(found.expect("it is read").len(), 1);
+    }
+
+    #[tokio::test]
+    async fn photos_that_an_issue_showed_before_its_last_one_are_among_its_photos() {
+        let issues = "INSERT INTO issues (reporter_id, title, text, place, photo, state, created_at, updated_at) \
+                      VALUES (1, 'Lamp', 'x', 'y', 'b.png', 'open', '', ''), \
+                      (1, 'Bench', 'x', 'y', 'c.png', 'open', '', '')";
+        let notes = r#"INSERT INTO audit (at, action, subject, detail) VALUES
+            ('1', 'add_photo', 'issue 1', '{"photo":"a.png"}'), ('2', 'add_photo', 'issue 1', '{"photo":"b.png"}'),
+            ('3', 'add_photo', 'listing 1', '{"photo":"d.png"}'), ('4', 'issue', 'issue 1', '{"state":"open"}')"#;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = opened(folder.path(), 11, &[PEOPLE, issues, notes]).await;
+        for (id, expected) in [
+            (1, &["/photos/a.png", "/photos/b.png"][..]),
+            (2, &["/photos/c.png"]),
+        ] {
+            let issue = store.issue(id).await.expect("it is read");
+            assert_eq!(issue.expect("it is there").photos, expected);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::audit::note;
 use super::jobs::{enqueue, finish_in};
 use super::users::parsed;
-use super::{By, Claim, Store, Writing};
+use super::{By, Claim, MOST_FORGOTTEN, Store, Writing};
 use crate::domain::clock::Moment;
 use crate::domain::device::{Device, DeviceName, Kind, MOST_BACKLOG, Message, Request};
 use crate::domain::job;
@@ -241,16 +241,42 @@ impl Store {
         Ok(true)
     }
 
-    /// Keeps what those who come back may ask for.
-    pub(super) async fn forget_messages(&self) -> Result<()> {
-        query(
-            "DELETE FROM messages WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER \
-             (PARTITION BY device ORDER BY id DESC) AS place FROM messages) AS placed WHERE place > $1)",
+    /// Forgets some of the requests of before that moment that have no job any more, as many as `MOST_FORGOTTEN`; how
+    /// many. So they are kept as long as finished jobs are.
+    pub async fn forget_requests(&self, before: Moment) -> Result<u64> {
+        let sql = format!(
+            "DELETE FROM requests WHERE id IN (SELECT r.id FROM requests r WHERE r.created_at < $1 \
+             AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.kind = 'request' \
+             AND j.subject = CAST(r.id AS TEXT)) \
+             ORDER BY r.created_at, r.id LIMIT {MOST_FORGOTTEN} {})",
+            self.dialect.skip_taken()
+        );
+        self.forget(query(AssertSqlSafe(sql)).bind(before.iso()))
+            .await
+    }
+
+    /// The next devices after that one that have messages, in order, and how many.
+    pub async fn message_counts(&self, after: &str) -> Result<Vec<(String, i64)>> {
+        query_as(
+            "SELECT device, count(*) FROM messages WHERE device > $1 \
+             GROUP BY device ORDER BY device LIMIT 500",
         )
-        .bind(i64::from(MOST_BACKLOG))
-        .execute(self.nodes.writer()?)
+        .bind(after)
+        .fetch_all(self.reader())
         .await
-        .map(drop)
+    }
+
+    /// Forgets some of a device's messages, as many as `MOST_FORGOTTEN`, but none of those that it may ask for when it
+    /// comes back; how many. `""`: those to all.
+    pub async fn forget_messages(&self, device: &str) -> Result<u64> {
+        let sql = format!(
+            "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE device = $1 \
+             AND id <= (SELECT id FROM messages WHERE device = $1 ORDER BY id DESC \
+             LIMIT 1 OFFSET {MOST_BACKLOG}) ORDER BY id LIMIT {MOST_FORGOTTEN} {})",
+            self.dialect.skip_taken()
+        );
+        self.forget(query(AssertSqlSafe(sql)).bind(device.to_owned()))
+            .await
     }
 
     /// Whoever reads up to a number has read all before it: messages become visible in their order.

@@ -79,6 +79,7 @@ impl Dialect {
                 include_str!("schema/sqlite_9.sql"),
                 include_str!("schema/sqlite_10.sql"),
                 include_str!("schema/sqlite_11.sql"),
+                include_str!("schema/sqlite_12.sql"),
             ],
             Self::Postgres => &[
                 "",
@@ -92,6 +93,7 @@ impl Dialect {
                 include_str!("schema/postgres_9.sql"),
                 include_str!("schema/postgres_10.sql"),
                 include_str!("schema/postgres_11.sql"),
+                include_str!("schema/postgres_12.sql"),
             ],
         }
     }

@@ -4,10 +4,18 @@ use super::letters::tell_of_issue;
 use super::users::parsed;
 use super::{By, Store, Writing, audit::note};
 use crate::domain::issue::{Change, Issue, Report, State, Step};
-use crate::domain::photo::PhotoName;
+use crate::domain::photo::{MOST_PER_ISSUE, PhotoName};
 use serde_json::json;
 use sqlx::any::AnyRow;
 use sqlx::{FromRow, Result, Row, query, query_as, query_scalar};
+
+pub enum PhotoAdded {
+    Yes,
+    /// The issue has all the photos it may have.
+    NoRoom,
+    /// It has another version by now.
+    Changed,
+}
 
 impl Store {
     pub async fn insert_issue(&self, reporter: i64, report: &Report, by: By) -> Result<i64> {
@@ -46,10 +54,16 @@ impl Store {
             .bind(id)
             .fetch_all(self.reader())
             .await?;
+        let photos: Vec<String> =
+            query_scalar("SELECT name FROM issue_photos WHERE issue_id = $1 ORDER BY id")
+                .bind(id)
+                .fetch_all(self.reader())
+                .await?;
+        issue.photos = photos.iter().map(|name| path_of(name)).collect();
         Ok(Some(issue))
     }
 
-    /// Newest first, without their history.
+    /// Newest first, without their history, and of their photos the last one alone.
     pub async fn issues(&self, state: Option<State>, before: i64, most: u32) -> Result<Vec<Issue>> {
         query_as(
             "SELECT * FROM issues WHERE state = coalesce($1, state) AND id < $2 \
@@ -87,8 +101,13 @@ impl Store {
         Ok(true)
     }
 
-    /// Whether the issue still had that version.
-    pub async fn set_issue_photo(&self, seen: &Issue, photo: &PhotoName, by: By) -> Result<bool> {
+    /// If the issue still has that version.
+    pub async fn add_issue_photo(
+        &self,
+        seen: &Issue,
+        photo: &PhotoName,
+        by: By,
+    ) -> Result<PhotoAdded> {
         let mut writing = self.write().await?;
         let done = query(
             "UPDATE issues SET photo = $1, version = version + 1, updated_at = $2 \
@@ -100,19 +119,28 @@ impl Store {
         .bind(seen.version)
         .execute(&mut *writing)
         .await?;
-        let subject = format!("issue {}", seen.id);
-        note(
-            &mut writing,
-            by,
-            "add_photo",
-            subject,
-            json!({ "photo": photo.to_string() }),
-        )
-        .await?;
-        if done.rows_affected() == 1 {
-            writing.commit().await?;
+        if done.rows_affected() == 0 {
+            return Ok(PhotoAdded::Changed);
         }
-        Ok(done.rows_affected() == 1)
+        let added = query(
+            "INSERT INTO issue_photos (issue_id, name) SELECT $1, $2 \
+             WHERE (SELECT count(*) FROM issue_photos WHERE issue_id = $1) < $3",
+        )
+        .bind(seen.id)
+        .bind(photo.to_string())
+        .bind(i64::from(MOST_PER_ISSUE))
+        .execute(&mut *writing)
+        .await?;
+        if added.rows_affected() == 0 {
+            return Ok(PhotoAdded::NoRoom);
+        }
+        let (subject, detail) = (
+            format!("issue {}", seen.id),
+            json!({ "photo": photo.to_string() }),
+        );
+        note(&mut writing, by, "add_photo", subject, detail).await?;
+        writing.commit().await?;
+        Ok(PhotoAdded::Yes)
     }
 }
 
@@ -137,6 +165,10 @@ async fn add_step(
     note(writing, by, "issue", format!("issue {issue}"), detail).await
 }
 
+fn path_of(photo: &str) -> String {
+    format!("/photos/{photo}")
+}
+
 impl FromRow<'_, AnyRow> for Issue {
     fn from_row(row: &AnyRow) -> Result<Self> {
         let photo: Option<String> = row.try_get("photo")?;
@@ -150,7 +182,8 @@ impl FromRow<'_, AnyRow> for Issue {
             },
             reporter: row.try_get("reporter_id")?,
             state: parsed(row, "state")?,
-            photo: photo.map(|name| format!("/photos/{name}")),
+            photo: photo.map(|name| path_of(&name)),
+            photos: Vec::new(),
             history: Vec::new(),
             created_at: row.try_get("created_at")?,
             updated_at: row.try_get("updated_at")?,

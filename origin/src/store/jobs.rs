@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, FromRow, Result, Row, query, query_as, query_scalar};
 
-/// Finished jobs that are forgotten in one transaction: others wait to write meanwhile.
+/// Rows that are forgotten in one transaction: others wait to write meanwhile.
 pub const MOST_FORGOTTEN: u64 = 1_000;
 
 /// A job that is held. `attempt` tells its holder from the one before.
@@ -179,13 +179,7 @@ impl Store {
              AND lease < $1 ORDER BY due, id LIMIT {MOST_FORGOTTEN} {})",
             self.dialect.skip_taken()
         );
-        let mut writing = self.write().await?;
-        let gone = query(AssertSqlSafe(sql))
-            .bind(before.0)
-            .execute(&mut *writing)
-            .await?;
-        writing.commit().await?;
-        Ok(gone.rows_affected())
+        self.forget(query(AssertSqlSafe(sql)).bind(before.0)).await
     }
 
     /// Reading is cheap, and most looks at the queue find nothing.

@@ -13,7 +13,7 @@ use crate::domain::random;
 use serde::Serialize;
 use serde_json::json;
 use sqlx::any::AnyRow;
-use sqlx::{FromRow, Result, Row, query, query_as, query_scalar};
+use sqlx::{AssertSqlSafe, FromRow, Result, Row, query, query_as, query_scalar};
 
 #[derive(Serialize)]
 pub struct LargeFile {
@@ -38,6 +38,16 @@ pub struct LargeFile {
 pub struct Chunk {
     pub number: i64,
     pub sha256: Checksum,
+}
+
+/// A chunk of a whole file, wherever its copies are.
+pub struct StoredChunk {
+    pub file: i64,
+    pub number: i64,
+    /// Its file's.
+    pub key: String,
+    pub sha256: Checksum,
+    pub bytes: u64,
 }
 
 #[derive(Debug, PartialEq)]
@@ -119,6 +129,57 @@ impl Store {
             .bind(file)
             .fetch_all(self.reader())
             .await
+    }
+
+    /// The chunks after that one, by their files' numbers and their own; without those that are about to be copied for the
+    /// first time.
+    pub async fn stored_chunks(&self, after: (i64, i64), most: u32) -> Result<Vec<StoredChunk>> {
+        let sql = format!(
+            "SELECT c.file_id, c.number, c.sha256, f.key, f.bytes FROM file_chunks c \
+             JOIN files f ON f.id = c.file_id WHERE (c.file_id, c.number) > ($1, $2) \
+             AND f.id >= $1 AND f.state = '{}' AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.kind = '{}' \
+             AND j.subject = CAST(f.id AS TEXT) AND j.state IN ('waiting', 'running')) \
+             ORDER BY c.file_id, c.number LIMIT $3",
+            State::Whole,
+            Kind::FileCopies
+        );
+        query_as(AssertSqlSafe(sql))
+            .bind(after.0)
+            .bind(after.1)
+            .bind(i64::from(most))
+            .fetch_all(self.reader())
+            .await
+    }
+
+    /// After which chunk to look on whether there are copies, where somebody is to do so now. Nobody else is then, until
+    /// that moment.
+    pub async fn begin_copies_look(
+        &self,
+        until: Moment,
+        now: Moment,
+    ) -> Result<Option<(i64, i64)>> {
+        let due: i64 = query_scalar("SELECT due FROM copies_look")
+            .fetch_one(self.reader())
+            .await?;
+        if due > now.0 {
+            return Ok(None);
+        }
+        query_as("UPDATE copies_look SET due = $1 WHERE due <= $2 RETURNING file_id, number")
+            .bind(until.0)
+            .bind(now.0)
+            .fetch_optional(self.nodes.writer()?)
+            .await
+    }
+
+    /// The next ones are those after that chunk, and from that moment on.
+    pub async fn end_copies_look(&self, after: (i64, i64), due: Moment) -> Result<()> {
+        query("UPDATE copies_look SET file_id = $1, number = $2, due = $3")
+            .bind(after.0)
+            .bind(after.1)
+            .bind(due.0)
+            .execute(self.nodes.writer()?)
+            .await
+            .map(drop)
     }
 
     /// With the last chunk comes the job that looks whether they are the whole.
@@ -279,6 +340,22 @@ impl FromRow<'_, AnyRow> for Chunk {
         Ok(Self {
             number: row.try_get("number")?,
             sha256: parsed(row, "sha256")?,
+        })
+    }
+}
+
+impl FromRow<'_, AnyRow> for StoredChunk {
+    fn from_row(row: &AnyRow) -> Result<Self> {
+        let (number, bytes): (i64, i64) = (row.try_get("number")?, row.try_get("bytes")?);
+        let cut = Cut {
+            bytes: bytes.cast_unsigned(),
+        };
+        Ok(Self {
+            file: row.try_get("file_id")?,
+            number,
+            key: row.try_get("key")?,
+            sha256: parsed(row, "sha256")?,
+            bytes: cut.length(number.cast_unsigned()).unwrap_or(0),
         })
     }
 }

@@ -1,17 +1,21 @@
-//! What belongs to one device, taken out of one database and into another. Nobody else may use either meanwhile.
+//! What belongs to one device, taken out of one database and into another; and what was noted in one that is about to
+//! be left. Nobody else may use either meanwhile.
 
 use super::backup::{fields, insert};
 use super::{By, Store, Writing, audit::note};
 use crate::domain::clock::Moment;
 use crate::domain::job::State;
 use serde_json::{Map, Value, json};
-use sqlx::{query, query_scalar};
+use sqlx::{AssertSqlSafe, query, query_scalar};
 use std::collections::BTreeMap;
 use std::error::Error;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 type Row = Map<String, Value>;
+
+/// Lines that are taken in at once.
+const NOTES: usize = 500;
 
 /// By their numbers, which are given once across all databases: what has the same number in two is the same, but one
 /// of them may be of before.
@@ -118,6 +122,43 @@ impl Store {
         let subject = format!("device {device}");
         note(&mut writing, by, "give_away", subject, json!({})).await?;
         Ok(writing.commit().await?)
+    }
+
+    /// Has the first lines of what was noted elsewhere, some of which it may have already. The last one's number; None
+    /// where there was nothing.
+    pub async fn take_in_notes(&self, elsewhere: &Self) -> Result<Option<i64>> {
+        let sql = AssertSqlSafe(format!("SELECT * FROM audit ORDER BY id LIMIT {NOTES}"));
+        let found = query(sql).fetch_all(elsewhere.nodes.writer()?).await?;
+        let rows: Vec<Row> = found.iter().map(fields).collect::<sqlx::Result<_>>()?;
+        let number = |row: &Row| row.get("id").and_then(Value::as_i64);
+        let (Some(first), Some(last)) =
+            (rows.first().and_then(number), rows.last().and_then(number))
+        else {
+            return Ok(None);
+        };
+        let mut writing = self.write().await?;
+        let there: Vec<i64> = query_scalar("SELECT id FROM audit WHERE id >= $1 AND id <= $2")
+            .bind(first)
+            .bind(last)
+            .fetch_all(&mut *writing)
+            .await?;
+        let is_new = |row: &&Row| number(row).is_some_and(|id| !there.contains(&id));
+        let columns = ["id", "at", "user_id", "action", "subject", "detail"];
+        let rows: Vec<_> = rows
+            .iter()
+            .filter(is_new)
+            .map(|row| columns.map(|column| row.get(column).cloned().unwrap_or(Value::Null)))
+            .collect();
+        writing.insert("audit", &columns, &rows).await?;
+        writing.commit().await?;
+        Ok(Some(last))
+    }
+
+    /// Up to that number.
+    pub async fn give_away_notes(&self, last: i64) -> Result<()> {
+        let given = query("DELETE FROM audit WHERE id <= $1").bind(last);
+        self.forget(given).await?;
+        Ok(())
     }
 
     /// Whether a process serves on it, or did so seconds ago and did not say that it ended.

@@ -95,7 +95,7 @@ impl Store {
         let mut writing = self.write().await?;
         let count: i64 = query_scalar(
             "SELECT (SELECT count(*) FROM photos WHERE name = $1) \
-             + (SELECT count(*) FROM issues WHERE photo = $1)",
+             + (SELECT count(*) FROM issue_photos WHERE name = $1)",
         )
         .bind(name.to_string())
         .fetch_one(&mut *writing)

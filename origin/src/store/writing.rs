@@ -3,9 +3,12 @@
 use super::{Store, nodes::Nodes};
 use serde_json::Value;
 use sqlx::any::AnyArguments;
+use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, Arguments, AssertSqlSafe, Error, Result, Transaction, query_with};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+
+pub(super) type Deleting<'q> = Query<'q, Any, AnyArguments>;
 
 /// Nothing of it lasts unless it is committed.
 pub struct Writing {
@@ -20,6 +23,16 @@ impl Store {
             transaction: writer.begin_with(self.dialect.begin()).await?,
             nodes: self.nodes.clone(),
         })
+    }
+}
+
+impl Store {
+    /// How many rows that deletes.
+    pub(super) async fn forget(&self, deleting: Deleting<'_>) -> Result<u64> {
+        let mut writing = self.write().await?;
+        let gone = deleting.execute(&mut *writing).await?;
+        writing.commit().await?;
+        Ok(gone.rows_affected())
     }
 }
 

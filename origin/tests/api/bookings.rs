@@ -269,6 +269,37 @@ fn a_payment_confirms_its_booking_and_cancelling_pays_it_back() {
 }
 
 #[test]
+fn what_has_begun_is_cancelled_by_who_lends_it_alone() {
+    let street = street(500);
+    // Until tomorrow: the day may end while this is tested.
+    let booking = street
+        .book("b", 0, 1)
+        .expect_status(201)
+        .header("location")
+        .to_owned();
+    let payment = street.pay(&booking, "p");
+    let checkout = payment["checkout"].as_str().expect("a path");
+    let paid = json!({"outcome": "paid"});
+    street.origin.post(checkout, None, &paid).expect_status(202);
+    street
+        .origin
+        .wait_until("it is confirmed", || street.state(&booking) == "confirmed");
+
+    let cancel = |token: &str| street.origin.delete_as(token, &booking);
+    let refused = cancel(&street.borrower).expect_status(409);
+    assert!(refused.text().contains("It has begun"));
+    assert_eq!(street.state(&booking), "confirmed");
+    for _ in 0..2 {
+        cancel(&street.owner).expect_status(200);
+    }
+    let path = format!("/api/v1/payments/{}", payment["id"]);
+    street
+        .origin
+        .wait_until("it is paid back", || street.state(&path) == "refunded");
+    cancel(&street.borrower).expect_status(200);
+}
+
+#[test]
 fn events_are_believed_when_signed_and_count_once_in_whatever_order() {
     let street = street(500);
     let booking = street

@@ -1,8 +1,10 @@
 //! Large files: in chunks, with providers that fail.
 
 use crate::harness::{Client, Origin, Reply};
+use crate::shards::{Shard, connected};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use sqlx::raw_sql;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::Write;
@@ -355,6 +357,46 @@ fn stop(folder: &Path) {
 fn start(folder: &Path) {
     fs::remove_file(folder).expect("it is stopped");
     fs::rename(folder.with_extension("away"), folder).expect("it is away");
+}
+
+#[test]
+fn what_a_provider_has_lost_is_copied_anew() {
+    let main = Shard::new();
+    let providers = Providers::new();
+    let folders = providers.folders();
+    let mut arguments = vec!["--storage".to_owned(), providers.setting()];
+    let url = main.postgres.clone();
+    arguments.extend(url.into_iter().flat_map(|url| ["--database".into(), url]));
+    let mut origin = Origin::start_on(&arguments);
+    let token = origin.register("ada@example.org");
+    let bytes = content(5);
+    let file = sent(&origin, &token, &bytes);
+    let have_copies = || {
+        let copies = objects(&folders);
+        copies.len() == 3 && copies.values().all(|count| *count == 2)
+    };
+    origin.wait_until("there are two copies of each", have_copies);
+    assert_eq!(origin.stop("TERM"), Some(0));
+
+    let has_some = |folder: &&PathBuf| !objects(slice::from_ref(*folder)).is_empty();
+    let lost = folders.iter().find(has_some).expect("they are somewhere");
+    fs::remove_dir_all(lost).expect("it is there");
+    fs::create_dir(lost).expect("it is gone");
+    assert!(!have_copies());
+    // As if nobody had looked for a minute.
+    let file_of_main = || format!("sqlite://{}/lakh.sqlite", origin.data().display());
+    let (runtime, mut connection) = connected(&main.postgres.clone().unwrap_or_else(file_of_main));
+    let due = raw_sql("UPDATE copies_look SET due = 0").execute(&mut connection);
+    runtime.block_on(due).expect("it is written");
+    origin.start_again();
+    origin.wait_until("there are two copies again", have_copies);
+    let is_repaired = || {
+        let metrics = origin.get("/metrics").expect_status(200).text();
+        let repaired = "lakh_origin_storage_repairs_total{outcome=\"repaired\"}";
+        metrics.lines().any(|line| line.starts_with(repaired))
+    };
+    origin.wait_until("it is counted", is_repaired);
+    assert!(read(&origin, &token, &file) == bytes);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use crate::harness::Origin;
 use serde_json::{Value, json};
 
+const MOST_PHOTOS: usize = 10;
+
 #[test]
 fn an_issue_goes_from_report_to_closed_and_its_history_says_how() {
     let origin = Origin::start();
@@ -50,12 +52,20 @@ fn an_issue_goes_from_report_to_closed_and_its_history_says_how() {
         ("authorization", bearer.as_str()),
     ];
     let png = b"\x89PNG\r\n\x1a\n and more";
-    let shown = origin
-        .call("POST", &format!("{path}/photos"), &headers, png)
-        .expect_status(200);
-    origin
-        .get(shown.json()["photo"].as_str().expect("a path"))
-        .expect_status(200);
+    let add_photo = || origin.call("POST", &format!("{path}/photos"), &headers, png);
+    let mut shown = Vec::new();
+    for _ in 0..MOST_PHOTOS {
+        let issue = add_photo().expect_status(200).json();
+        shown.push(issue["photo"].clone());
+        assert_eq!(issue["photos"], json!(shown));
+        origin
+            .get(issue["photo"].as_str().expect("a path"))
+            .expect_status(200);
+    }
+    let one_more = add_photo().expect_status(409);
+    assert!(one_more.text().contains("at most 10 photos"));
+    assert_eq!(origin.get(&path).json()["photos"], json!(shown));
+    assert_eq!(origin.photo_files(), MOST_PHOTOS);
 
     let of = |state: &str| {
         let list = origin

@@ -16,6 +16,7 @@ mod listings;
 mod operation;
 mod people;
 mod photos;
+mod retention;
 mod search;
 mod sessions;
 mod shards;

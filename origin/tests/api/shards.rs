@@ -301,13 +301,21 @@ struct Kept {
     release: &'static str,
 }
 
+/// A database's own, beside the processes that serve on it.
+pub fn connected(url: &str) -> (Runtime, AnyConnection) {
+    static DRIVERS: Once = Once::new();
+    DRIVERS.call_once(|| {
+        install_drivers(&[sqlx::sqlite::any::DRIVER, sqlx::postgres::any::DRIVER])
+            .expect("they are installed only here");
+    });
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let connection = runtime.block_on(AnyConnection::connect(url));
+    (runtime, connection.expect("the database is there"))
+}
+
 impl Kept {
     fn on(url: &str) -> Self {
-        static DRIVERS: Once = Once::new();
-        DRIVERS.call_once(|| {
-            install_drivers(&[sqlx::sqlite::any::DRIVER, sqlx::postgres::any::DRIVER])
-                .expect("they are installed only here");
-        });
         let (keep, release) = match url.starts_with("sqlite://") {
             // Trigger's statements have no WITH of their own.
             true => (
@@ -318,16 +326,12 @@ impl Kept {
             ),
             false => ("BEGIN; LOCK TABLE messages IN EXCLUSIVE MODE", "ROLLBACK"),
         };
-        let runtime = runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.expect("a runtime");
-        let connection = runtime.block_on(async {
-            let mut connection = AnyConnection::connect(url).await?;
-            raw_sql(keep).execute(&mut connection).await?;
-            Ok::<_, sqlx::Error>(connection)
-        });
+        let (runtime, mut connection) = connected(url);
+        let kept = runtime.block_on(raw_sql(keep).execute(&mut connection));
+        kept.expect("nobody else has it");
         Self {
             runtime,
-            connection: connection.expect("the database is there"),
+            connection,
             release,
         }
     }

@@ -31,6 +31,8 @@ mod operation;
 mod people;
 #[path = "../api/photos.rs"]
 mod photos;
+#[path = "../api/retention.rs"]
+mod retention;
 #[path = "../api/search.rs"]
 mod search;
 #[path = "../api/sessions.rs"]

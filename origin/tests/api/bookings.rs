@@ -64,6 +64,12 @@ impl Street {
             .post_once("/api/v1/bookings", &self.borrower, key, &wish)
     }
 
+    /// Where it is, once it is made.
+    pub fn booked(&self, key: &str, from: i64, to: i64) -> String {
+        let made = self.book(key, from, to).expect_status(201);
+        made.header("location").to_owned()
+    }
+
     pub fn state(&self, path: &str) -> Value {
         self.origin
             .get_as(&self.borrower, path)
@@ -233,11 +239,7 @@ fn what_is_sent_again_under_its_key_happens_once() {
 #[test]
 fn a_payment_confirms_its_booking_and_cancelling_pays_it_back() {
     let street = street(500);
-    let booking = street
-        .book("b", 1, 1)
-        .expect_status(201)
-        .header("location")
-        .to_owned();
+    let booking = street.booked("b", 1, 1);
     assert_eq!(street.state(&booking), "held");
     let payment = street.pay(&booking, "p");
     assert_eq!(street.pay(&booking, "p"), payment);
@@ -272,11 +274,7 @@ fn a_payment_confirms_its_booking_and_cancelling_pays_it_back() {
 fn what_has_begun_is_cancelled_by_who_lends_it_alone() {
     let street = street(500);
     // Until tomorrow: the day may end while this is tested.
-    let booking = street
-        .book("b", 0, 1)
-        .expect_status(201)
-        .header("location")
-        .to_owned();
+    let booking = street.booked("b", 0, 1);
     let payment = street.pay(&booking, "p");
     let checkout = payment["checkout"].as_str().expect("a path");
     let paid = json!({"outcome": "paid"});
@@ -302,11 +300,7 @@ fn what_has_begun_is_cancelled_by_who_lends_it_alone() {
 #[test]
 fn events_are_believed_when_signed_and_count_once_in_whatever_order() {
     let street = street(500);
-    let booking = street
-        .book("b", 1, 1)
-        .expect_status(201)
-        .header("location")
-        .to_owned();
+    let booking = street.booked("b", 1, 1);
     let payment = street.pay(&booking, "p");
     let path = format!("/api/v1/payments/{}", payment["id"]);
     let reference = payment["checkout"]
@@ -343,11 +337,7 @@ fn events_are_believed_when_signed_and_count_once_in_whatever_order() {
         .expect_status(202);
 
     // Money for days that are another's by now goes back.
-    let second = street
-        .book("c", 1, 1)
-        .expect_status(201)
-        .header("location")
-        .to_owned();
+    let second = street.booked("c", 1, 1);
     let late = street.pay(&second, "q");
     street
         .origin
